@@ -1,0 +1,89 @@
+"""Everything that can go wrong, as one tree.
+
+    MeshfabError
+    ├── InputError         a name, host, URL or setting is not usable (also a ValueError)
+    ├── ConnectError       the host cannot be reached or logged in to (also a ConnectionError)
+    │   ├── HostKeyError   its key is unknown, changed or revoked
+    │   └── LostError      the line dropped while we were working
+    ├── NotReadyError      the host lacks something that the job needs
+    ├── LockedError        somebody else is at work on the same service
+    ├── MintError          the CA did not give a usable pair
+    ├── NginxError         nginx refuses its configuration
+    ├── ServedError        clients do not get the certificate that is on disk
+    └── SecretLeftError    the password may still lie on the host
+
+Each is one line for the operator: where, what, and what to do. Only `meshfab.tasks` turns them into an exit status.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+class MeshfabError(Exception):
+    """What is wrong, on which host, and what to do next, in one line.
+
+    Args:
+        what: the fault in words.
+        host: the host it happened on, as the operator named it; empty before any connection.
+        todo: what the operator does next, usually a command.
+    """
+
+    def __init__(self, what: str, *, host: str = "", todo: str = "") -> None:
+        super().__init__(what)
+        self.what = one_line(what)
+        self.host = host
+        self.todo = one_line(todo)
+
+    def __str__(self) -> str:
+        where = f"{self.host}: " if self.host else ""
+        return f"{where}{self.what}" + (f" -> {self.todo}" if self.todo else "")
+
+
+class InputError(MeshfabError, ValueError):
+    """A word of the operator's, or a setting, that cannot be used; nothing was connected yet."""
+
+
+class ConnectError(MeshfabError, ConnectionError):
+    """The host could not be reached or refused the login."""
+
+
+class HostKeyError(ConnectError):
+    """The host's key is unknown, has changed or is revoked: nothing was sent to it."""
+
+
+class LostError(ConnectError):
+    """The connection dropped while a command ran; its outcome is unknown."""
+
+
+class NotReadyError(MeshfabError):
+    """The host lacks a program, a right or a file that the job needs."""
+
+
+class LockedError(MeshfabError):
+    """Another operator, or the renewal tick, holds the service's lock."""
+
+
+class MintError(MeshfabError):
+    """The CA gave no pair, or one that does not pass the checks; the old pair is untouched."""
+
+
+class NginxError(MeshfabError):
+    """nginx does not accept its configuration; what was there before is in place."""
+
+
+class ServedError(MeshfabError):
+    """A TLS client does not get the leaf that is on disk."""
+
+
+class SecretLeftError(MeshfabError):
+    """The provisioner's password could not be proved gone from the host."""
+
+
+def one_line(text: str) -> str:
+    """Fold white space, and drop control characters that could play tricks on a terminal.
+
+    >>> one_line("a\\n  b\\x1b[31m")
+    'a b[31m'
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "", " ".join(text.split()))

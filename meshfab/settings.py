@@ -1,0 +1,191 @@
+"""What the operator may set, under the key `meshfab` of Invoke's configuration, and what a service is.
+
+Defaults live here and the configuration is read as sparse, because Invoke merges collections shallowly: a parent
+collection that sets one key under `meshfab` drops every other default of ours (pyinvoke/invoke#782).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshfab import validation
+from meshfab.errors import InputError
+
+KEY = "meshfab"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The mesh's conventions; every value is checked when the object is made.
+
+    Attributes:
+        ca_url: the CA's https URL, as the hosts reach it.
+        root: path of the mesh's root certificate on every host.
+        provisioner: name of the JWK provisioner.
+        provisioner_password: file on the operator's machine that holds the provisioner's password.
+        domain: the zone; a service is `<name>.<domain>`.
+        cert_dir: folder of the certificates on a host.
+        key_dir: folder of the keys on a host.
+        nginx_user: the user of nginx's workers; None reads it from the host's nginx configuration.
+        conf_dir: folder for vhosts; None finds the host's own layout.
+        hosts: the hosts that `check-certs` asks beside those of the services.
+        services: declared services, by name.
+        parallel: how many hosts are worked on at once.
+        ssh_config: an SSH configuration file instead of `~/.ssh/config`.
+
+    Raises:
+        InputError: a value is not usable; the message names the key.
+    """
+
+    ca_url: str = "https://ca.internal"
+    root: str = "/etc/pki/ca-trust/source/anchors/root-internal.pem"
+    provisioner: str = "lair"
+    provisioner_password: str = "~/.step/secrets/provisioner"  # a path  # noqa: S105  # a path
+    domain: str = "internal"
+    cert_dir: str = "/etc/nginx/tls/cert"
+    key_dir: str = "/etc/nginx/tls/key"
+    nginx_user: str | None = None
+    conf_dir: str | None = None
+    hosts: tuple[str, ...] = ()
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parallel: int = 16
+    ssh_config: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check every value; sequences become tuples so that the object stays frozen."""
+        validation.url(self.ca_url, "meshfab.ca_url", schemes=("https",))
+        validation.dns_name(self.domain, "meshfab.domain")
+        validation.provisioner(self.provisioner)
+        for key in ("root", "cert_dir", "key_dir", "conf_dir"):
+            if getattr(self, key) is not None:
+                validation.path(getattr(self, key), f"meshfab.{key}")
+        if self.nginx_user is not None:
+            validation.label(self.nginx_user.replace("_", "-"))
+        if not isinstance(self.hosts, (list, tuple)):
+            raise InputError("meshfab.hosts is not a list of hosts")
+        object.__setattr__(self, "hosts", tuple(validation.host(host) for host in self.hosts))
+        if not isinstance(self.services, Mapping):
+            raise InputError("meshfab.services is not a mapping of names to hosts")
+        if isinstance(self.parallel, bool) or not isinstance(self.parallel, int) or self.parallel < 1:
+            raise InputError(f"meshfab.parallel is {self.parallel!r}", todo="set a whole number from 1")
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any] | Any) -> Settings:
+        """Read the `meshfab` block of an Invoke or Fabric configuration (or of a plain mapping).
+
+        Raises:
+            InputError: a key is unknown, or a value is not usable.
+        """
+        block = _plain(config.get(KEY) or {})
+        if not isinstance(block, dict):
+            raise InputError(f"the setting '{KEY}' is not a mapping")
+        known = {f.name for f in dataclasses.fields(cls)}
+        for key in block:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                raise InputError(
+                    f"unknown setting {KEY}.{key}",
+                    todo=f"did you mean {KEY}.{near[0]}?" if near else f"known are {', '.join(sorted(known))}",
+                )
+        return cls(**block)
+
+    @property
+    def password_file(self) -> Path:
+        """The provisioner's password file, with `~` expanded."""
+        return Path(self.provisioner_password).expanduser()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One `<name>.<domain>` on one host: its names and paths. Make it with `Service.of`.
+
+    Attributes:
+        name: the short name, one DNS label.
+        fqdn: `<name>.<domain>`.
+        sans: the names beside the first, sorted; None when nothing was asked, so that a pair with more names is kept.
+        upstream: the URL that nginx proxies to; None answers 200 with a line that names the service.
+        mtls: whether nginx shows the pair to the upstream as a client certificate.
+        vhost: whether the vhost is ours to write.
+        cert: path of the certificate with its chain.
+        key: path of the private key.
+    """
+
+    name: str
+    fqdn: str
+    sans: tuple[str, ...] | None
+    upstream: str | None
+    mtls: bool
+    vhost: bool
+    cert: str
+    key: str
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        settings: Settings,
+        *,
+        sans: tuple[str, ...] | list[str] | None = None,
+        upstream: str | None = None,
+        mtls: bool = False,
+        vhost: bool = True,
+    ) -> Service:
+        """Check the words and work out the paths.
+
+        Raises:
+            InputError: a word cannot be used, with the rule it breaks.
+        """
+        fqdn = f"{validation.label(name)}.{settings.domain}"
+        validation.dns_name(fqdn)
+        extra = None if sans is None else tuple(sorted({validation.dns_name(san, "the SAN") for san in sans} - {fqdn}))
+        if upstream is not None:
+            validation.url(upstream, "the upstream")
+        if mtls and (upstream is None or not upstream.startswith("https://")):
+            raise InputError("mtls needs an upstream that speaks TLS", todo="add --upstream https://HOST:PORT")
+        return cls(
+            name=name,
+            fqdn=fqdn,
+            sans=extra,
+            upstream=upstream,
+            mtls=mtls,
+            vhost=vhost,
+            cert=f"{settings.cert_dir}/{fqdn}.pem",
+            key=f"{settings.key_dir}/{fqdn}.pem",
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that a certificate of this service must carry, the first one first."""
+        return (self.fqdn, *(self.sans or ()))
+
+    @property
+    def timer(self) -> str:
+        """The systemd timer that renews it."""
+        return f"step@{self.name}.timer"
+
+    @property
+    def env_file(self) -> str:
+        """What the renewal tick of this service is told (unit-files/step@.service reads it)."""
+        return f"/etc/meshfab/{self.name}.env"
+
+    @property
+    def secret(self) -> str:
+        """Where the provisioner's password lies on the host while it mints."""
+        return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.secret  # noqa: S108  # the runbook's path; see meshfab.secret
+
+
+def _plain(value: Any) -> Any:
+    """Invoke's DataProxy objects as plain dicts and lists."""
+    if isinstance(value, Mapping) or _is_proxy(value):
+        return {key: _plain(value[key]) for key in value}
+    return value
+
+
+def _is_proxy(value: Any) -> bool:
+    keys: Callable[[], object] | None = getattr(value, "keys", None)
+    return keys is not None and not isinstance(value, type)

@@ -1,0 +1,205 @@
+"""The strict Fabric connection: no password ever goes to a host whose key is not on record.
+
+Fabric accepts any key, a changed one too (fabric#2071): it installs AutoAddPolicy and never reads known_hosts. Here the
+target and every jump host are checked against the files that `ssh` itself would read.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshfab import known_hosts
+from meshfab.errors import ConnectError, HostKeyError, InputError
+from meshfab.validation import host as valid_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fabric import Connection
+
+CONNECT_SECONDS = 10
+_USER_FILES = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+_GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+# RSA keys are on record as ssh-rsa and negotiated by their signature algorithms (RFC 8332).
+_ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+
+
+def connect(host: str, config: Any = None, *, ssh_config: str | None = None) -> Connection:
+    """A strict connection to `host`, not yet open.
+
+    Args:
+        host: `[user@]host[:port]` or an alias of the SSH configuration.
+        config: the Invoke or Fabric configuration to carry on (timeouts, connect_kwargs, gateway).
+        ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
+    """
+    valid_host(host)
+    from fabric import Config, Connection
+
+    config = Config() if config is None else config.clone(into=Config)
+    if ssh_config is not None:
+        config.set_runtime_ssh_path(str(Path(ssh_config).expanduser()))
+    # A clone of Invoke's own configuration has not read ~/.ssh/config yet.
+    config.load_ssh_config()
+    return strict(Connection(host, config=config))
+
+
+def strict(c: Connection) -> Connection:
+    """Make a connection and its jump hosts verify keys, and refuse one that is open to a host we cannot verify.
+
+    Raises:
+        HostKeyError: the connection is open already, and the key it trusted is not on record.
+    """
+    from paramiko import Transport
+
+    # paramiko logs tracebacks of refused connections to stderr when nobody configured logging.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    for hop in _hops(c):
+        known = _known(hop)
+        if hop.is_connected:
+            _judge(hop, known, hop.transport.get_remote_server_key())
+            continue
+        hop.client.set_missing_host_key_policy(_Verify(hop, known))
+        kwargs = dict(hop.connect_kwargs)
+        # A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
+        for key, seconds in {
+            "banner_timeout": 15,
+            "auth_timeout": 30,
+            "channel_timeout": 15,
+        }.items():
+            kwargs.setdefault(key, seconds)
+        kwargs["transport_factory"] = _factory(Transport, known.kinds)
+        hop.connect_kwargs = kwargs
+        if hop.connect_timeout is None:
+            hop.connect_timeout = CONNECT_SECONDS
+    return c
+
+
+def opened(c: Connection) -> Connection:
+    """Make sure that a connection is strict and open.
+
+    Raises:
+        InputError: `c` is no Fabric connection: under `inv` a task is handed a context, whose `run` is local.
+        HostKeyError: a key is unknown, changed or revoked.
+        ConnectError: the host cannot be reached or logged in to.
+    """
+    if not all(hasattr(c, name) for name in ("open", "create_session", "client")):
+        raise InputError(
+            f"{type(c).__name__} is no Fabric connection",
+            todo="pass meshfab.connect(host) or fabric.Connection(host)",
+        )
+    strict(c)
+    if c.is_connected:
+        return c
+    from paramiko.ssh_exception import AuthenticationException, SSHException
+
+    name = c.original_host
+    try:
+        c.open()
+    except HostKeyError:
+        raise
+    except socket.gaierror as error:
+        raise ConnectError(
+            f"{c.host} is not a known name ({error.strerror})",
+            host=name,
+            todo="check the name, ~/.ssh/config and DNS",
+        ) from None
+    except TimeoutError:
+        raise ConnectError(
+            f"{c.host} port {c.port} does not answer within {c.connect_timeout} s",
+            host=name,
+            todo="is it up, and is the mesh?",
+        ) from None
+    except AuthenticationException as error:
+        raise ConnectError(
+            f"the login as {c.user} was refused ({error})", host=name, todo=f"try `ssh {name} true`"
+        ) from None
+    except (OSError, SSHException, EOFError) as error:
+        raise ConnectError(
+            f"no SSH connection to {c.host} port {c.port} ({error})",
+            host=name,
+            todo=f"try `ssh {name} true`",
+        ) from None
+    return c
+
+
+def _hops(c: Connection) -> Iterator[Connection]:
+    """The jump hosts and the target. A ProxyCommand is no hop: the target's key is checked through it."""
+    gateway = c.gateway
+    if gateway and not isinstance(gateway, str):
+        yield from _hops(gateway)
+    yield c
+
+
+def _known(hop: Connection) -> known_hosts.Known:
+    options = hop.ssh_config
+    files = [
+        *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
+        *shlex.split(options.get("globalknownhostsfile", _GLOBAL_FILES)),
+    ]
+    texts = []
+    for file in files:
+        try:
+            texts.append((file, Path(file).expanduser().read_text(encoding="utf-8", errors="replace")))
+        except OSError:
+            continue
+    return known_hosts.lookup(known_hosts.read(texts), hop.host, hop.port, options.get("hostkeyalias", ""))
+
+
+def _judge(hop: Connection, known: known_hosts.Known, key: Any) -> None:
+    verdict, where = known.verdict(key.get_name(), key.asbytes())
+    if verdict == "known":
+        return
+    name = hop.ssh_config.get("hostkeyalias") or (hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}")
+    scan = f"ssh-keyscan{'' if hop.port == 22 else f' -p {hop.port}'} {hop.host}"
+    record = f"`{scan} >> ~/.ssh/known_hosts`"
+    shown = f"{key.get_name()} {key.fingerprint}"
+    what, todo = {
+        "unknown": (
+            f"the host key is unknown ({shown}); nothing was sent",
+            f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
+        ),
+        "changed": (
+            f"the host key is NOT the one at {where} (it shows {shown}): somebody may be in between; nothing was sent",
+            f"if the host was reinstalled, `ssh-keygen -R '{name}'`, `{scan}`, and compare at its console",
+        ),
+        "revoked": (
+            f"the host key is revoked at {where}; nothing was sent",
+            "do not use this host until its keys are replaced",
+        ),
+        "authority": (
+            f"only a certificate of the CA at {where} would do, which Fabric cannot check; nothing was sent",
+            f"put the host's own key on record: {record}, and compare it at its console",
+        ),
+    }[verdict]
+    raise HostKeyError(what, host=hop.original_host, todo=todo)
+
+
+class _Verify:
+    """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
+
+    def __init__(self, hop: Connection, known: known_hosts.Known) -> None:
+        self.hop, self.known = hop, known
+
+    def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
+        """Called by paramiko with the key that the host showed."""
+        _judge(self.hop, self.known, key)
+
+
+def _factory(transport: Any, kinds: tuple[str, ...]) -> Any:
+    """Make transports that ask for the key types on record first, and do not wait for delayed ACKs."""
+
+    def make(sock: Any, **kwargs: Any) -> Any:
+        # Nagle's algorithm costs 40 ms on every command. A jump host's channel has no such switch and needs none.
+        if hasattr(sock, "setsockopt"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made = transport(sock, **kwargs)
+        options = made.get_security_options()
+        wanted = [name for kind in kinds for name in _ALGORITHMS.get(kind, (kind,)) if name in options.key_types]
+        options.key_types = [*wanted, *(name for name in options.key_types if name not in wanted)]
+        return made
+
+    return make

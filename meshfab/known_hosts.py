@@ -1,0 +1,112 @@
+"""Whose key is this? OpenSSH's known_hosts, read as OpenSSH reads it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+
+paramiko's own reader stops at the first `@cert-authority` or `@revoked` line and knows no patterns (paramiko#771), and
+its client compares only the first key listed for a host, so the verdict is ours. Pure: text in, verdict out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Verdict = Literal["known", "unknown", "changed", "revoked", "authority"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry of a known_hosts file; `blob` is the key as the wire carries it."""
+
+    marker: str
+    patterns: str
+    kind: str
+    blob: bytes
+    where: str
+
+    def names(self, host: str) -> bool:
+        """Whether the entry is for `host`, which is a name, an address or `[name]:port`."""
+        if self.patterns.startswith("|1|"):
+            return _is_hash_of(self.patterns, host)
+        found = False
+        for pattern in self.patterns.lower().split(","):
+            # fnmatch would read [host]:port as a set of characters.
+            if fnmatch.fnmatchcase(host, pattern.lstrip("!").replace("[", "[[]")):
+                if pattern.startswith("!"):
+                    return False
+                found = True
+        return found
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the files say about one host."""
+
+    lines: tuple[Line, ...]
+
+    def verdict(self, kind: str, blob: bytes) -> tuple[Verdict, str]:
+        """Judge the key a host showed: the verdict, and where the line that decided it stands."""
+        for line in self.lines:
+            if line.marker == "@revoked" and line.blob == blob:
+                return "revoked", line.where
+        plain = [line for line in self.lines if not line.marker]
+        for line in plain:
+            if line.blob == blob:
+                return "known", line.where
+        if plain:
+            same = [line for line in plain if line.kind == kind] or plain
+            return "changed", same[0].where
+        authorities = [line for line in self.lines if line.marker == "@cert-authority"]
+        return ("authority", authorities[0].where) if authorities else ("unknown", "")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The key types on record, for the key exchange to ask for."""
+        return tuple(dict.fromkeys(line.kind for line in self.lines if not line.marker))
+
+
+def read(texts: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
+    """Read files given as (path, text). A line that is no entry is passed over, as OpenSSH does."""
+    lines = []
+    for path, text in texts:
+        for number, row in enumerate(text.splitlines(), 1):
+            words = row.split()
+            marker = words.pop(0) if words and words[0].startswith("@") else ""
+            if len(words) < 3 or words[0].startswith("#"):
+                continue
+            try:
+                blob = base64.b64decode(words[2], validate=True)
+            except binascii.Error:
+                continue
+            lines.append(Line(marker, words[0], words[1], blob, f"{path}:{number}"))
+    return tuple(lines)
+
+
+def lookup(lines: Iterable[Line], host: str, port: int = 22, alias: str = "") -> Known:
+    """The entries for a host. `alias` is ssh_config's HostKeyAlias, which stands for name and port together.
+
+    A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
+    """
+    lines = tuple(lines)
+    names = [alias.lower()] if alias else [host.lower()] if port == 22 else [f"[{host.lower()}]:{port}", host.lower()]
+    revoked = tuple(line for line in lines if line.marker == "@revoked" and any(map(line.names, names)))
+    for name in names:
+        found = tuple(line for line in lines if line.marker != "@revoked" and line.names(name))
+        if found:
+            return Known(revoked + found)
+    return Known(revoked)
+
+
+def _is_hash_of(field: str, host: str) -> bool:
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in field.split("|")[2:4])
+    except (ValueError, binascii.Error):
+        return False
+    # HashKnownHosts: HMAC-SHA1 keyed with the salt. Not a security boundary: it only hides the names.
+    return hmac.compare_digest(hmac.new(salt, host.encode(), hashlib.sha1).digest(), digest)

@@ -1,0 +1,56 @@
+# Read a host's whole state and change nothing. Answers are "<key> <bytes>\n<value>\n" (meshfab/probe.py reads them).
+# $1 root certificate, $2 vhost folder or '', then for each service: name fqdn cert key secret env-file
+# shellcheck shell=sh
+set -u
+
+put_file() { [ ! -f "$2" ] || put "$1" "$(cat -- "$2" 2>/dev/null)"; }
+
+units='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/local/libexec/meshfab-tick'
+root=$1 conf_dir=$2
+shift 2
+
+put now "$(date +%s)"
+put addresses "$(hostname -I 2>/dev/null)"
+# step is called step-cli where another program has that name (Fedora, Arch).
+put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
+	command -v "$tool" >/dev/null && echo "$tool $(command -v "$tool")"
+done)"
+put_file root "$root"
+
+# -v beside -T: the version and the whole configuration by one call.
+put nginx.conf "$(nginx -v -T 2>&1)"
+[ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
+
+state='nginx.service'
+files=$units
+stats=''
+for word in "$@"; do
+	case $word in /etc/meshfab/*) files="$files $word" ;; esac
+done
+put digests "$(sha256sum -- $files 2>/dev/null)"
+
+while [ $# -ge 6 ]; do
+	name=$1 fqdn=$2 cert=$3 key=$4 secret=$5
+	shift 6
+	state="$state step@$name.timer step@$name.service"
+	stats="$stats $cert $key"
+	put_file "$name/cert" "$cert"
+	if [ -f "$key" ]; then
+		put "$name/public" "$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null)"
+		put "$name/acl" "$(getfacl -cpE -- "$key" 2>/dev/null)"
+	fi
+	put_file "$name/staged" "${cert%/*}/.${cert##*/}.new"
+	for file in "$cert" "$key"; do
+		file=${file%/*}/.${file##*/}
+		[ ! -e "$file.old" ] && [ ! -e "$file.new" ] || put "$name/leftovers" yes
+	done
+	[ ! -e "$secret" ] && [ ! -L "$secret" ] || put "$name/secret" "$secret"
+	for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf"; do
+		put_file "$name/vhost:$file" "$file"
+	done
+done
+# One line a file: name|kind|owner:group|mode. Words split: every path was checked by meshfab/validation.py.
+# shellcheck disable=SC2086
+[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats 2>/dev/null)"
+# shellcheck disable=SC2086
+put units "$(systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload $state 2>&1)"

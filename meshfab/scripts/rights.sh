@@ -1,0 +1,9 @@
+# Owner, mode and ACL of a pair. $1 certificate, $2 key, $3 nginx's user
+# shellcheck shell=sh
+set -eu
+chown root:root -- "$1" "$2"
+chmod 0644 -- "$1"
+# chmod after setfacl would set the ACL's mask, and 0600 there makes the entry #effective:---.
+chmod 0640 -- "$2"
+setfacl -b -m "u:$3:r" -- "$2"
+! command -v restorecon >/dev/null || restorecon "$1" "$2"

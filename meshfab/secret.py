@@ -1,0 +1,163 @@
+"""The provisioner's password on a host: there just long enough to mint, and gone after any end of a run.
+
+Three things remove it, each for the case in which the one before it cannot: `finally` here, over a fresh connection if
+the line dropped; the trap of the root shell, which ends when the operator's machine goes silent and its channel with
+it; and a reaper in the host's own systemd, armed before the file is written.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from meshfab.errors import (
+    ConnectError,
+    InputError,
+    MeshfabError,
+    MintError,
+    NotReadyError,
+    SecretLeftError,
+)
+from meshfab.shell import Request, RootShell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from meshfab.settings import Service
+
+REAPER_SECONDS = 120
+
+
+class Password:
+    """The password, which shows itself to nothing but `reveal`."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        """Never the password."""
+        return "Password(***)"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse to be pickled: a password does not travel to another process."""
+        raise TypeError("a password is not pickled")
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that sends it."""
+        return self._text
+
+
+def read_password(file: Path) -> Password:
+    """Read the password as `step` does: white space at its end is no part of it.
+
+    Raises:
+        InputError: the file is missing, empty, unreadable or others' to read.
+    """
+    todo = "set meshfab.provisioner_password to the file that holds the provisioner's password"
+    try:
+        with file.open("rb") as handle:
+            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
+            text = handle.read(4096).decode("utf-8-sig").rstrip()
+    except FileNotFoundError:
+        raise InputError(f"the password file {file} does not exist", todo=todo) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the password file {file} cannot be read ({error.__class__.__name__})", todo=todo) from None
+    if not text or "\n" in text or "\0" in text:
+        raise InputError(
+            f"the password file {file} {'holds more than a line' if text else 'is empty'}",
+            todo=todo,
+        )
+    if mode & 0o077:
+        print(
+            f"warning: {file} is readable by others ({mode:04o}) -> chmod 600 {file}",
+            file=sys.stderr,
+        )
+    return Password(text)
+
+
+@contextmanager
+def carried(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
+    """Put the password on the host for the length of a `with` block, which gets its path.
+
+    Raises:
+        SecretLeftError: its removal could not be verified; the message has the command to run.
+        MintError: it could not be put there.
+    """
+    path = service.secret
+    words = (path, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS))
+    try:
+        answer = shell.run("secret", *words, data=password.reveal())
+        if not answer.ok:
+            raise _refused(answer.status, answer.err, shell.host, path)
+        yield path
+    finally:
+        _remove(shell, words)
+
+
+def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
+    if status == 3:
+        return NotReadyError(
+            "systemd-run cannot arm the reaper that removes the password",
+            host=host,
+            todo=f"see: {said}",
+        )
+    if status == 4:
+        return MintError(
+            f"{path} is a folder, which we do not remove",
+            host=host,
+            todo=f"look at it, then `rm -r {path}`",
+        )
+    return MintError(
+        f"the password could not be put on the host: {said}",
+        host=host,
+        todo="is /tmp full or read-only?",
+    )
+
+
+def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
+    """Remove and verify: over the shell at hand, beside it while a command runs in it, else over a fresh connection."""
+    said = ""
+    for attempt in range(3):
+        try:
+            if attempt == 0 and shell.is_idle:
+                answer = shell.batch([Request("gone", words)], timeout=5)[0]
+            else:
+                if attempt:
+                    shell.c.close()
+                with RootShell(shell.c, timeout=5) as fresh:
+                    answer = fresh.run("gone", *words)
+        except (ConnectError, NotReadyError, OSError, EOFError) as error:
+            said = str(error)
+            continue
+        if answer.ok:
+            return
+        said = answer.err
+    raise SecretLeftError(
+        f"THE PASSWORD MAY STILL LIE at {words[0]} ({said});"
+        f" the host itself removes it within {REAPER_SECONDS} s if it runs",
+        host=shell.host,
+        todo=f"ssh {shell.host} sudo rm -f {words[0]}",
+    )
+
+
+def sweep(service: Service) -> Request:
+    """Remove a password file that an earlier run left."""
+    return Request("gone", (service.secret, _folder("none"), _reaper(service)))
+
+
+def _folder(nonce: str) -> str:
+    """Where the file is made before it gets its name: root's own folder, whose name nobody can have guessed."""
+    return f"/tmp/.meshfab-{nonce}"  # noqa: S108
+
+
+def _reaper(service: Service) -> str:
+    return f"meshfab-reap-{service.name}"

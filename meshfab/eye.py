@@ -1,0 +1,69 @@
+"""Where to look from: the operator's side, at the host's mesh address, or the host itself where that is impossible."""
+
+from __future__ import annotations
+
+import dataclasses
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from meshfab import certificate, served
+from meshfab.served import Served
+
+if TYPE_CHECKING:
+    from meshfab.probe import HostState
+    from meshfab.shell import RootShell
+
+
+class Eye:
+    """Looks at what clients of one name get on one host.
+
+    The first look starts with the object, beside the SSH handshake: on most days the name resolves to the host, and the
+    answer is there by the time the host's state is.
+    """
+
+    def __init__(self, shell: RootShell, fqdn: str) -> None:
+        self.shell, self.fqdn = shell, fqdn
+        self.last: Served | None = None
+        self._resolved: tuple[str, ...] = ()
+        self._early: Served | None = None
+        self._looking = Thread(target=self._first, name="eye", daemon=True)
+        self._looking.start()
+
+    def look(self, state: HostState, port: int) -> Served:
+        """Ask for the leaf at the host's mesh address."""
+        self._looking.join()
+        early, self._early = self._early, None
+        address = self._address(state)
+        if early and early.der and (early.address, early.port) == (address, port):
+            self.last = early
+            return early
+        found = served.ask(address, self.fqdn, port)
+        if found.der is None:
+            found = self._from_host(found)
+        self.last = dataclasses.replace(found, resolved=self._resolved)
+        return self.last
+
+    def _first(self) -> None:
+        self._resolved = served.resolve(self.fqdn)
+        if self._resolved:
+            self._early = served.ask(self._resolved[0], self.fqdn)
+        certificate.warm_up()
+
+    def _address(self, state: HostState) -> str:
+        """The mesh address: the one the name resolves to if it is the host's, else the one that SSH reached."""
+        own = [address for address in self._resolved if address in state.addresses]
+        if own:
+            return own[0]
+        c = self.shell.c
+        peer = str(c.transport.getpeername()[0]) if not c.gateway else ""
+        return peer if peer in state.addresses else next(iter(state.addresses), peer or "127.0.0.1")
+
+    def _from_host(self, failed: Served) -> Served:
+        """The same question through the root shell, for an operator who is not on the mesh."""
+        at = f"[{failed.address}]:{failed.port}" if ":" in failed.address else f"{failed.address}:{failed.port}"
+        answer = self.shell.run("served", at, self.fqdn)
+        try:
+            leaf = certificate.read_leaf(answer.text)
+        except ValueError:
+            return failed
+        return Served(leaf.der, failed.address, failed.port, via=self.shell.host)

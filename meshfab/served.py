@@ -1,0 +1,71 @@
+"""What a TLS client really gets: the only proof that a certificate is in use."""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Served:
+    """The leaf that a client was shown.
+
+    Attributes:
+        der: the leaf, DER; None when nothing answered.
+        address: where it was asked for.
+        port: the TCP port.
+        why: what went wrong, in words.
+        via: the host that asked, when it was not the operator's own machine.
+        resolved: the addresses that the name resolves to for the operator.
+    """
+
+    der: bytes | None
+    address: str
+    port: int = 443
+    why: str = ""
+    via: str = ""
+    resolved: tuple[str, ...] = ()
+
+
+def resolve(fqdn: str) -> tuple[str, ...]:
+    """The addresses of a name for the operator; empty when it does not resolve."""
+    try:
+        return tuple(dict.fromkeys(str(info[4][0]) for info in socket.getaddrinfo(fqdn, 443, type=socket.SOCK_STREAM)))
+    except OSError:
+        return ()
+
+
+def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -> Served:
+    """Ask one address for the leaf under SNI `fqdn`. The chain is judged elsewhere: here it counts which leaf it is."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, port), timeout=timeout) as raw,
+            context.wrap_socket(raw, server_hostname=fqdn) as tls,
+        ):
+            return Served(tls.getpeercert(binary_form=True), address, port)
+    except (OSError, ValueError) as error:
+        return Served(None, address, port, why=getattr(error, "strerror", None) or str(error))
+
+
+def until(wanted: bytes, look: Callable[[], Served], *, seconds: float = 10.0) -> Served:
+    """Look until the wanted leaf is served or the time is up: nginx's master takes a reload up after `reload` returned.
+
+    The first look is at once and the pauses grow from 5 ms, so that a quick nginx costs next to nothing.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.005
+    while (served := look()).der != wanted and time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 2, 0.25)
+    return served

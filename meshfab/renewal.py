@@ -1,0 +1,71 @@
+"""Renewal on the host: the units, what they run, and what they are told. What a tick does is in unit-files/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshfab import files
+from meshfab.shell import Request
+
+if TYPE_CHECKING:
+    from meshfab.probe import HostState
+    from meshfab.settings import Service, Settings
+
+UNITS = {
+    "/etc/systemd/system/step@.service": ("step@.service", "0644"),
+    "/etc/systemd/system/step@.timer": ("step@.timer", "0644"),
+    "/usr/local/libexec/meshfab-tick": ("meshfab-tick", "0755"),
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it should be on the host; `mode` in octal digits."""
+
+    path: str
+    mode: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text in hex."""
+        return files.digest(self.text)
+
+
+def wanted(service: Service, settings: Settings) -> list[File]:
+    """The files that renew this service."""
+    folder = files.folder("unit-files")
+    units = [File(path, mode, (folder / name).read_text(encoding="utf-8")) for path, (name, mode) in UNITS.items()]
+    return [*units, File(service.env_file, "0644", _env(service, settings))]
+
+
+def drifted(state: HostState, wanted: list[File]) -> list[File]:
+    """Those of the files that the host lacks or has otherwise."""
+    return [file for file in wanted if state.digests.get(file.path) != file.digest]
+
+
+def install(state: HostState, drift: list[File]) -> list[Request]:
+    """Put files in place; the manager reads its units anew only when it holds older ones."""
+    if not drift:
+        return []
+    stale = any(file.path in UNITS and file.path in state.digests for file in drift)
+    words = [word for file in drift for word in (file.path, file.mode, file.text)]
+    return [Request("install", ("reload" if stale else "", *words))]
+
+
+def enable(service: Service) -> Request:
+    """Enable the timer and start it; a no-op for systemd where it is both."""
+    return Request("enable", (service.timer,))
+
+
+def _env(service: Service, settings: Settings) -> str:
+    values = {
+        "DOMAIN": settings.domain,
+        "CA_URL": settings.ca_url,
+        "ROOT": settings.root,
+        "CERT": service.cert,
+        "KEY": service.key,
+    }
+    lines = [f"MESHFAB_{key}={value}" for key, value in values.items()]
+    return "\n".join([f"# Written by meshfab: what {service.timer} renews. Read by meshfab-tick.", *lines, ""])

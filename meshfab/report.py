@@ -1,0 +1,79 @@
+"""What the operator sees: one line a step, what changed and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from meshfab.flow import Outcome
+
+_GREEN, _YELLOW, _BOLD, _DIM, _OFF = "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+class Lines:
+    """Lines on a terminal, coloured; plain in a pipe or with NO_COLOR (no-color.org)."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.has_colour = self.out.isatty() and not os.environ.get("NO_COLOR")
+
+    def step(self, verb: str, text: str) -> None:
+        """A step that was done."""
+        self._print(f"  {self._paint(f'{verb:<8}', _GREEN)} {text}")
+
+    def outcome(self, outcome: Outcome, seconds: float) -> None:
+        """What a run came to."""
+        where = f"{outcome.host} {outcome.service.fqdn}"
+        if outcome.diffs or (outcome.changed and not outcome.leaf and not outcome.served):
+            pass
+        for note in outcome.notes:
+            self._print(f"  {self._paint('note    ', _YELLOW)} {note}")
+        if outcome.served and outcome.leaf:
+            self._print(f"  {self._paint('served  ', _GREEN)} {self._proof(outcome)}")
+        changes = len(outcome.changed)
+        what = f"{changes} change{'s' if changes > 1 else ''}" if changes else "nothing to do, nothing changed"
+        self._print(f"{self._paint(where, _BOLD)}: {what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+
+    def dry_run(self, outcome: Outcome) -> None:
+        """What a run would do."""
+        where = f"{outcome.host} {outcome.service.fqdn}"
+        for step in outcome.changed:
+            self._print(f"  {self._paint(f'{step.verb:<8}', _YELLOW)} would be done: {step.reason}")
+        for note in outcome.notes:
+            self._print(f"  {self._paint('note    ', _YELLOW)} {note}")
+        for diff in outcome.diffs:
+            self._print(diff.rstrip("\n"))
+        count = len(outcome.changed)
+        what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
+        self._print(f"{self._paint(where, _BOLD)}: {what}; nothing was written")
+
+    def _proof(self, outcome: Outcome) -> str:
+        served, leaf = outcome.served, outcome.leaf
+        if served is None or leaf is None:
+            return ""
+        asked = f"asked from {served.via}, not from here" if served.via else "asked from here"
+        return (
+            f"https://{outcome.service.fqdn} at {served.address}:{served.port} is the leaf on disk ({asked}), "
+            f"until {leaf.not_after:%Y-%m-%d %H:%M} UTC, {left(leaf.not_after - datetime.now(timezone.utc))} left"
+        )
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"{code}{text}{_OFF}" if self.has_colour else text
+
+    def _print(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
+
+
+def left(span: timedelta) -> str:
+    """A span in its largest unit, rounded down.
+
+    >>> left(timedelta(hours=23, minutes=59))
+    '23 h'
+    """
+    minutes = int(span.total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1440} d"

@@ -1,0 +1,152 @@
+"""The command line: thin tasks over `meshfab.flow`, and `ns` for other people's fabfiles.
+
+Settings are read from the key `meshfab` of Invoke's configuration; see `meshfab.settings.Settings` for all of them.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from invoke.collection import Collection
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from meshfab import flow
+from meshfab.errors import MeshfabError
+from meshfab.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from invoke.context import Context
+
+    from meshfab.flow import Outcome
+
+_HELP = {
+    "name": "short name of the service; it becomes NAME.<domain>",
+    "host": "where it runs: a name from ~/.ssh/config, or [user@]host[:port]",
+    "san": "one more DNS name in the certificate; repeat for more (left out: those it has are kept)",
+    "upstream": "URL that nginx proxies to (left out: kept as it is)",
+    "mtls": "show the pair to the upstream as a client certificate",
+    "vhost": "--no-vhost leaves the vhost to you; the pair and its renewal are ours",
+    "dry-run": "read only: the plan and a diff of every file",
+}
+
+
+def _helped(*names: str) -> dict[str, str]:
+    return {name: _HELP[name] for name in names}
+
+
+@task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "dry-run"), iterable=["san"])
+def provision(
+    c: Context,
+    name: str,
+    host: str,
+    san: list[str],
+    upstream: str | None = None,
+    mtls: bool = False,
+    vhost: bool = True,
+    dry_run: bool = False,
+) -> None:
+    """Take a service to a certificate that is served, trusted and renews itself."""
+    _run(
+        c,
+        host,
+        dry_run,
+        flow.provision,
+        name,
+        sans=san or None,
+        upstream=upstream,
+        mtls=mtls,
+        vhost=vhost,
+    )
+
+
+@task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
+def mint(c: Context, name: str, host: str, san: list[str], dry_run: bool = False) -> None:
+    """Make sure that a valid pair lies in its place."""
+    _run(c, host, dry_run, flow.mint, name, sans=san or None)
+
+
+@task(help=_helped("name", "host", "dry-run"))
+def renew_enable(c: Context, name: str, host: str, dry_run: bool = False) -> None:
+    """Make sure that the service's renewal timer is installed and runs."""
+    _run(c, host, dry_run, flow.renew_enable, name)
+
+
+@task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "dry-run"), iterable=["san"])
+def wire_nginx(
+    c: Context,
+    name: str,
+    host: str,
+    san: list[str],
+    upstream: str | None = None,
+    mtls: bool = False,
+    vhost: bool = True,
+    dry_run: bool = False,
+) -> None:
+    """Make sure that nginx serves the pair that lies on the host."""
+    _run(
+        c,
+        host,
+        dry_run,
+        flow.wire_nginx,
+        name,
+        sans=san or None,
+        upstream=upstream,
+        mtls=mtls,
+        vhost=vhost,
+    )
+
+
+def _run(c: Context, host: str, dry_run: bool, step: Callable[..., Outcome], name: str, **options: Any) -> None:
+    from meshfab.connect import connect
+    from meshfab.report import Lines
+    from meshfab.settings import Service
+
+    began, lines = time.monotonic(), Lines()
+    with _one_line_errors():
+        settings = Settings.load(c.config)
+        Service.of(name, settings, **options)
+        connection = connect(host, c.config, ssh_config=settings.ssh_config)
+        with connection:
+            outcome = step(
+                connection,
+                name,
+                settings=settings,
+                dry_run=dry_run or c.config.run.dry,
+                say=lines.step,
+                **options,
+            )
+        if dry_run or c.config.run.dry:
+            lines.dry_run(outcome)
+        else:
+            lines.outcome(outcome, time.monotonic() - began)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn our errors, Ctrl-C and a polite kill into one line and exit status 1. SIGTERM unwinds as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:  # signal's signature
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    except MeshfabError as error:
+        # What a clean-up found out comes first, and what had led to it is not lost.
+        first = error.__context__
+        raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=1) from None
+    except KeyboardInterrupt:
+        raise Exit("interrupted: cleaned up; run it again to complete what is half done", code=1) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+ns = Collection(provision, mint, renew_enable, wire_nginx)
+ns.configure({"meshfab": {}})

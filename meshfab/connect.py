@@ -71,6 +71,9 @@ def strict(c: Connection) -> Connection:
             "channel_timeout": 15,
         }.items():
             kwargs.setdefault(key, seconds)
+        if hop.ssh_config.get("identitiesonly", "no") == "yes":
+            # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
+            kwargs.setdefault("look_for_keys", False)
         kwargs["transport_factory"] = _factory(Transport, known.kinds)
         hop.connect_kwargs = kwargs
         if hop.connect_timeout is None:

@@ -81,9 +81,9 @@ class SecretLeftError(MeshfabError):
 
 
 def one_line(text: str) -> str:
-    """Fold white space, and drop control characters that could play tricks on a terminal.
+    """Fold white space, and drop colours and control characters: a host's words must not play tricks on a terminal.
 
-    >>> one_line("a\\n  b\\x1b[31m")
-    'a b[31m'
+    >>> one_line("a\\n  \\x1b[31mb")
+    'a b'
     """
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "", " ".join(text.split()))
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]", "", " ".join(text.split()))

@@ -52,15 +52,10 @@ def of_renewal(state: HostState, service: Service, wanted: dict[str, str]) -> li
         found.append(Finding("timer-missing", "critical", f"{service.timer} is {what}"))
     drifted = [path for path, digest in wanted.items() if state.digests.get(path) != digest]
     if drifted:
-        missing = all(path not in state.digests for path in drifted)
-        verb = "missing" if missing else "not as this version writes them"
-        found.append(
-            Finding(
-                "unit-drift",
-                "warning",
-                f"{', '.join(path.rpartition('/')[2] for path in drifted)}: {verb}",
-            )
-        )
+        words = [
+            f"{path.rpartition('/')[2]} {'differs' if path in state.digests else 'is missing'}" for path in drifted
+        ]
+        found.append(Finding("unit-drift", "warning", ", ".join(words)))
     return found
 
 

@@ -104,12 +104,6 @@ def explain(answer: Answer, host: str) -> MeshfabError:
             host=host,
             todo="what was there before is back in place",
         )
-    if answer.status == 4:
-        return NginxError(
-            "nginx is not running",
-            host=host,
-            todo="`systemctl start nginx` on the host, then run this again",
-        )
     return NginxError(
         f"nginx was not reloaded: {answer.err}",
         host=host,
@@ -119,15 +113,14 @@ def explain(answer: Answer, host: str) -> MeshfabError:
 
 def emergency(words: str) -> str:
     """The line that matters of what `nginx -t` prints."""
-    match = re.search(r"\[emerg\] (.*)", words)
+    match = re.search(r"\[emerg\] (?:\d+#\d+: )?(.*?)(?:\s+nginx: |$)", words)
     return match[1] if match else words
 
 
 def _dump(conf: str) -> dict[str, str]:
     """`nginx -T` taken apart: the text of each file by its path."""
-    heads = list(_FILE.finditer(conf))
-    ends = [head.start() for head in heads[1:]] + [len(conf)]
-    return {head[1]: conf[head.end() + 1 : end] for head, end in zip(heads, ends, strict=True)}
+    _, *parts = _FILE.split(conf)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def _parse(text: str) -> list[dict[str, Any]]:

@@ -103,7 +103,7 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
             "the CA's provisioner does not take this password",
             f"see {settings.provisioner_password}",
         ),
-        ("provisioner with name", "provisioner not found", "cannot find", "no provisioners"): (
+        ("provisioner with name", "provisioner not found", "flag '--provisioner'", "no provisioners"): (
             f"the CA has no provisioner '{settings.provisioner}'",
             "see `step ca provisioner list`, then set meshfab.provisioner",
         ),

@@ -93,6 +93,10 @@ def make(
     steps += wiring.steps
     if not wiring.steps and parts & {"mint", "wire-nginx"}:
         steps += _serving_steps(state, service, settings, minting, faults, served)
+    if state.unit("nginx.service").active != "active" and any(step.verb in ("vhost", "reload") for step in steps):
+        raise NginxError(
+            "nginx is not running", host=state.host, todo="`systemctl start nginx` there, then run this again"
+        )
     at = 443 if wiring.steps else port(state, service, settings)
     return Plan(service, tuple(steps), tuple(files), wiring.place, wiring.notes, at)
 

@@ -5,6 +5,7 @@ Settings are read from the key `meshfab` of Invoke's configuration; see `meshfab
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from meshfab import flow
-from meshfab.errors import MeshfabError
+from meshfab.errors import MeshfabError, one_line
 from meshfab.settings import Settings
 
 if TYPE_CHECKING:
@@ -141,6 +142,11 @@ def _one_line_errors() -> Iterator[None]:
         # What a clean-up found out comes first, and what had led to it is not lost.
         first = error.__context__
         raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=1) from None
+    except Exception as error:
+        if os.environ.get("MESHFAB_DEBUG"):
+            raise
+        what = f"internal error: {type(error).__name__}: {one_line(str(error))}"
+        raise Exit(f"{what} -> MESHFAB_DEBUG=1 shows where; please report it", code=1) from None
     except KeyboardInterrupt:
         raise Exit("interrupted: cleaned up; run it again to complete what is half done", code=1) from None
     finally:
@@ -149,4 +155,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 ns = Collection(provision, mint, renew_enable, wire_nginx)
-ns.configure({"meshfab": {}})
+# Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
+ns.configure(
+    {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}
+)

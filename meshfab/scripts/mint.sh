@@ -15,7 +15,7 @@ done
 timeout 60 "$step" ca certificate --force --provisioner "$provisioner" --provisioner-password-file "$secret" \
 	--ca-url "$ca" --root "$root" "$@" "$first" "$stage/cert" "$stage/key" </dev/null >"$stage/said" 2>&1 || {
 	status=$?
-	say "$(cat "$stage/said")"
+	say "$(tail -n 1 "$stage/said")"
 	exit "$status"
 }
 put cert "$(cat "$stage/cert")"

@@ -6,5 +6,4 @@ said=$(umask 022 && nginx -t 2>&1) || {
 	say "$said"
 	exit 3
 }
-systemctl --quiet is-active nginx.service || exit 4
 systemctl reload nginx.service

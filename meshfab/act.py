@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshfab import certificate, nginx, pair, probe, renewal, secret, served, vhost
 from meshfab.errors import MeshfabError, NotReadyError, ServedError
-from meshfab.shell import Answer, Request, RootShell
+from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from meshfab.probe import HostState
     from meshfab.secret import Password
     from meshfab.settings import Settings
+    from meshfab.shell import RootShell
 
 # Steps after which clients may get another leaf than before.
 _TOUCHES_SERVING = {"finish", "mint", "vhost", "reload"}

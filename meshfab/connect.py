@@ -7,8 +7,10 @@ target and every jump host are checked against the files that `ssh` itself would
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +30,14 @@ _GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
-def connect(host: str, config: Any = None, *, ssh_config: str | None = None) -> Connection:
+def connect(host: str, config: Any = None, *, ssh_config: str | None = None, accept_new: bool = False) -> Connection:
     """A strict connection to `host`, not yet open.
 
     Args:
         host: `[user@]host[:port]` or an alias of the SSH configuration.
         config: the Invoke or Fabric configuration to carry on (timeouts, connect_kwargs, gateway).
         ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
+        accept_new: put the key of a host that is not on record on it, as StrictHostKeyChecking=accept-new does.
     """
     valid_host(host)
     from fabric import Config, Connection
@@ -44,10 +47,10 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None) -> 
         config.set_runtime_ssh_path(str(Path(ssh_config).expanduser()))
     # A clone of Invoke's own configuration has not read ~/.ssh/config yet.
     config.load_ssh_config()
-    return strict(Connection(host, config=config))
+    return strict(Connection(host, config=config), accept_new=accept_new)
 
 
-def strict(c: Connection) -> Connection:
+def strict(c: Connection, *, accept_new: bool = False) -> Connection:
     """Make a connection and its jump hosts verify keys, and refuse one that is open to a host we cannot verify.
 
     Raises:
@@ -58,11 +61,13 @@ def strict(c: Connection) -> Connection:
     # paramiko logs tracebacks of refused connections to stderr when nobody configured logging.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     for hop in _hops(c):
+        if isinstance(hop.connect_kwargs.get("transport_factory"), _StrictTransport):
+            continue
         known = _known(hop)
         if hop.is_connected:
             _judge(hop, known, hop.transport.get_remote_server_key())
             continue
-        hop.client.set_missing_host_key_policy(_Verify(hop, known))
+        hop.client.set_missing_host_key_policy(_Verify(hop, known, accept_new))
         kwargs = dict(hop.connect_kwargs)
         # A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
         for key, seconds in {
@@ -74,7 +79,7 @@ def strict(c: Connection) -> Connection:
         if hop.ssh_config.get("identitiesonly", "no") == "yes":
             # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
             kwargs.setdefault("look_for_keys", False)
-        kwargs["transport_factory"] = _factory(Transport, known.kinds)
+        kwargs["transport_factory"] = _StrictTransport(Transport, known.kinds)
         hop.connect_kwargs = kwargs
         if hop.connect_timeout is None:
             hop.connect_timeout = CONNECT_SECONDS
@@ -137,26 +142,31 @@ def _hops(c: Connection) -> Iterator[Connection]:
     yield c
 
 
-def _known(hop: Connection) -> known_hosts.Known:
+def _files(hop: Connection) -> list[Path]:
+    """The known_hosts files of a host, the user's first: what is put on record goes into the first one."""
     options = hop.ssh_config
-    files = [
+    words = [
         *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
         *shlex.split(options.get("globalknownhostsfile", _GLOBAL_FILES)),
     ]
+    return [Path(word).expanduser() for word in words if word != "none"]
+
+
+def _known(hop: Connection) -> known_hosts.Known:
     texts = []
-    for file in files:
+    for file in _files(hop):
         try:
-            texts.append((file, Path(file).expanduser().read_text(encoding="utf-8", errors="replace")))
+            texts.append((str(file), file.read_text(encoding="utf-8", errors="replace")))
         except OSError:
             continue
-    return known_hosts.lookup(known_hosts.read(texts), hop.host, hop.port, options.get("hostkeyalias", ""))
+    return known_hosts.lookup(known_hosts.read(texts), hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
 
 
 def _judge(hop: Connection, known: known_hosts.Known, key: Any) -> None:
     verdict, where = known.verdict(key.get_name(), key.asbytes())
     if verdict == "known":
         return
-    name = hop.ssh_config.get("hostkeyalias") or (hop.host if hop.port == 22 else f"[{hop.host}]:{hop.port}")
+    name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
     scan = f"ssh-keyscan{'' if hop.port == 22 else f' -p {hop.port}'} {hop.host}"
     record = f"`{scan} >> ~/.ssh/known_hosts`"
     shown = f"{key.get_name()} {key.fingerprint}"
@@ -184,25 +194,41 @@ def _judge(hop: Connection, known: known_hosts.Known, key: Any) -> None:
 class _Verify:
     """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
 
-    def __init__(self, hop: Connection, known: known_hosts.Known) -> None:
-        self.hop, self.known = hop, known
+    def __init__(self, hop: Connection, known: known_hosts.Known, accept_new: bool) -> None:
+        self.hop, self.known, self.accept_new = hop, known, accept_new
 
     def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
         """Called by paramiko with the key that the host showed."""
-        _judge(self.hop, self.known, key)
+        verdict, _ = self.known.verdict(key.get_name(), key.asbytes())
+        if self.accept_new and verdict == "unknown":
+            self._record(key)
+        else:
+            _judge(self.hop, self.known, key)
+
+    def _record(self, key: Any) -> None:
+        hop, file = self.hop, _files(self.hop)[0]
+        name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+        if hop.ssh_config.get("hashknownhosts", "no") == "yes":
+            name = known_hosts.hashed(name)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
+            out.write(f"{name} {key.get_name()} {key.get_base64()}\n")
+        said = f"{hop.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
+        print(f"warning: {said} -> compare it at its console", file=sys.stderr)
 
 
-def _factory(transport: Any, kinds: tuple[str, ...]) -> Any:
-    """Make transports that ask for the key types on record first, and do not wait for delayed ACKs."""
+class _StrictTransport:
+    """Makes transports that ask for the key types on record first, and do not wait for delayed ACKs."""
 
-    def make(sock: Any, **kwargs: Any) -> Any:
+    def __init__(self, transport: Any, kinds: tuple[str, ...]) -> None:
+        self.transport, self.kinds = transport, kinds
+
+    def __call__(self, sock: Any, **kwargs: Any) -> Any:
         # Nagle's algorithm costs 40 ms on every command. A jump host's channel has no such switch and needs none.
         if hasattr(sock, "setsockopt"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made = transport(sock, **kwargs)
+        made = self.transport(sock, **kwargs)
         options = made.get_security_options()
-        wanted = [name for kind in kinds for name in _ALGORITHMS.get(kind, (kind,)) if name in options.key_types]
+        wanted = [name for kind in self.kinds for name in _ALGORITHMS.get(kind, (kind,)) if name in options.key_types]
         options.key_types = [*wanted, *(name for name in options.key_types if name not in wanted)]
         return made
-
-    return make

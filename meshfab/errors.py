@@ -6,6 +6,7 @@
     │   ├── HostKeyError   its key is unknown, changed or revoked
     │   └── LostError      the line dropped while we were working
     ├── NotReadyError      the host lacks something that the job needs
+    │   └── SudoAsksError  sudo wants a password that nobody gave
     ├── LockedError        somebody else is at work on the same service
     ├── MintError          the CA did not give a usable pair
     ├── NginxError         nginx refuses its configuration
@@ -58,6 +59,10 @@ class LostError(ConnectError):
 
 class NotReadyError(MeshfabError):
     """The host lacks a program, a right or a file that the job needs."""
+
+
+class SudoAsksError(NotReadyError):
+    """sudo wants a password; it can be given in `config.sudo.password`, and the tasks ask for it on a terminal."""
 
 
 class LockedError(MeshfabError):

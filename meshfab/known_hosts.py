@@ -11,6 +11,7 @@ import binascii
 import fnmatch
 import hashlib
 import hmac
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -94,13 +95,25 @@ def lookup(lines: Iterable[Line], host: str, port: int = 22, alias: str = "") ->
     A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
     """
     lines = tuple(lines)
-    names = [alias.lower()] if alias else [host.lower()] if port == 22 else [f"[{host.lower()}]:{port}", host.lower()]
+    names = [name_of(host, port, alias)] + ([] if alias or port == 22 else [host.lower()])
     revoked = tuple(line for line in lines if line.marker == "@revoked" and any(map(line.names, names)))
     for name in names:
         found = tuple(line for line in lines if line.marker != "@revoked" and line.names(name))
         if found:
             return Known(revoked + found)
     return Known(revoked)
+
+
+def name_of(host: str, port: int = 22, alias: str = "") -> str:
+    """The name that a host's keys are filed under."""
+    return (alias or (host if port == 22 else f"[{host}]:{port}")).lower()
+
+
+def hashed(name: str) -> str:
+    """A name as HashKnownHosts writes it."""
+    salt = os.urandom(20)
+    digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
 
 
 def _is_hash_of(field: str, host: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import MeshfabError, NginxError
-from meshfab.shell import Answer, Request
+from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from meshfab import certificate, findings, probe
 from meshfab.errors import MeshfabError, MintError, NotReadyError
-from meshfab.shell import Answer, Request, RootShell
+from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
     from meshfab.certificate import Leaf
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
+    from meshfab.shell import RootShell
 
 
 def staging(service: Service) -> str:

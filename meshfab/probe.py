@@ -11,13 +11,14 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from meshfab.errors import ConnectError
-from meshfab.shell import Request
+from meshfab.script import Request
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from meshfab.script import Answer
     from meshfab.settings import Service, Settings
-    from meshfab.shell import Answer, RootShell
+    from meshfab.shell import RootShell
 
 _HEAD = re.compile(rb"([a-z/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
 

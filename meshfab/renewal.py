@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshfab import files
-from meshfab.shell import Request
+from meshfab.script import Request
 
 if TYPE_CHECKING:
     from meshfab.probe import HostState

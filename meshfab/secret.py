@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import stat
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -22,13 +24,16 @@ from meshfab.errors import (
     NotReadyError,
     SecretLeftError,
 )
-from meshfab.shell import Request, RootShell
+from meshfab.script import Request
+from meshfab.settings import Service, Settings
+from meshfab.shell import RootShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from meshfab.settings import Service
+    from fabric import Connection
+
 
 REAPER_SECONDS = 120
 
@@ -85,13 +90,29 @@ def read_password(file: Path) -> Password:
 
 
 @contextmanager
-def carried(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
-    """Put the password on the host for the length of a `with` block, which gets its path.
+def provisioner_password(c: Connection, name: str, *, settings: Settings | None = None) -> Iterator[str]:
+    """Put the provisioner's password on a host for the length of a `with` block, which gets its path there.
+
+    For a fabfile that runs `step` itself. The file is root's alone; it is gone when the block ends, however it ends.
+
+    Args:
+        c: a Fabric connection; made strict before anything is sent.
+        name: the service's short name; the path is /tmp/<name>-provisioner.
+        settings: the mesh's conventions; None reads them from `c.config`.
 
     Raises:
         SecretLeftError: its removal could not be verified; the message has the command to run.
-        MintError: it could not be put there.
+        MeshfabError: the password could not be read, or put there.
     """
+    settings = settings or Settings.load(c.config)
+    service, password = Service.of(name, settings), read_password(settings.password_file)
+    with RootShell(c) as shell, carried(shell, service, password) as path:
+        yield path
+
+
+@contextmanager
+def carried(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
+    """The same over a root shell at hand."""
     path = service.secret
     words = (path, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS))
     try:
@@ -100,27 +121,42 @@ def carried(shell: RootShell, service: Service, password: Password) -> Iterator[
             raise _refused(answer.status, answer.err, shell.host, path)
         yield path
     finally:
-        _remove(shell, words)
+        with _undisturbed():
+            _remove(shell, words)
+
+
+def sweep(service: Service) -> Request:
+    """Remove a password file that an earlier run left."""
+    return Request("gone", (service.secret, _folder("none"), _reaper(service)))
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C or polite kill abort a clean-up, which is bounded by its own time-outs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
     if status == 3:
         return NotReadyError(
-            "systemd-run cannot arm the reaper that removes the password",
+            f"systemd-run cannot arm the reaper that removes the password ({said})",
             host=host,
-            todo=f"see: {said}",
+            todo="is systemd running there?",
         )
     if status == 4:
         return MintError(
-            f"{path} is a folder, which we do not remove",
-            host=host,
-            todo=f"look at it, then `rm -r {path}`",
+            f"{path} is a folder, which we do not remove", host=host, todo=f"look at it, then `rm -r {path}`"
         )
-    return MintError(
-        f"the password could not be put on the host: {said}",
-        host=host,
-        todo="is /tmp full or read-only?",
-    )
+    return MintError(f"the password could not be put on the host: {said}", host=host, todo="is /tmp full or read-only?")
 
 
 def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
@@ -134,7 +170,8 @@ def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
                 if attempt:
                     shell.c.close()
                 with RootShell(shell.c, timeout=5) as fresh:
-                    answer = fresh.run("gone", *words)
+                    # What still runs there holds the lock and may read the file: it is ended first.
+                    answer = fresh.batch([Request("stop", (shell.pid,)), Request("gone", words)])[-1]
         except (ConnectError, NotReadyError, OSError, EOFError) as error:
             said = str(error)
             continue
@@ -147,11 +184,6 @@ def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
         host=shell.host,
         todo=f"ssh {shell.host} sudo rm -f {words[0]}",
     )
-
-
-def sweep(service: Service) -> Request:
-    """Remove a password file that an earlier run left."""
-    return Request("gone", (service.secret, _folder("none"), _reaper(service)))
 
 
 def _folder(nonce: str) -> str:

@@ -37,6 +37,7 @@ class Settings:
         services: declared services, by name.
         parallel: how many hosts are worked on at once.
         ssh_config: an SSH configuration file instead of `~/.ssh/config`.
+        host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record.
 
     Raises:
         InputError: a value is not usable; the message names the key.
@@ -55,6 +56,7 @@ class Settings:
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parallel: int = 16
     ssh_config: str | None = None
+    host_keys: str = "strict"
 
     def __post_init__(self) -> None:
         """Check every value; sequences become tuples so that the object stays frozen."""
@@ -71,6 +73,8 @@ class Settings:
         object.__setattr__(self, "hosts", tuple(validation.host(host) for host in self.hosts))
         if not isinstance(self.services, Mapping):
             raise InputError("meshfab.services is not a mapping of names to hosts")
+        if self.host_keys not in ("strict", "accept-new"):
+            raise InputError(f"meshfab.host_keys is {self.host_keys!r}", todo="set strict or accept-new")
         if isinstance(self.parallel, bool) or not isinstance(self.parallel, int) or self.parallel < 1:
             raise InputError(f"meshfab.parallel is {self.parallel!r}", todo="set a whole number from 1")
 

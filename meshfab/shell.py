@@ -1,4 +1,4 @@
-"""One root shell on a host, over one SSH channel, fed with scripts: the only place where words become commands.
+"""One root shell on a host, over one SSH channel, fed with scripts.
 
 Every request is a script and its arguments; the answer is its exit status and output. The shell lives as long as the
 channel does, which saves a round trip, a PAM session and a sudo for every step, lets a lock or a trap outlive a step,
@@ -9,20 +9,20 @@ The protocol, both ways over the channel's stdin and stdout:
     ->  "<bytes of script> <bytes of data>\\n" script data
     <-  stdout of the script, then "\\n<mark> <status>\\n"; the same mark closes its part of stderr
 
-Data (file contents, the password) goes into a shell variable and from there through builtins: it is in no argv and no
-environment. `dd` takes it from the pipe, since it reads exactly what it is told, which `head` does not promise.
+Data (the password) goes into a shell variable and from there through builtins: it is in no argv and no environment.
+`dd` takes it from the pipe, since it reads exactly what it is told, which `head` does not promise. Fabric's own `run`
+is not used: it polls every 10 ms, joins the remote command on Ctrl-C, and needs a channel for each command.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
-import shlex
 import time
-from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from meshfab.errors import LostError, NotReadyError
+from meshfab.errors import LostError, NotReadyError, SudoAsksError
+from meshfab.script import Answer, Request, readable, text, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,71 +33,20 @@ if TYPE_CHECKING:
 # A host that talks without end must not fill the operator's memory.
 MAX_ANSWER = 8 * 1024 * 1024
 _LOOP = (
-    "while read -r n m; do "
+    "echo $$; while read -r n m; do "
     'run=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); '
     '[ "$m" = 0 ] || data=$(dd bs="$m" count=1 iflag=fullblock 2>/dev/null); '
     'eval "$run"; done'
 )
-# sudo keeps no environment worth having and may live outside a plain user's PATH; root needs none of it.
-_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo -n -- "$@"'
-
-
-@dataclass(frozen=True)
-class Request:
-    """A script of `meshfab/scripts`, its positional parameters and what it finds in `$data`.
-
-    `stays` runs it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it.
-    """
-
-    script: str
-    args: tuple[str, ...] = ()
-    data: str | None = None
-    stays: bool = False
-
-    def __repr__(self) -> str:
-        """Without the data, which may be the password."""
-        return f"Request({self.script!r}, {self.args!r})"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a script said."""
-
-    script: str
-    status: int
-    out: bytes
-    err: str
-
-    @property
-    def ok(self) -> bool:
-        """Whether the script ended with 0."""
-        return self.status == 0
-
-    @property
-    def text(self) -> str:
-        """Its stdout as text; bytes that are no UTF-8 are shown as escapes."""
-        return self.out.decode("utf-8", "backslashreplace").strip()
-
-
-def script(name: str) -> str:
-    """The text of a script that ships with the package."""
-    return resources.files("meshfab").joinpath("scripts", f"{name}.sh").read_text(encoding="utf-8")
-
-
-def words(args: Sequence[str]) -> str:
-    """Shell words from data, quoted: the one place where that happens.
-
-    >>> words(["a b", "$(reboot)"])
-    "'a b' '$(reboot)'"
-    """
-    return shlex.join(args)
+_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo %s -- "$@"'
+_AGAIN = "run the command again; it completes what is half done"
 
 
 class RootShell:
     """A root shell on `c`'s host; use it as a context manager.
 
     Args:
-        c: an open or openable Fabric connection.
+        c: an open or openable Fabric connection. Its `config.sudo.password` is used where sudo asks for one.
         timeout: seconds that one request may take at most.
     """
 
@@ -105,31 +54,20 @@ class RootShell:
         self.c = c
         self.host: str = getattr(c, "original_host", None) or str(c.host)
         self.timeout = timeout
+        self.pid = ""
         self._mark = secrets.token_hex(8)
         self._channel: Any = None
         self._waiting = 0
-        self._out = bytearray()
-        self._err = bytearray()
+        self._out, self._err = bytearray(), bytearray()
 
     def __enter__(self) -> RootShell:
         """Open the channel and start the shell; nothing is waited for yet."""
-        from paramiko.ssh_exception import SSHException
-
-        from meshfab.connect import opened
-
-        try:
-            self._channel = opened(self.c).create_session()
-            self._channel.exec_command(f"sh -c {words([_AS_ROOT])} sh sh -c {words([_LOOP])}")
-        except (SSHException, EOFError) as error:
-            raise LostError(f"no command can be run ({error})", host=self.host, todo="run this again") from None
-        self._send(f"mark={self._mark}\n{script('prelude')}", None)
+        # -n fails at once where a password is needed, instead of waiting for one.
+        self._start("-n")
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close the channel; the remote shell ends with it and its trap cleans up."""
         if self._channel is not None:
@@ -149,32 +87,79 @@ class RootShell:
         """Send several scripts at once and collect their answers in one round trip.
 
         After the first one that fails the rest is skipped on the host; the answers end with the failed one.
+
+        Raises:
+            LostError: the line dropped, or no answer came in time; the outcome is unknown.
+            NotReadyError: the login cannot become root.
         """
+        deadline = time.monotonic() + (timeout or self.timeout)
+        try:
+            return self._batch(requests, deadline)
+        except SudoAsksError:
+            if not self.c.config.sudo.password:
+                raise
+        self._start_with(str(self.c.config.sudo.password), deadline)
+        return self._batch(requests, deadline)
+
+    def _batch(self, requests: Sequence[Request], deadline: float) -> list[Answer]:
         self._waiting += 1
         for number, request in enumerate(requests):
-            body = f"set -- {words(request.args)}\n{script(request.script)}"
-            skip = "failed=0\n" if number == 0 else ""
-            begin, end = ("{", "}") if request.stays else ("(", ")")
-            self._send(
-                f"{skip}if [ $failed = 0 ]; then {begin}\n{body}\n{end}\nanswer $?; else answer skipped; fi",
-                request.data,
-            )
+            first = "failed=0\n" if number == 0 else ""
+            body = f"{first}if [ $failed = 0 ]; then {request.body()}\nanswer $?; else answer skipped; fi"
+            self._send(body, request.data)
+        if not self.pid:
+            self.pid = self._receive(self._out, self._channel.recv, deadline)[0].decode("ascii", "replace").strip()
+            self._receive(self._err, self._channel.recv_stderr, deadline)
         answers = []
-        deadline = time.monotonic() + (timeout or self.timeout)
         for request in requests:
-            out, status = self._receive("out", deadline)
-            err, _ = self._receive("err", deadline)
+            out, status = self._receive(self._out, self._channel.recv, deadline)
+            err, _ = self._receive(self._err, self._channel.recv_stderr, deadline)
             if status != "skipped":
-                answers.append(
-                    Answer(
-                        request.script,
-                        int(status),
-                        out,
-                        err.decode("utf-8", "backslashreplace").strip(),
-                    )
-                )
+                answers.append(Answer(request.script, int(status) if status.isdigit() else 255, out, readable(err)))
         self._waiting -= 1
         return answers
+
+    def _start(self, sudo: str) -> None:
+        from paramiko.ssh_exception import SSHException
+
+        from meshfab.connect import opened
+
+        self._out.clear()
+        self._err.clear()
+        self._waiting = 0
+        try:
+            self._channel = opened(self.c).create_session()
+            # $0 is the shell's name in `ps`, and how scripts/gone.sh knows it again.
+            self._channel.exec_command(f"sh -c {words([_AS_ROOT % sudo])} sh sh -c {words([_LOOP])} meshfab")
+        except (SSHException, EOFError) as error:
+            raise LostError(f"no command can be run ({error})", host=self.host, todo=_AGAIN) from None
+        if sudo == "-n":
+            self._greet()
+
+    def _greet(self) -> None:
+        self._send(f"mark={self._mark}\n{text('prelude')}\nanswer 0", None)
+
+    def _start_with(self, password: str, deadline: float) -> None:
+        """Start over with sudo's password, sent at sudo's own prompt and at nothing else.
+
+        -k: sudo asks for certain, so that the password cannot be left over in the pipe and be read as a request. With
+        the shell's first line (its pid) sudo is past, and only then is anything else sent.
+        """
+        prompt = f"[{self._mark}]"
+        self._start(f"-S -k -p '{prompt}'")
+        self._channel.set_combine_stderr(True)
+        said, asked = b"", 0
+        while not (pid := re.search(rb"^\d+\n\Z", said.rpartition(prompt.encode())[2], re.MULTILINE)):
+            if said.count(prompt.encode()) > asked:
+                asked += 1
+                if asked > 1:
+                    what, todo = "sudo does not take the password", "check it, then run this again"
+                    raise NotReadyError(what, host=self.host, todo=todo)
+                self._channel.sendall(f"{password}\n".encode())
+            said += self._more(self._channel.recv, deadline)
+        self._channel.set_combine_stderr(False)
+        self._out += pid[0]
+        self._greet()
 
     def _send(self, body: str, data: str | None) -> None:
         code, payload = body.encode(), (data or "").encode()
@@ -183,42 +168,33 @@ class RootShell:
         except OSError as error:
             raise self._ended() from error
 
-    def _receive(self, stream: str, deadline: float) -> tuple[bytes, str]:
+    def _receive(self, buffer: bytearray, read: Any, deadline: float) -> tuple[bytes, str]:
         """Read one stream up to the mark: what came before it, and the word that follows it."""
-        read, buffer = {
-            "out": (self._channel.recv, self._out),
-            "err": (self._channel.recv_stderr, self._err),
-        }[stream]
         mark = f"\n{self._mark} ".encode()
         while True:
             at = buffer.find(mark)
             end = buffer.find(b"\n", at + len(mark)) if at >= 0 else -1
             if end >= 0:
-                found, status = (
-                    bytes(buffer[:at]),
-                    buffer[at + len(mark) : end].decode("ascii", "replace"),
-                )
+                found, status = bytes(buffer[:at]), readable(bytes(buffer[at + len(mark) : end]))
                 del buffer[: end + 1]
                 return found, status
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise LostError(
-                    "no answer in time; what was under way may still be running there",
-                    host=self.host,
-                )
-            self._channel.settimeout(left)
-            try:
-                chunk = read(65536)
-            except TimeoutError:
-                continue
-            if not chunk:
-                raise self._ended()
-            buffer += chunk
+            buffer += self._more(read, deadline)
             if len(buffer) > MAX_ANSWER:
                 raise LostError(
-                    f"answers more than {MAX_ANSWER} bytes: not a host we can work with",
-                    host=self.host,
+                    f"it answers more than {MAX_ANSWER} bytes", host=self.host, todo="is it the right host?"
                 )
+
+    def _more(self, read: Any, deadline: float) -> bytes:
+        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            chunk: bytes = read(65536)
+        except TimeoutError:
+            raise LostError(
+                "no answer in time; what was under way may go on there", host=self.host, todo=_AGAIN
+            ) from None
+        if not chunk:
+            raise self._ended()
+        return chunk
 
     def _ended(self) -> LostError | NotReadyError:
         """Why the shell is gone: sudo said no, a program is missing, or the line dropped."""
@@ -229,30 +205,20 @@ class RootShell:
                 said += chunk
         except OSError:
             pass
-        text = said.decode("utf-8", "backslashreplace").strip()
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        if "password is required" in text or "a terminal is required" in text:
-            return NotReadyError(
-                "sudo asks for a password",
-                host=self.host,
-                todo="give the login passwordless sudo, or log in as root",
-            )
-        if "not in the sudoers" in text or "not allowed to" in text:
-            return NotReadyError(
-                f"sudo refuses: {text}",
-                host=self.host,
-                todo="give the login sudo, or log in as root",
-            )
-        if status == 127:
-            return NotReadyError(
-                f"cannot become root: {text}",
-                host=self.host,
-                todo="install sudo, or log in as root",
-            )
-        if status > 0:
-            return NotReadyError(f"the root shell ended with {status}: {text or 'no word'}", host=self.host)
-        return LostError(
-            "the connection dropped",
-            host=self.host,
-            todo="run the command again; it completes what is half done",
+        return _why_ended(readable(said), status, self.host)
+
+
+def _why_ended(said: str, status: int, host: str) -> LostError | NotReadyError:
+    todo = "give the login passwordless sudo, or log in as root"
+    if "password is required" in said or "a terminal is required" in said:
+        return SudoAsksError("sudo asks for a password", host=host, todo=todo)
+    if "not in the sudoers" in said or "not allowed to" in said:
+        return NotReadyError(f"sudo refuses: {said}", host=host, todo=todo)
+    if status == 127:
+        return NotReadyError(f"the login cannot become root: {said}", host=host, todo="install sudo, or log in as root")
+    if status > 0:
+        return NotReadyError(
+            f"the root shell ended with {status}: {said or 'no word'}", host=host, todo=f"try `ssh {host} sudo -n id`"
         )
+    return LostError("the connection dropped", host=host, todo=_AGAIN)

@@ -5,8 +5,10 @@ Settings are read from the key `meshfab` of Invoke's configuration; see `meshfab
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,12 +18,13 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from meshfab import flow
-from meshfab.errors import MeshfabError, one_line
+from meshfab.errors import MeshfabError, SudoAsksError, one_line
 from meshfab.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from fabric import Connection
     from invoke.context import Context
 
     from meshfab.flow import Outcome
@@ -112,20 +115,28 @@ def _run(c: Context, host: str, dry_run: bool, step: Callable[..., Outcome], nam
     with _one_line_errors():
         settings = Settings.load(c.config)
         Service.of(name, settings, **options)
-        connection = connect(host, c.config, ssh_config=settings.ssh_config)
+        connection = connect(
+            host, c.config, ssh_config=settings.ssh_config, accept_new=settings.host_keys == "accept-new"
+        )
+        options |= {"settings": settings, "dry_run": dry_run or c.config.run.dry, "say": lines.step}
         with connection:
-            outcome = step(
-                connection,
-                name,
-                settings=settings,
-                dry_run=dry_run or c.config.run.dry,
-                say=lines.step,
-                **options,
-            )
+            try:
+                outcome = step(connection, name, **options)
+            except SudoAsksError:
+                _ask_for_sudo(connection)
+                outcome = step(connection, name, **options)
         if dry_run or c.config.run.dry:
             lines.dry_run(outcome)
         else:
             lines.outcome(outcome, time.monotonic() - began)
+
+
+def _ask_for_sudo(connection: Connection) -> None:
+    """Ask once, on a terminal; elsewhere the error stands. Nothing had run yet when sudo asked."""
+    if not sys.stdin.isatty():
+        raise  # noqa: PLE0704  # within the handler that called us
+    asked = f"sudo's password for {connection.user} on {connection.original_host} (not the CA's): "
+    connection.config.sudo.password = getpass.getpass(asked)
 
 
 @contextmanager
@@ -140,11 +151,11 @@ def _one_line_errors() -> Iterator[None]:
         yield
     except MeshfabError as error:
         # What a clean-up found out comes first, and what had led to it is not lost.
-        first = error.__context__
+        first = None if error.__suppress_context__ else error.__context__
         raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=1) from None
     except Exception as error:
         if os.environ.get("MESHFAB_DEBUG"):
-            raise
+            raise  # within the handler that called us
         what = f"internal error: {type(error).__name__}: {one_line(str(error))}"
         raise Exit(f"{what} -> MESHFAB_DEBUG=1 shows where; please report it", code=1) from None
     except KeyboardInterrupt:

@@ -1,18 +1,23 @@
 """Fabric tasks that give every internal service a TLS certificate that is served, trusted and renews itself."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from meshfab.errors import MeshfabError
-from meshfab.flow import mint, provision, renew_enable, wire_nginx
 from meshfab.settings import Service, Settings
 from meshfab.tasks import ns
 
+if TYPE_CHECKING:
+    from meshfab.flow import mint, provision, renew_enable, wire_nginx
+
 __version__ = "0.1.0"
-__all__ = [
-    "MeshfabError",
-    "Service",
-    "Settings",
-    "mint",
-    "ns",
-    "provision",
-    "renew_enable",
-    "wire_nginx",
-]
+__all__ = ["MeshfabError", "Service", "Settings", "mint", "ns", "provision", "renew_enable", "wire_nginx"]
+
+
+def __getattr__(name: str) -> Any:
+    """The step functions, when they are asked for (PEP 562): `inv --list` imports this package and calls none."""
+    if name in __all__:
+        return getattr(import_module("meshfab.flow"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

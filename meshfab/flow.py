@@ -174,8 +174,10 @@ class _Run:
     def converge(self) -> Outcome:
         # Before any connection: a run that would need the password ends here when there is none.
         password = read_password(self.settings.password_file) if "mint" in self.parts and not self.dry_run else None
-        with RootShell(self.c) as shell:
-            eye = Eye(shell, self.service.fqdn)
+        shell = RootShell(self.c)
+        # Before the shell is there: the first look at what is served fills the time that its start takes.
+        eye = Eye(shell, self.service.fqdn)
+        with shell:
             state, is_locked = probe.read_host(shell, self.settings, [self.service]), False
             for _ in range(_ROUNDS):
                 todo = self._plan(state, eye)

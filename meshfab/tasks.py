@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,15 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from meshfab import flow
 from meshfab.errors import MeshfabError, SudoAsksError, one_line
-from meshfab.settings import Settings
+from meshfab.settings import Service, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from fabric import Connection
     from invoke.context import Context
 
-    from meshfab.flow import Outcome
 
 _HELP = {
     "name": "short name of the service; it becomes NAME.<domain>",
@@ -60,7 +59,7 @@ def provision(
         c,
         host,
         dry_run,
-        flow.provision,
+        "provision",
         name,
         sans=san or None,
         upstream=upstream,
@@ -72,13 +71,13 @@ def provision(
 @task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
 def mint(c: Context, name: str, host: str, san: list[str], dry_run: bool = False) -> None:
     """Make sure that a valid pair lies in its place."""
-    _run(c, host, dry_run, flow.mint, name, sans=san or None)
+    _run(c, host, dry_run, "mint", name, sans=san or None)
 
 
 @task(help=_helped("name", "host", "dry-run"))
 def renew_enable(c: Context, name: str, host: str, dry_run: bool = False) -> None:
     """Make sure that the service's renewal timer is installed and runs."""
-    _run(c, host, dry_run, flow.renew_enable, name)
+    _run(c, host, dry_run, "renew_enable", name)
 
 
 @task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "dry-run"), iterable=["san"])
@@ -97,7 +96,7 @@ def wire_nginx(
         c,
         host,
         dry_run,
-        flow.wire_nginx,
+        "wire_nginx",
         name,
         sans=san or None,
         upstream=upstream,
@@ -106,26 +105,31 @@ def wire_nginx(
     )
 
 
-def _run(c: Context, host: str, dry_run: bool, step: Callable[..., Outcome], name: str, **options: Any) -> None:
-    from meshfab.connect import connect
-    from meshfab.report import Lines
-    from meshfab.settings import Service
-
-    began, lines = time.monotonic(), Lines()
+def _run(c: Context, host: str, dry_run: bool, step: str, name: str, **options: Any) -> None:
+    """Check the words, connect, and call the step of that name in `meshfab.flow`."""
+    began = time.monotonic()
     with _one_line_errors():
         settings = Settings.load(c.config)
         Service.of(name, settings, **options)
-        connection = connect(
-            host, c.config, ssh_config=settings.ssh_config, accept_new=settings.host_keys == "accept-new"
-        )
-        options |= {"settings": settings, "dry_run": dry_run or c.config.run.dry, "say": lines.step}
-        with connection:
+        from meshfab.connect import connect, opened
+
+        accept_new = settings.host_keys == "accept-new"
+        connection = connect(host, c.config, ssh_config=settings.ssh_config, accept_new=accept_new)
+        with connection, ThreadPoolExecutor(1) as pool:
+            # The handshake waits for the network; the imports that only the work needs fill that time.
+            opening = pool.submit(opened, connection)
+            from meshfab import flow
+            from meshfab.report import Lines
+
+            opening.result()
+            lines = Lines()
+            options |= {"settings": settings, "dry_run": dry_run or c.config.run.dry, "say": lines.step}
             try:
-                outcome = step(connection, name, **options)
+                outcome = getattr(flow, step)(connection, name, **options)
             except SudoAsksError:
                 _ask_for_sudo(connection)
-                outcome = step(connection, name, **options)
-        if dry_run or c.config.run.dry:
+                outcome = getattr(flow, step)(connection, name, **options)
+        if options["dry_run"]:
             lines.dry_run(outcome)
         else:
             lines.outcome(outcome, time.monotonic() - began)

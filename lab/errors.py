@@ -1,0 +1,7 @@
+"""The one error that the lab raises."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """What is wrong, where, and what to do next, in one line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, nginx, pair, probe, renewal, secret, served, vhost
+from meshfab import certificate, listening, nginx, pair, probe, renewal, secret, served, transaction, wiring
 from meshfab.errors import MeshfabError, NotReadyError, ServedError
 from meshfab.script import Answer, Request
 
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from meshfab.plan import Plan
     from meshfab.probe import HostState
     from meshfab.secret import Password
+    from meshfab.served import Served
     from meshfab.settings import Settings
     from meshfab.shell import RootShell
 
 # Steps after which clients may get another leaf than before.
-_TOUCHES_SERVING = {"finish", "mint", "vhost", "reload"}
+_TOUCHES_SERVING = {"finish", "mint", "vhost", "snippet", "reload"}
+# nginx's master takes a reload up after `reload` returned, or says in its log why it does not; then it is given up.
+_SOON, _AT_LAST = 1.5, 10.0
 
 
 def carry_out(
@@ -40,37 +43,29 @@ def carry_out(
     if todo.reason("mint") is not None:
         leaf = _mint(shell, state, todo, settings, password)
         say("mint", f"new pair, valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC: {todo.reason('mint')}")
-    answers = shell.batch(_requests(state, todo, settings))
+    touches = todo.port is not None and bool(_TOUCHES_SERVING & {step.verb for step in todo.steps})
+    # What clients get now is what they must get again if this fails.
+    proof = _Proof(shell, state, todo, eye) if touches else None
+    answers = shell.batch(_requests(state, todo))
     if not answers[-1].ok:
-        raise _undone(shell, state, todo, answers[-1])
+        raise _undone(shell, state, todo, answers[-1], proof)
     for step in todo.steps:
         if step.verb != "mint":
             say(step.verb, f"{_done(step.verb, todo)}: {step.reason}")
-    if todo.port is not None and _TOUCHES_SERVING & {step.verb for step in todo.steps}:
+    if proof:
         # The last answer is the certificate as it lies on disk now: the proof compares with that, not with our intent.
-        disk = certificate.read_leaf(probe.fields(answers[-1].out).get(todo.service.cert, ""))
-        _prove(shell, state, todo, todo.port, disk, eye)
+        proof.require(certificate.read_leaf(probe.fields(answers[-1].out).get(todo.service.cert, "")))
     settled, probed = shell.batch([_settle(todo), probe.request(settings, [todo.service])])
     if not settled.ok:
         raise MeshfabError(f"old files could not be removed: {settled.err}", host=shell.host, todo="run this again")
     return probe.parse(probed, shell.host, settings, [todo.service])
 
 
-def diffs(shell: RootShell, state: HostState, todo: Plan, settings: Settings) -> tuple[str, ...]:
+def diffs(shell: RootShell, todo: Plan) -> tuple[str, ...]:
     """A unified diff of every file that the plan would change; reads, and writes nothing."""
-    import difflib
-
-    texts = {file.path: file.text for file in todo.files}
-    if todo.place and todo.reason("vhost") is not None:
-        texts[todo.place.path] = vhost.render(todo.service, settings, state.nginx_version)
+    texts = {file.path: file.text for file in (*todo.files, *todo.wiring.files)}
     there = probe.fields(shell.run("read", *texts).out) if texts else {}
-    found = []
-    for path, text in texts.items():
-        # The shell's `$(cat)` drops the newlines at a file's end.
-        old = (there[path].rstrip("\n") + "\n").splitlines(keepends=True) if path in there else []
-        new = text.splitlines(keepends=True)
-        found.append("".join(difflib.unified_diff(old, new, path if old else "/dev/null", path)))
-    return tuple(found)
+    return tuple(wiring.diff(path, there.get(path), text) for path, text in texts.items())
 
 
 def _mint(shell: RootShell, state: HostState, todo: Plan, settings: Settings, password: Password | None) -> Leaf:
@@ -80,7 +75,7 @@ def _mint(shell: RootShell, state: HostState, todo: Plan, settings: Settings, pa
         return pair.mint(shell, state, todo.service, settings, path)
 
 
-def _requests(state: HostState, todo: Plan, settings: Settings) -> list[Request]:
+def _requests(state: HostState, todo: Plan) -> list[Request]:
     service = todo.service
     by_verb = {
         "sweep": [secret.sweep(service), _settle(todo)],
@@ -89,63 +84,104 @@ def _requests(state: HostState, todo: Plan, settings: Settings) -> list[Request]
         "rights": [pair.set_rights(state, service)],
         "units": renewal.install(state, list(todo.files)),
         "timer": [renewal.enable(service)],
-        "reload": [nginx.reload()],
+        "reload": [transaction.reload(todo)],
     }
-    if todo.place and todo.reason("vhost") is not None:
-        text = vhost.render(service, settings, state.nginx_version)
-        by_verb["vhost"] = [nginx.wire(state, todo.place, text), nginx.reload()]
+    if todo.wiring.files:
+        by_verb[todo.wiring.verb] = [transaction.wire(todo)]
     return [*(request for step in todo.steps for request in by_verb[step.verb]), Request("read", (service.cert,))]
 
 
 def _settle(todo: Plan) -> Request:
     """Drop the old files that were kept until now, and what an interrupted run left."""
-    places = [todo.service.cert, todo.service.key] + ([todo.place.path] if todo.place else [])
+    places = [todo.service.cert, todo.service.key, *(file.path for file in todo.wiring.files)]
+    places += [todo.wiring.place.path] if todo.wiring.place and not todo.wiring.files else []
     return Request("settle", tuple(places))
 
 
 def _done(verb: str, todo: Plan) -> str:
+    written = " and ".join(file.path for file in todo.wiring.files)
+    loaded = "nginx started" if todo.starts else "nginx reloaded"
     return {
         "sweep": "removed",
         "finish": "the staged certificate is moved in",
         "rights": "owner, mode and ACL set",
         "units": "installed",
         "timer": f"{todo.service.timer} enabled and started",
-        "vhost": f"{todo.place.path if todo.place else ''} written, nginx reloaded",
-        "reload": "nginx reloaded",
+        "vhost": f"{written} written, {loaded}",
+        "snippet": f"{written} written, {loaded}" if todo.wiring.is_loaded else f"{written} written",
+        "reload": loaded,
     }[verb]
 
 
-def _prove(shell: RootShell, state: HostState, todo: Plan, port: int, disk: Leaf, eye: Eye) -> None:
-    """Wait until clients get the leaf that is on disk; if they never do, go back to what was there."""
-    shown = served.until(disk.der, lambda: eye.look(state, port))
-    if shown.der == disk.der:
-        return
-    what = "another certificate" if shown.der else f"no certificate ({shown.why})"
-    raise ServedError(
-        f"nginx was reloaded, and clients at {shown.address}:{port} get {what} for {todo.service.fqdn};"
-        f" {_go_back(shell, state, todo)}",
-        host=shell.host,
-        todo="see nginx's error log there (an address that it cannot bind?)",
-    )
+class _Proof:
+    """What clients get, before and after: the only proof that a load was taken up, and that a way back was."""
+
+    def __init__(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> None:
+        self.shell, self.state, self.todo, self.eye = shell, state, todo, eye
+        self.before = self.look().der
+
+    def look(self) -> Served:
+        return self.eye.look(self.state, self.todo.port or 443, self.todo.addresses)
+
+    def require(self, disk: Leaf) -> None:
+        """Wait until clients get the leaf that is on disk; if they never do, go back to what was there."""
+        words, shown = "", served.until(disk.der, self.look, seconds=_SOON)
+        if shown.der != disk.der:
+            log = nginx.error_log(self.state)
+            words = self.shell.batch([transaction.complaint(log, round(_SOON) + 2)])[0].text
+        if shown.der != disk.der and not words:
+            shown = served.until(disk.der, self.look, seconds=_AT_LAST)
+        if shown.der == disk.der:
+            return
+        what = "another certificate" if shown.der else f"no certificate ({shown.why})"
+        raise ServedError(
+            f"nginx was {'started' if self.todo.starts else 'reloaded'}, and clients at {shown.address}:{shown.port}"
+            f" get {what} for {self.todo.service.fqdn}{self._why(shown, words)};"
+            f" {_go_back(self.shell, self.state, self.todo, self)}",
+            host=self.shell.host,
+            todo="repair that, then run this again",
+        )
+
+    def _why(self, shown: Served, words: str) -> str:
+        if words:
+            return f", because of {nginx.emergency(words)}"
+        place = self.todo.wiring.place or nginx.Place("")
+        hidden = "" if self.todo.addresses else listening.hides(self.state, shown.address, shown.port, place)
+        if hidden:
+            return f", because {hidden} listens on just that address (give --listen {shown.address} to do so too)"
+        return ", and its error log says nothing of it"
+
+    def is_back(self) -> bool:
+        """Whether clients get again what they got before."""
+        return served.until(self.before, self.look, seconds=_AT_LAST).der == self.before
 
 
-def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer) -> MeshfabError:
+def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proof: _Proof | None) -> MeshfabError:
     """Take back what the batch did before its failing script, and say what failed."""
     if failed.script in ("wire", "reload"):
-        _go_back(shell, state, todo)
-        return nginx.explain(failed, shell.host)
+        error = transaction.explain(failed, shell.host)
+        if failed.script == "wire" and todo.reason("mint") is None:
+            # The script itself had put everything back.
+            how = "" if failed.status != 6 or not proof or proof.is_back() else "clients get something else than before"
+        else:
+            how = _go_back(shell, state, todo, proof)
+        if how and "back" not in error.todo:
+            error.todo = f"{error.todo}; {how}" if error.todo else how
+        return error
     if failed.script in ("install", "enable"):
         what = f"the renewal could not be set up: {failed.err}"
         return NotReadyError(what, host=shell.host, todo="repair what the message names, then run this again")
     return pair.not_moved(failed, state)
 
 
-def _go_back(shell: RootShell, state: HostState, todo: Plan) -> str:
+def _go_back(shell: RootShell, state: HostState, todo: Plan, proof: _Proof | None) -> str:
     """Put back the pair and the vhost of before, load them, and say how that went."""
     requests = [pair.put_back(todo.service)] if todo.reason("mint") is not None else []
-    if todo.place and todo.reason("vhost") is not None:
-        requests.append(nginx.unwire(state, todo.place))
-    if not requests:
+    if not requests and not todo.wiring.files and not todo.starts:
         return "nothing else was changed"
-    last = shell.batch([*requests, nginx.reload()])[-1]
-    return "what was there before is back" if last.ok else f"going back failed too: {last.err}"
+    last = shell.batch([*requests, transaction.unwire(todo)])[-1]
+    if not last.ok:
+        return f"going back failed too: {last.err}"
+    if proof and not proof.is_back():
+        return "what was there before is back, and clients get something else than before"
+    return "what was there before is back" + (" and served" if proof and proof.before else "")

@@ -17,3 +17,20 @@ say() { printf '%s\n' "$*" >&2; }
 
 # put KEY VALUE: one field of an answer, which meshfab/probe.py reads.
 put() { printf '%s %d\n%s\n' "$1" "${#2}" "$2"; }
+
+# label PATH: its SELinux label, where the host has such.
+label() { ! command -v restorecon >/dev/null || restorecon -- "$1"; }
+
+# in_turn: one at a time at nginx's configuration, ticks and operators, until this script ends.
+in_turn() {
+	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab
+	exec 8>>/run/meshfab/nginx.lock
+	flock -w 60 8 || {
+		say "/run/meshfab/nginx.lock is held by $(cat /run/meshfab/nginx.lock)"
+		return 75
+	}
+	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/nginx.lock
+}
+
+# load reload|start|stop: what systemd says when it cannot. Only the wire tells when the master has taken it up.
+load() { timeout 60 systemctl "$1" nginx.service 2>&1; }

@@ -134,22 +134,27 @@ class _Proof:
         if shown.der == disk.der:
             return
         what = "another certificate" if shown.der else f"no certificate ({shown.why})"
+        why, todo = self._why(shown, nginx.emergency(words))
         raise ServedError(
             f"nginx was {'started' if self.todo.starts else 'reloaded'}, and clients at {shown.address}:{shown.port}"
-            f" get {what} for {self.todo.service.fqdn}{self._why(shown, words)};"
-            f" {_go_back(self.shell, self.state, self.todo, self)}",
+            f" get {what} for {self.todo.service.fqdn}, {why}; {_go_back(self.shell, self.todo, self)}",
             host=self.shell.host,
-            todo="repair that, then run this again",
+            todo=todo,
         )
 
-    def _why(self, shown: Served, words: str) -> str:
-        if words:
-            return f", because of {nginx.emergency(words)}"
-        place = self.todo.wiring.place or nginx.Place("")
-        hidden = "" if self.todo.addresses else listening.hides(self.state, shown.address, shown.port, place)
-        if hidden:
-            return f", because {hidden} listens on just that address (give --listen {shown.address} to do so too)"
-        return ", and its error log says nothing of it"
+    def _why(self, shown: Served, words: str) -> tuple[str, str]:
+        """The reason that nginx gave, or that can be seen, and what to do about it."""
+        port, address = shown.port, shown.address
+        hidden = listening.hides(self.state, address, port, self.todo.wiring.place or nginx.Place(""))
+        if "already in use" in words and listening.holds(self.state, port):
+            todo = "give the --listen of the others, or `systemctl stop nginx` there and run this again with --start"
+            return f"because a running nginx cannot change between all addresses and single ones: {words}", todo
+        if not words and hidden and not self.todo.addresses:
+            return f"because {hidden} listens on just that address", f"give --listen {address} to do so too"
+        return (
+            f"because of {words}" if words else "and its error log says nothing of it",
+            "repair that, then run this again",
+        )
 
     def is_back(self) -> bool:
         """Whether clients get again what they got before."""
@@ -164,9 +169,9 @@ def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proo
             # The script itself had put everything back.
             how = "" if failed.status != 6 or not proof or proof.is_back() else "clients get something else than before"
         else:
-            how = _go_back(shell, state, todo, proof)
-        if how and "back" not in error.todo:
-            error.todo = f"{error.todo}; {how}" if error.todo else how
+            how = _go_back(shell, todo, proof)
+        if "failed" in how or "clients" in how:
+            error.todo = f"{error.todo}; {how}"
         return error
     if failed.script in ("install", "enable"):
         what = f"the renewal could not be set up: {failed.err}"
@@ -174,7 +179,7 @@ def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proo
     return pair.not_moved(failed, state)
 
 
-def _go_back(shell: RootShell, state: HostState, todo: Plan, proof: _Proof | None) -> str:
+def _go_back(shell: RootShell, todo: Plan, proof: _Proof | None) -> str:
     """Put back the pair and the vhost of before, load them, and say how that went."""
     requests = [pair.put_back(todo.service)] if todo.reason("mint") is not None else []
     if not requests and not todo.wiring.files and not todo.starts:

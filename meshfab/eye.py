@@ -38,7 +38,7 @@ class Eye:
         """Ask for the leaf at the host's mesh address, or at one of those that only the service listens on."""
         self._looking.join(_PATIENCE)
         # Packets that vanish are a wall between here and the mesh, and the host is asked at once.
-        is_walled = self._looking.is_alive() or self._is_walled
+        is_walled = self._is_walled or bool(self._resolved and self._looking.is_alive())
         early, self._early = self._early, None
         address = self._address(state, addresses)
         if early and early.der and (early.address, early.port) == (address, port):
@@ -48,7 +48,7 @@ class Eye:
         if found.der is None:
             found = self._from_host(found)
             # Once the host has seen what we could not, it goes on looking for us.
-            self._is_walled = bool(found.via)
+            self._is_walled = is_walled or bool(found.via)
         self.last = dataclasses.replace(found, resolved=self._resolved)
         return self.last
 

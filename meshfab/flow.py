@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe
+from meshfab import act, certificate, pair, plan, probe, wiring
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
 from meshfab.script import Request
@@ -68,6 +68,9 @@ def provision(
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    listen: Sequence[str] | None = None,
+    force: bool = False,
+    start: bool = False,
     dry_run: bool = False,
     say: Say | None = None,
 ) -> Outcome:
@@ -80,7 +83,11 @@ def provision(
         sans: DNS names beside `<name>.<domain>`; None keeps those that the certificate has.
         upstream: the URL to proxy to; None keeps what an earlier run was asked for.
         mtls: show the pair to the upstream as a client certificate.
-        vhost: False leaves the vhost to the operator.
+        vhost: False leaves the vhost to the operator, and gives them a file to include.
+        listen: addresses for the vhost to listen on, or networks of which the host's own are meant, or "all"; None
+            keeps what an earlier run was asked for.
+        force: overwrite a file of ours that was edited by hand, and take an address from other servers.
+        start: start an nginx that is stopped.
         dry_run: read only, and return the steps with a diff of each file.
         say: called with each step's verb and a sentence, as it is done.
 
@@ -95,8 +102,9 @@ def provision(
         upstream=upstream,
         mtls=mtls,
         vhost=vhost,
+        listen=None if listen is None else tuple(listen),
     )
-    return _Run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say).converge()
+    return _Run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say, force=force, start=start).converge()
 
 
 def mint(
@@ -143,6 +151,9 @@ def wire_nginx(
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    listen: Sequence[str] | None = None,
+    force: bool = False,
+    start: bool = False,
     dry_run: bool = False,
     say: Say | None = None,
 ) -> Outcome:
@@ -155,8 +166,10 @@ def wire_nginx(
         upstream=upstream,
         mtls=mtls,
         vhost=vhost,
+        listen=None if listen is None else tuple(listen),
     )
-    return _Run(c, service, settings, frozenset({"wire-nginx"}), dry_run=dry_run, say=say).converge()
+    parts: frozenset[Part] = frozenset({"wire-nginx"})
+    return _Run(c, service, settings, parts, dry_run=dry_run, say=say, force=force, start=start).converge()
 
 
 @dataclass
@@ -169,6 +182,8 @@ class _Run:
     parts: frozenset[Part]
     dry_run: bool = False
     say: Say | None = None
+    force: bool = False
+    start: bool = False
     done: list[Step] = field(default_factory=list)
 
     def converge(self) -> Outcome:
@@ -210,9 +225,9 @@ class _Run:
                 todo="install nginx, or use --no-vhost with mint and renew-enable",
             )
         kept = plan.keep_asked(state, self.service)
-        port = plan.port(state, kept, self.settings)
-        shown = eye.look(state, port).der if port else None
-        return plan.make(state, self.service, self.settings, shown, self.parts)
+        found = wiring.endpoint(state, kept, self.settings)
+        shown = eye.look(state, found[1], found[0]).der if found else None
+        return plan.make(state, self.service, self.settings, shown, self.parts, force=self.force, start=self.start)
 
     def _lock(self, shell: RootShell) -> bool:
         """Take the lock; True when we had to wait for it."""
@@ -258,10 +273,10 @@ class _Run:
                 todo.steps,
                 leaf,
                 shown,
-                todo.notes,
-                act.diffs(shell, state, todo, self.settings),
+                todo.wiring.notes,
+                act.diffs(shell, todo),
             )
-        return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
+        return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.wiring.notes)
 
 
 def _silent(verb: str, text: str) -> None:

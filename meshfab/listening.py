@@ -68,19 +68,24 @@ def robbed(state: HostState, own: tuple[str, ...], but: Place) -> str:
     return ""
 
 
+def holds(state: HostState, port: int) -> bool:
+    """Whether nginx listens on the port, as far as its configuration says."""
+    return any(listened == port for _, _, listened in _listening(state))
+
+
 def hides(state: HostState, address: str, port: int, but: Place) -> str:
     """The "file:line" of a `listen` on just this address, behind which a wildcard is not reached there."""
     wanted = (_bracketed(address), port)
     return next((at for at, host, listened in _listening(state, but) if (host, listened) == wanted), "")
 
 
-def _listening(state: HostState, but: Place) -> Iterator[tuple[str, str, int]]:
+def _listening(state: HostState, but: Place | None = None) -> Iterator[tuple[str, str, int]]:
     """Every `listen` outside our own vhost: its "file:line", host and port.
 
     A pattern will do: what it finds only makes us ask before we act, and a host may have hundreds of files.
     """
     for path, text in dump(state.nginx_conf).items():
-        if path not in (but.path, but.link):
+        if not but or path not in (but.path, but.link):
             for match in _LISTEN.finditer(text):
                 yield f"{path}:{text.count(chr(10), 0, match.start(1)) + 1}", *socket_of(match[1].split())
 

@@ -94,7 +94,9 @@ def must_start(state: HostState, *, start: bool) -> bool:
     if start:
         return True
     raise NginxError(
-        "nginx is not running", host=state.host, todo="give --start, or `systemctl start nginx` there, and run this again"
+        "nginx is not running",
+        host=state.host,
+        todo="give --start, or `systemctl start nginx` there, and run this again",
     )
 
 

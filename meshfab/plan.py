@@ -101,6 +101,9 @@ def make(
         wired = wiring.decide(state, service, settings, minting=minting, force=force)
         steps += [Step(wired.verb, wired.reason)] * bool(wired.reason)
     found = wiring.endpoint(state, service, settings)
+    if "wire-nginx" not in parts and state.unit("nginx.service").active != "active":
+        # A stopped nginx holds no old pair, and takes the new one up when it is started.
+        found, parts = None, frozenset(parts - {"mint"})
     if wired.place and wired.reason:
         found = listening.addresses(state, service, settings), 443
     is_loaded = bool(wired.reason) and wired.is_loaded

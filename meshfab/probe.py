@@ -142,7 +142,10 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         root=said.get("root"),
         nginx_conf=said.get("nginx.conf", ""),
         nginx_version=_version(said.get("nginx.conf", "")),
-        nginx_user=settings.nginx_user or _user(said.get("nginx.conf", "")) or _user(f"user {said.get('nginx.user', '')};") or "nginx",
+        nginx_user=settings.nginx_user
+        or _user(said.get("nginx.conf", ""))
+        or _user(f"user {said.get('nginx.user', '')};")
+        or "nginx",
         has_sites="nginx.sites" in said,
         has_ipv6="no-ipv6" not in said,
         digests={row[66:]: row[:64] for row in said.get("digests", "").splitlines()},

@@ -60,7 +60,9 @@ def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -
 
 
 def until(wanted: bytes | None, look: Callable[[], Served], *, seconds: float = 10.0) -> Served:
-    """Look until the wanted leaf (None for none at all) is served or the time is up: nginx's master takes a reload up after `reload` returned.
+    """Look until the wanted leaf (None for none at all) is served or the time is up.
+
+    nginx's master takes a reload up after `reload` returned.
 
     The first look is at once and the pauses grow from 5 ms, so that a quick nginx costs next to nothing.
     """

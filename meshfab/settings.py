@@ -78,12 +78,7 @@ class Settings:
         if not isinstance(self.hosts, (list, tuple)):
             raise InputError("meshfab.hosts is not a list of hosts")
         object.__setattr__(self, "hosts", tuple(validation.host(host) for host in self.hosts))
-        listen = [self.listen] if isinstance(self.listen, str) else self.listen
-        if not isinstance(listen, (list, tuple)):
-            raise InputError("meshfab.listen is not a list of addresses")
-        object.__setattr__(self, "listen", tuple(validation.listen(word, "meshfab.listen") for word in listen))
-        if self.snippets is not None and not (isinstance(self.snippets, str) and self.snippets_folder):
-            raise InputError(f"meshfab.snippets: {self.snippets!r} is no folder here", todo="name one on this machine")
+        self._check_nginx()
         if not isinstance(self.services, Mapping):
             raise InputError("meshfab.services is not a mapping of names to hosts")
         if not isinstance(self.ca_mtls, bool):
@@ -92,6 +87,16 @@ class Settings:
             raise InputError(f"meshfab.host_keys is {self.host_keys!r}", todo="set strict or accept-new")
         if isinstance(self.parallel, bool) or not isinstance(self.parallel, int) or self.parallel < 1:
             raise InputError(f"meshfab.parallel is {self.parallel!r}", todo="set a whole number from 1")
+
+    def _check_nginx(self) -> None:
+        # One address, as YAML has it without a list.
+        listen: Any = self.listen
+        listen = [listen] if isinstance(listen, str) else listen
+        if not isinstance(listen, (list, tuple)):
+            raise InputError("meshfab.listen is not a list of addresses")
+        object.__setattr__(self, "listen", tuple(validation.listen(word, "meshfab.listen") for word in listen))
+        if self.snippets is not None and not (isinstance(self.snippets, str) and self.snippets_folder):
+            raise InputError(f"meshfab.snippets: {self.snippets!r} is no folder here", todo="name one on this machine")
 
     @classmethod
     def load(cls, config: Mapping[str, Any] | Any) -> Settings:

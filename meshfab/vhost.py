@@ -109,7 +109,9 @@ def render(
             f"a template cannot be rendered: {error.message} ({where})", todo=f"see {settings.snippets}"
         ) from None
     about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
-    return f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={files.digest(text)[:16]}\n{text}"
+    return (
+        f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={files.digest(text)[:16]}\n{text}"
+    )
 
 
 def _folders(settings: Settings) -> list[Path]:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Steps after which clients may get another leaf than before.
 _TOUCHES_SERVING = {"finish", "mint", "vhost", "snippet", "reload"}
-# nginx's master takes a reload up after `reload` returned, or says in its log why it does not; then it is given up.
-_SOON, _AT_LAST = 1.5, 10.0
 
 
 def carry_out(
@@ -84,10 +82,10 @@ def _requests(state: HostState, todo: Plan) -> list[Request]:
         "rights": [pair.set_rights(state, service)],
         "units": renewal.install(state, list(todo.files)),
         "timer": [renewal.enable(service)],
-        "reload": [transaction.reload(todo)],
+        "reload": [transaction.reload(state, todo)],
     }
     if todo.wiring.files:
-        by_verb[todo.wiring.verb] = [transaction.wire(todo)]
+        by_verb[todo.wiring.verb] = [transaction.wire(state, todo)]
     return [*(request for step in todo.steps for request in by_verb[step.verb]), Request("read", (service.cert,))]
 
 
@@ -125,51 +123,38 @@ class _Proof:
 
     def require(self, disk: Leaf) -> None:
         """Wait until clients get the leaf that is on disk; if they never do, go back to what was there."""
-        words, shown = "", served.until(disk.der, self.look, seconds=_SOON)
-        if shown.der != disk.der:
-            log = nginx.error_log(self.state)
-            words = self.shell.batch([transaction.complaint(log, round(_SOON) + 2)])[0].text
-        if shown.der != disk.der and not words:
-            shown = served.until(disk.der, self.look, seconds=_AT_LAST)
+        shown = served.until(disk.der, self.look)
         if shown.der == disk.der:
             return
         what = "another certificate" if shown.der else f"no certificate ({shown.why})"
-        why, todo = self._why(shown, nginx.emergency(words))
+        place = self.todo.wiring.place or nginx.Place("")
+        hidden = listening.hides(self.state, shown.address, shown.port, place)
+        todo = f"see its error log, {nginx.error_log(self.state)}"
+        if hidden and not self.todo.addresses:
+            what += f" from {hidden}, which listens on just that address"
+            todo = f"give --listen {shown.address} to do so too"
+        did = "started" if self.todo.starts else "reloaded"
         raise ServedError(
-            f"nginx was {'started' if self.todo.starts else 'reloaded'}, and clients at {shown.address}:{shown.port}"
-            f" get {what} for {self.todo.service.fqdn}, {why}; {_go_back(self.shell, self.todo, self)}",
+            f"nginx was {did}, and clients at {shown.address}:{shown.port} get for {self.todo.service.fqdn} {what};"
+            f" {_go_back(self.shell, self.state, self.todo, self)}",
             host=self.shell.host,
             todo=todo,
         )
 
-    def _why(self, shown: Served, words: str) -> tuple[str, str]:
-        """The reason that nginx gave, or that can be seen, and what to do about it."""
-        port, address = shown.port, shown.address
-        hidden = listening.hides(self.state, address, port, self.todo.wiring.place or nginx.Place(""))
-        if "already in use" in words and listening.holds(self.state, port):
-            todo = "give the --listen of the others, or `systemctl stop nginx` there and run this again with --start"
-            return f"because a running nginx cannot change between all addresses and single ones: {words}", todo
-        if not words and hidden and not self.todo.addresses:
-            return f"because {hidden} listens on just that address", f"give --listen {address} to do so too"
-        return (
-            f"because of {words}" if words else "and its error log says nothing of it",
-            "repair that, then run this again",
-        )
-
     def is_back(self) -> bool:
         """Whether clients get again what they got before."""
-        return served.until(self.before, self.look, seconds=_AT_LAST).der == self.before
+        return served.until(self.before, self.look).der == self.before
 
 
 def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proof: _Proof | None) -> MeshfabError:
     """Take back what the batch did before its failing script, and say what failed."""
     if failed.script in ("wire", "reload"):
-        error = transaction.explain(failed, shell.host)
+        error = transaction.explain(failed, state)
         if failed.script == "wire" and todo.reason("mint") is None:
             # The script itself had put everything back.
-            how = "" if failed.status != 6 or not proof or proof.is_back() else "clients get something else than before"
+            how = "" if failed.status < 6 or not proof or proof.is_back() else "clients get something else than before"
         else:
-            how = _go_back(shell, todo, proof)
+            how = _go_back(shell, state, todo, proof)
         if "failed" in how or "clients" in how:
             error.todo = f"{error.todo}; {how}"
         return error
@@ -179,12 +164,12 @@ def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proo
     return pair.not_moved(failed, state)
 
 
-def _go_back(shell: RootShell, todo: Plan, proof: _Proof | None) -> str:
+def _go_back(shell: RootShell, state: HostState, todo: Plan, proof: _Proof | None) -> str:
     """Put back the pair and the vhost of before, load them, and say how that went."""
     requests = [pair.put_back(todo.service)] if todo.reason("mint") is not None else []
     if not requests and not todo.wiring.files and not todo.starts:
         return "nothing else was changed"
-    last = shell.batch([*requests, transaction.unwire(todo)])[-1]
+    last = shell.batch([*requests, transaction.unwire(state, todo)])[-1]
     if not last.ok:
         return f"going back failed too: {last.err}"
     if proof and not proof.is_back():

@@ -32,5 +32,30 @@ in_turn() {
 	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/nginx.lock
 }
 
-# load reload|start|stop: what systemd says when it cannot. Only the wire tells when the master has taken it up.
-load() { timeout 60 systemctl "$1" nginx.service 2>&1; }
+# load reload|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts
+# when the master has new workers, or else what it wrote into its error log is said.
+# Status 6: systemd could not; 7: the master did not take the configuration up.
+load() {
+	size=$(cat -- "$2" 2>/dev/null | wc -c)
+	main=$(systemctl show --value -p MainPID nginx.service)
+	old=" $(pgrep -P "$main" | tr '\n' ' ')"
+	words=$(timeout 60 systemctl "$1" nginx.service 2>&1) || {
+		say "$words"
+		return 6
+	}
+	[ "$1" = reload ] && [ "$old" != ' ' ] || return 0
+	tries=0 words=''
+	while [ $tries -lt 400 ]; do
+		for pid in $(pgrep -P "$main"); do
+			case $old in *" $pid "*) ;; *) return 0 ;; esac
+		done
+		words=$(tail -c "+$((size + 1))" -- "$2" 2>/dev/null | grep -F '[emerg]')
+		# It tries an address that is in use for two more seconds.
+		case $words in '' | *'bind()'*) ;; *) break ;; esac
+		case $words in *'still could not bind()'*) break ;; esac
+		sleep 0.02
+		tries=$((tries + 1))
+	done
+	say "$(printf '%s\n' "${words:-no new workers, and no word in $2}" | head -n 1)"
+	return 7
+}

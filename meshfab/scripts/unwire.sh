@@ -1,11 +1,11 @@
 # Take the files of this run out again, after nginx had taken them in: what was there before comes back and is loaded.
-# $1 the link that this run made or '', $2 reload, or stop where this run started nginx, or '';
+# $1 the link that this run made or '', $2 reload, or stop where this run started nginx, $3 nginx's error log;
 # then for each file: path and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
 # shellcheck shell=sh
 set -u
 trap '' HUP INT TERM PIPE
-link=$1 action=$2 failed=0
-shift 2
+link=$1 action=$2 log=$3 failed=0
+shift 3
 in_turn || exit
 [ -z "$link" ] || rm -f -- "$link"
 while [ $# -ge 2 ]; do
@@ -17,12 +17,8 @@ while [ $# -ge 2 ]; do
 	shift 2
 done
 [ "$failed" = 0 ] || exit 1
-[ -n "$action" ] || exit 0
 [ "$action" = stop ] || said=$(umask 022 && nginx -t 2>&1) || {
 	say "$said"
 	exit 3
 }
-words=$(load "$action") || {
-	say "$words"
-	exit 6
-}
+load "$action" "$log"

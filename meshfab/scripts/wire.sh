@@ -1,13 +1,13 @@
 # Put files of ours into nginx's configuration, try it and load it; or leave everything as it was.
 # $1 the link to the first file that is to be made or '', $2 reload, start, or '' where nothing includes the files,
-# $3 the service's names, $4 what `nginx -T` calls the first file; then for each file: path text
-# Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include the file, 6 it could not be loaded,
-# 75 somebody else is at it
+# $3 nginx's error log, $4 the service's names, $5 what `nginx -T` calls the first file; then for each file: path text
+# Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include the file, 6 and 7 see `load` in the
+# prelude, 75 somebody else is at it
 # shellcheck shell=sh
 set -u
 trap '' HUP INT TERM PIPE
-link=$1 action=$2 names=$3 shown=$4 made=''
-shift 4
+link=$1 action=$2 log=$3 names=$4 shown=$5 made=''
+shift 5
 
 each() { # COMMAND PATH TEXT...: run it for each file, with path, text, new and old set
 	do=$1
@@ -63,10 +63,10 @@ for name in $names; do
 	esac
 done
 case $said in *"# configuration file $shown:"*) ;; *) refuse 5 "$shown" "$@" ;; esac
-words=$(load "$action") || {
-	say "$words"
+load "$action" "$log" || {
+	status=$?
 	go_back "$@"
-	# nginx may hold what was just taken back.
-	[ "$action" = start ] || load reload >/dev/null
-	exit 6
+	# nginx may yet take up what was just taken back: it is told again.
+	[ "$action" = start ] || load reload "$log" 2>/dev/null
+	exit "$status"
 }

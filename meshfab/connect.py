@@ -51,12 +51,14 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
     """
     valid_host(host)
     from fabric import Config, Connection
+    from paramiko import SSHConfig
 
-    config = Config() if config is None else config.clone(into=Config)
-    if ssh_config is not None:
-        config.set_runtime_ssh_path(str(Path(ssh_config).expanduser()))
-    # A clone of Invoke's own configuration has not read ~/.ssh/config yet.
-    config.load_ssh_config()
+    config = Config(lazy=True) if config is None else config.clone(into=Config)
+    if ssh_config is None:
+        # Neither a lazy configuration nor a clone of Invoke's own has read ~/.ssh/config yet.
+        config.load_ssh_config()
+    else:
+        config._set(base_ssh_config=SSHConfig.from_path(str(Path(ssh_config).expanduser())))
     return strict(Connection(host, config=config), accept_new=accept_new)
 
 

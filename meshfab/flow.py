@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from meshfab import act, certificate, pair, plan, probe
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
+from meshfab.password import Password, read_password
 from meshfab.script import Request
-from meshfab.secret import Password, read_password
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
 

@@ -20,6 +20,7 @@ from invoke.tasks import task
 
 import meshfab
 from meshfab.errors import InputError, MeshfabError, SudoAsksError, one_line
+from meshfab.password import exposure, read_password
 from meshfab.settings import Service, Settings
 
 if TYPE_CHECKING:
@@ -107,6 +108,11 @@ def _run(c: Context, host: str, step: str, name: str, options: dict[str, Any], *
         Service.of(name, settings, **options)
         if step == "renew" and dry_run:
             raise InputError("a renewal is for real: there is no dry run of it", todo="use provision --dry-run")
+        if step in ("provision", "mint") and not dry_run:
+            # A run that would need the password ends here, before any connection, when there is none.
+            read_password(settings.password_file)
+            if warning := exposure(settings.password_file):
+                print(f"warning: {warning}", file=sys.stderr)
         from meshfab.connect import connect, opened
 
         accept_new = settings.host_keys == "accept-new"

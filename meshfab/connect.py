@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 from meshfab import known_hosts
 from meshfab.errors import ConnectError, HostKeyError, InputError
 from meshfab.validation import host as valid_host
+from meshfab.validation import host_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fabric import Connection
 
@@ -56,10 +57,24 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
     config = Config(lazy=True) if config is None else config.clone(into=Config)
     if ssh_config is None:
         # Neither a lazy configuration nor a clone of Invoke's own has read ~/.ssh/config yet.
-        config.load_ssh_config()
+        _checked(config.load_ssh_config, "~/.ssh/config")
     else:
-        config._set(base_ssh_config=SSHConfig.from_path(str(Path(ssh_config).expanduser())))
-    return strict(Connection(host, config=config), accept_new=accept_new)
+        config._set(
+            base_ssh_config=_checked(lambda: SSHConfig.from_path(str(Path(ssh_config).expanduser())), ssh_config)
+        )
+    # Fabric's own shorthand knows no brackets around an IPv6 address.
+    name, user, port = host_parts(host)
+    return strict(Connection(name, user=user, port=port, config=config), accept_new=accept_new)
+
+
+def _checked(read: Callable[[], Any], file: str) -> Any:
+    from paramiko.ssh_exception import ConfigParseError
+
+    try:
+        return read()
+    except (OSError, UnicodeDecodeError, ConfigParseError) as error:
+        what = f"the SSH configuration {file} cannot be read ({error})"
+        raise InputError(what, todo="repair it, or set meshfab.ssh_config") from None
 
 
 def strict(c: Connection, *, accept_new: bool = False) -> Connection:
@@ -133,7 +148,7 @@ def opened(c: Connection) -> Connection:
         raise ConnectError(
             f"the login as {c.user} was refused ({error})", host=name, todo=f"try `ssh {name} true`"
         ) from None
-    except (OSError, SSHException, EOFError) as error:
+    except (OSError, SSHException, EOFError, OverflowError) as error:
         raise ConnectError(
             f"no SSH connection to {c.host} port {c.port} ({error})",
             host=name,
@@ -220,7 +235,9 @@ class _Verify:
             name = known_hosts.hashed(name)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
-            out.write(f"{name} {key.get_name()} {key.get_base64()}\n")
+            # The last line of a file that a person edited may lack its end.
+            end = "" if file.read_bytes()[-1:] in (b"", b"\n") else "\n"
+            out.write(f"{end}{name} {key.get_name()} {key.get_base64()}\n")
         said = f"{hop.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
         print(f"warning: {said} -> compare it at its console", file=sys.stderr)
 

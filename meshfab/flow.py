@@ -202,7 +202,7 @@ class _Run:
 
     def _plan(self, state: HostState, eye: Eye) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
-            pair.require(state)
+            pair.require(state, self.settings)
         if "wire-nginx" in self.parts and "nginx" not in state.tools:
             raise NotReadyError(
                 "nginx is not installed",

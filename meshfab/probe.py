@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meshfab.settings import Service, Settings
     from meshfab.shell import RootShell
 
-_HEAD = re.compile(rb"([a-z/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
+_HEAD = re.compile(rb"([a-z0-9/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         host=host,
         now=now,
         addresses=tuple(said.get("addresses", "").split()),
-        tools=dict(row.split(" ", 1) for row in said.get("tools", "").splitlines() if " " in row),
+        tools={path.rpartition("/")[2]: path for path in said.get("tools", "").splitlines()},
         root=said.get("root"),
         nginx_conf=said.get("nginx.conf", ""),
         nginx_version=_version(said.get("nginx.conf", "")),

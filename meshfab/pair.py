@@ -133,7 +133,7 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
     return MintError(f"step ca certificate failed: {said}", host=host, todo="see the CA's log")
 
 
-def require(state: HostState) -> None:
+def require(state: HostState, settings: Settings) -> None:
     """What a mint needs of the host.
 
     Raises:
@@ -157,7 +157,7 @@ def require(state: HostState) -> None:
             raise NotReadyError(f"{tool} is not installed", host=state.host, todo=f"install the package {package}")
     if not state.root:
         raise NotReadyError(
-            "the mesh's root certificate is missing",
+            f"the mesh's root certificate is not at {settings.root}",
             host=state.host,
             todo="put it there, or set meshfab.root",
         )

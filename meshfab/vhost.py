@@ -103,10 +103,10 @@ def render(
             values |= {name: env.get_template(f"{name}.conf.j2").render(values) for name in ("tls", "proxy")}
             values["mtls"] = service.mtls and env.get_template("mtls.conf.j2").render(values)
         text = env.get_template(f"{part}.conf.j2").render(values).rstrip("\n") + "\n"
-    except TemplateError as error:
-        where = f"{getattr(error, 'name', None) or part}, line {getattr(error, 'lineno', None) or '?'}"
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # A template is a program of the operator's: whatever it does wrong is theirs to see.
         raise InputError(
-            f"a template cannot be rendered: {error.message} ({where})", todo=f"see {settings.snippets}"
+            f"the template {part}.conf.j2 cannot be rendered: {error}", todo=f"see {settings.snippets}"
         ) from None
     about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
     return (

@@ -273,10 +273,10 @@ class _Run:
                 todo.steps,
                 leaf,
                 shown,
-                todo.wiring.notes,
+                todo.notes,
                 act.diffs(shell, todo),
             )
-        return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.wiring.notes)
+        return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
 
 
 def _silent(verb: str, text: str) -> None:

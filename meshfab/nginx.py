@@ -34,7 +34,7 @@ def broken(state: HostState) -> str:
 
 def is_about(words: str, service: Service) -> bool:
     """Whether nginx's complaint is about this service's own pair, which a mint heals."""
-    return service.cert in words or service.key in words
+    return any(re.search(rf"{re.escape(path)}(?![\w.-])", words) for path in (service.cert, service.key))
 
 
 def place(state: HostState, service: Service, settings: Settings) -> Place:
@@ -89,7 +89,7 @@ def must_start(state: HostState, *, start: bool) -> bool:
             host=state.host,
             todo="`systemctl unmask nginx` there, then run this again",
         )
-    if unit.active == "active":
+    if unit.active in ("active", "reloading"):
         return False
     if start:
         return True

@@ -11,6 +11,7 @@ from meshfab.errors import InputError, NginxError
 
 if TYPE_CHECKING:
     from meshfab.findings import Finding
+    from meshfab.nginx import Place
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
     from meshfab.wiring import Wiring
@@ -61,6 +62,16 @@ class Plan:
     addresses: tuple[str, ...] = ()
     starts: bool = False
 
+    @property
+    def place(self) -> Place | None:
+        """Where our vhost lies; None when the vhost is not ours to write."""
+        return self.wiring.place
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator should know and we do not change."""
+        return self.wiring.notes
+
     def reason(self, verb: str) -> str | None:
         """Why a step is in the plan; None when it is not."""
         return next((step.reason for step in self.steps if step.verb == verb), None)
@@ -96,12 +107,13 @@ def make(
         wanted = renewal.wanted(service, settings)
         files = renewal.drifted(state, wanted)
         steps += _renewal_steps(state, service, wanted)
+    heals = any(step.verb in ("mint", "finish") for step in steps)
     wired = wiring.Wiring()
     if "wire-nginx" in parts:
-        wired = wiring.decide(state, service, settings, minting=minting, force=force)
+        wired = wiring.decide(state, service, settings, minting=heals, force=force)
         steps += [Step(wired.verb, wired.reason)] * bool(wired.reason)
     found = wiring.endpoint(state, service, settings)
-    if "wire-nginx" not in parts and state.unit("nginx.service").active != "active":
+    if "wire-nginx" not in parts and state.unit("nginx.service").active not in ("active", "reloading"):
         # A stopped nginx holds no old pair, and takes the new one up when it is started.
         found, parts = None, frozenset(parts - {"mint"})
     if wired.place and wired.reason:
@@ -112,6 +124,12 @@ def make(
     starts = (is_loaded or any(step.verb == "reload" for step in steps)) and nginx.must_start(state, start=start)
     addresses, port = found or ((), None)
     return Plan(service, tuple(steps), tuple(files), wired, port, addresses, starts)
+
+
+def port(state: HostState, service: Service, settings: Settings) -> int | None:
+    """The TCP port that nginx serves the pair on; None where its live configuration does not."""
+    found = wiring.endpoint(state, service, settings)
+    return found[1] if found else None
 
 
 def keep_asked(state: HostState, service: Service) -> Service:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ def find(state: HostState, service: Service, name: str = "", but: Place | None =
         name: another of the service's names than the first.
         but: a place to leave out, where our own vhost lies.
     """
-    name, files = name or service.fqdn, dump(state.nginx_conf)
+    name, files = (name or service.fqdn).lower(), dump(state.nginx_conf)
     skipped = (but.path, but.link) if but else ()
     found = []
     for path, text in files.items():
         # Only files that hold the name at all are parsed: a host may have hundreds.
-        if name in text and path not in skipped:
+        if name in text.lower() and path not in skipped:
             found += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
     return [server for server in found if server]
 
@@ -95,7 +95,8 @@ def _server(block: dict[str, Any], path: str, service: Service, name: str, files
     said: dict[str, list[tuple[str, list[str]]]] = {}
     for at, directive in _flat(block["block"], path, files):
         said.setdefault(directive["directive"], []).append((at, directive["args"]))
-    names = [arg for _, args in said.get("server_name", []) for arg in args]
+    # nginx compares names without regard to case.
+    names = [arg.lower() for _, args in said.get("server_name", []) for arg in args]
     has_ssl = any(args == ["on"] for _, args in said.get("ssl", []))
     tls = [args for _, args in said.get("listen", []) if has_ssl or "ssl" in args]
     if name not in names or not tls:
@@ -117,12 +118,13 @@ def _server(block: dict[str, Any], path: str, service: Service, name: str, files
 
 
 def _flat(directives: list[dict[str, Any]], path: str, files: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A block's own directives with their "file:line", and those of the files that it includes by name."""
+    """A block's own directives with their "file:line", and those of the files that it includes."""
     for directive in directives:
         if directive["directive"] == "include":
-            name = str(Path(PREFIX, directive["args"][0]))
-            if name in files:
-                yield from _flat(_parse(files[name]), name, files)
+            pattern = str(PurePosixPath(PREFIX, directive["args"][0]))
+            for name, text in files.items():
+                if name != path and PurePosixPath(name).match(pattern):
+                    yield from _flat(_parse(text), name, files)
         else:
             yield f"{path}:{directive['line']}", directive
 

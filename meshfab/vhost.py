@@ -104,6 +104,8 @@ def render(
             values["mtls"] = service.mtls and env.get_template("mtls.conf.j2").render(values)
         text = env.get_template(f"{part}.conf.j2").render(values).rstrip("\n") + "\n"
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if not settings.snippets_folder:
+            raise  # our own mistake
         # A template is a program of the operator's: whatever it does wrong is theirs to see.
         raise InputError(
             f"the template {part}.conf.j2 cannot be rendered: {error}", todo=f"see {settings.snippets}"

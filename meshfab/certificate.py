@@ -58,7 +58,6 @@ def read_leaf(pem: str) -> Leaf:
         ValueError: it is empty, cut or not PEM; the text says which.
     """
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     if not pem.strip():
         raise ValueError("the file is empty")
@@ -69,21 +68,42 @@ def read_leaf(pem: str) -> Leaf:
     except ValueError:
         # The library's own words are a paragraph about PEM.
         raise ValueError("the file is not a PEM certificate") from None
-    leaf = chain[0]
+    return _leaf(chain[0], chain[1:])
+
+
+def read_der(der: bytes) -> Leaf:
+    """Parse a leaf as a TLS client gets it; the chain is not among it.
+
+    Raises:
+        ValueError: it is no certificate.
+    """
+    from cryptography import x509
+
+    return _leaf(x509.load_der_x509_certificate(der), [])
+
+
+def _leaf(leaf: Certificate, issuers: list[Certificate]) -> Leaf:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
     try:
+        public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         sans = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
             x509.DNSName
         )
     except x509.ExtensionNotFound:
         sans = []
+    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+        raise ValueError(f"the certificate is not one that can be used ({error})") from None
     return Leaf(
         der=leaf.public_bytes(Encoding.DER),
-        public=leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        public=public,
         sans=tuple(sorted(sans)),
         serial=leaf.serial_number,
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        issuers=tuple(issuer.public_bytes(Encoding.DER) for issuer in chain[1:]),
+        issuers=tuple(issuer.public_bytes(Encoding.DER) for issuer in issuers),
     )
 
 

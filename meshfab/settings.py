@@ -36,6 +36,7 @@ class Settings:
         hosts: the hosts that `check-certs` asks beside those of the services.
         services: declared services, by name.
         parallel: how many hosts are worked on at once.
+        public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
         ssh_config: an SSH configuration file instead of `~/.ssh/config`.
         host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record.
 
@@ -55,6 +56,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parallel: int = 16
+    public_resolvers: tuple[str, ...] = ()
     ssh_config: str | None = None
     host_keys: str = "strict"
 
@@ -71,6 +73,10 @@ class Settings:
         if not isinstance(self.hosts, (list, tuple)):
             raise InputError("meshfab.hosts is not a list of hosts")
         object.__setattr__(self, "hosts", tuple(validation.host(host) for host in self.hosts))
+        if not isinstance(self.public_resolvers, (list, tuple)):
+            raise InputError("meshfab.public_resolvers is not a list of addresses")
+        addresses = tuple(validation.address(one, "meshfab.public_resolvers") for one in self.public_resolvers)
+        object.__setattr__(self, "public_resolvers", addresses)
         if not isinstance(self.services, Mapping):
             raise InputError("meshfab.services is not a mapping of names to hosts")
         if self.host_keys not in ("strict", "accept-new"):

@@ -18,10 +18,10 @@ done)"
 put_file root "$root"
 
 # -v beside -T: the version and the whole configuration by one call.
-put nginx.conf "$(nginx -v -T 2>&1)"
+put nginx.conf "${nginx_conf-$(nginx -v -T 2>&1)}"
 [ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
 
-state='nginx.service'
+state="nginx.service ${more_units-}"
 files=$units
 stats=''
 for word in "$@"; do
@@ -53,4 +53,5 @@ done
 # shellcheck disable=SC2086
 [ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats 2>/dev/null)"
 # shellcheck disable=SC2086
-put units "$(systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload $state 2>&1)"
+put units "$(TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
+	-p NextElapseUSecRealtime $state 2>&1)"

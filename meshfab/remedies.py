@@ -1,0 +1,86 @@
+"""What to do about a finding: the command that heals it, for a service on a host. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshfab.findings import Finding
+    from meshfab.settings import Service
+
+_PROVISION = {
+    "cert-missing",
+    "cert-unreadable",
+    "cert-expired",
+    "san-mismatch",
+    "chain-untrusted",
+    "key-missing",
+    "key-mismatch",
+    "mode-drift",
+    "acl-missing",
+    "served-stale",
+    "not-served",
+}
+_PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
+
+
+def for_service(finding: Finding, service: Service, host: str, *, is_declared: bool = True) -> str:
+    """The operator's next command about a service's finding."""
+    where = f"--name {service.name} --host {host}"
+    sans = "".join(f" --san {name}" for name in service.sans or ())
+    provision = f"inv provision {where}{sans}"
+    if finding.code == "cert-missing" and not is_declared:
+        timer = f"sudo systemctl disable --now {service.timer}"
+        return f"{provision}, or end it: {on_host(host, timer)} and take its vhost out"
+    if finding.code == "orphan":
+        return f"{provision}, or remove it: {on_host(host, f'sudo rm -f {service.cert} {service.key}')}"
+    return {
+        **dict.fromkeys(_PROVISION, provision),
+        "cert-not-yet-valid": f"set the clocks right, then {provision}",
+        "cert-expiring": f"inv renew {where}",
+        "renewal-failed": f"repair what it names, then inv renew {where}",
+        "timer-missing": f"inv renew-enable {where}",
+        "unit-drift": f"inv renew-enable {where}",
+        "dns-public": f"take {service.fqdn} out of the public zone",
+    }.get(finding.code, "")
+
+
+def for_own_pair(finding: Finding, own: Service, host: str, unit: str) -> str:
+    """The same for the host's identity pair, which step.service keeps."""
+    if finding.code == "mode-drift":
+        return on_host(host, f"sudo chmod 0600 {own.key}")
+    return f"{on_host(host, f'sudo systemctl restart {unit}')}, and see its journal"
+
+
+def for_dns(service: Service, address: str) -> str:
+    """What to do about a name that leads elsewhere."""
+    return f"point {service.fqdn} at {address} in the mesh's DNS"
+
+
+def for_secret(path: str, host: str) -> str:
+    """What to do about a password that was left."""
+    return on_host(host, f"sudo rm -rf {shlex.quote(path)}")
+
+
+def for_clock(host: str) -> str:
+    """What to do about a clock."""
+    return on_host(host, "sudo timedatectl set-ntp true")
+
+
+def for_nginx(host: str) -> str:
+    """What to do about an nginx that does not run."""
+    return on_host(host, "sudo systemctl start nginx")
+
+
+def on_host(host: str, command: str) -> str:
+    """A command for the operator to type here that runs there; ssh(1) takes a port by an option only."""
+    port = _PORT.search(host)
+    bare = host[: port.start()] if port else host
+    return f"ssh {f'-p {port[0][1:]} ' if port else ''}{bare} {shlex.quote(command) if _is_compound(command) else command}"
+
+
+def _is_compound(command: str) -> bool:
+    # What ssh joins with blanks is parsed once more by the login's shell there.
+    return shlex.split(command) != command.split()

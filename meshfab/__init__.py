@@ -11,13 +11,14 @@ from meshfab.tasks import ns
 
 if TYPE_CHECKING:
     from meshfab.flow import mint, provision, renew_enable, wire_nginx
+    from meshfab.rehearsal import renew
 
 __version__ = "0.1.0"
-__all__ = ["MeshfabError", "Service", "Settings", "mint", "ns", "provision", "renew_enable", "wire_nginx"]
+__all__ = ["MeshfabError", "Service", "Settings", "mint", "ns", "provision", "renew", "renew_enable", "wire_nginx"]
 
 
 def __getattr__(name: str) -> Any:
     """The step functions, when they are asked for (PEP 562): `inv --list` imports this package and calls none."""
     if name in __all__:
-        return getattr(import_module("meshfab.flow"), name)
+        return getattr(import_module("meshfab.rehearsal" if name == "renew" else "meshfab.flow"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

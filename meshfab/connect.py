@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 _USER_FILES = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+# Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
+# while nothing is under way and by the time-out of what is: paramiko's own keepalive asks for no answer.
+_SOCKET_OPTIONS = (
+    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 5),
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
+    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 20_000),
+)
 # RSA keys are on record as ssh-rsa and negotiated by their signature algorithms (RFC 8332).
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
@@ -70,11 +80,7 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
         hop.client.set_missing_host_key_policy(_Verify(hop, known, accept_new))
         kwargs = dict(hop.connect_kwargs)
         # A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
-        for key, seconds in {
-            "banner_timeout": 15,
-            "auth_timeout": 30,
-            "channel_timeout": 15,
-        }.items():
+        for key, seconds in {"banner_timeout": 15, "auth_timeout": 30, "channel_timeout": 8}.items():
             kwargs.setdefault(key, seconds)
         if hop.ssh_config.get("identitiesonly", "no") == "yes":
             # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
@@ -224,9 +230,11 @@ class _StrictTransport:
         self.transport, self.kinds = transport, kinds
 
     def __call__(self, sock: Any, **kwargs: Any) -> Any:
-        # Nagle's algorithm costs 40 ms on every command. A jump host's channel has no such switch and needs none.
+        # A jump host's channel has no such switches, and needs none.
         if hasattr(sock, "setsockopt"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for level, name, value in _SOCKET_OPTIONS:
+                if hasattr(socket, name):
+                    sock.setsockopt(level, getattr(socket, name), value)
         made = self.transport(sock, **kwargs)
         options = made.get_security_options()
         wanted = [name for kind in self.kinds for name in _ALGORITHMS.get(kind, (kind,)) if name in options.key_types]

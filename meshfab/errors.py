@@ -9,6 +9,7 @@
     │   └── SudoAsksError  sudo wants a password that nobody gave
     ├── LockedError        somebody else is at work on the same service
     ├── MintError          the CA did not give a usable pair
+    ├── RenewError         a renewal through the unit failed, or changed nothing
     ├── NginxError         nginx refuses its configuration
     ├── ServedError        clients do not get the certificate that is on disk
     └── SecretLeftError    the password may still lie on the host
@@ -71,6 +72,10 @@ class LockedError(MeshfabError):
 
 class MintError(MeshfabError):
     """The CA gave no pair, or one that does not pass the checks; the old pair is untouched."""
+
+
+class RenewError(MeshfabError):
+    """The installed unit could not renew the certificate, or nothing came of it; the old pair is in place."""
 
 
 class NginxError(MeshfabError):

@@ -53,8 +53,8 @@ class Outcome:
     host: str
     service: Service
     changed: tuple[Step, ...]
-    leaf: Leaf | None
-    served: Served | None
+    leaf: Leaf | None = None
+    served: Served | None = None
     notes: tuple[str, ...] = ()
     diffs: tuple[str, ...] = ()
 

@@ -35,7 +35,7 @@ _MINT_HEALS = {
 class Step:
     """One thing to do, and why."""
 
-    verb: Literal["finish", "sweep", "mint", "rights", "units", "timer", "vhost", "reload"]
+    verb: Literal["finish", "sweep", "mint", "rights", "units", "timer", "vhost", "reload", "renew"]
     reason: str
 
 

@@ -114,7 +114,7 @@ def request(settings: Settings, services: Sequence[Service]) -> Request:
             service.cert,
             service.key,
             service.secret,
-            service.env_file,
+            " ".join(service.files),
         ]
     return Request("probe", tuple(args))
 

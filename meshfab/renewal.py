@@ -19,6 +19,15 @@ UNITS = {
 }
 
 
+# What the unit may write without being told: step@.service has ReadWritePaths=-/etc/nginx, and ProtectSystem=full
+# closes /usr and /etc but nothing else.
+_OPEN_TO_THE_UNIT = ("/etc/nginx/", "/var/", "/srv/", "/opt/")
+_DROP_IN = """# Written by meshfab: the certificate lies outside /etc/nginx.
+[Service]
+ReadWritePaths={folder}
+"""
+
+
 @dataclass(frozen=True)
 class File:
     """A file as it should be on the host; `mode` in octal digits."""
@@ -37,7 +46,11 @@ def wanted(service: Service, settings: Settings) -> list[File]:
     """The files that renew this service."""
     folder = files.folder("unit-files")
     units = [File(path, mode, (folder / name).read_text(encoding="utf-8")) for path, (name, mode) in UNITS.items()]
-    return [*units, File(service.env_file, "0644", _env(service, settings))]
+    own = [File(service.env_file, "0644", _env(service, settings))]
+    folder_of_certs = service.cert.rpartition("/")[0]
+    if not f"{folder_of_certs}/".startswith(_OPEN_TO_THE_UNIT):
+        own.append(File(service.drop_in, "0644", _DROP_IN.format(folder=folder_of_certs)))
+    return [*units, *own]
 
 
 def drifted(state: HostState, wanted: list[File]) -> list[File]:
@@ -49,7 +62,8 @@ def install(state: HostState, drift: list[File]) -> list[Request]:
     """Put files in place; the manager reads its units anew only when it holds older ones."""
     if not drift:
         return []
-    stale = any(file.path in UNITS and file.path in state.digests for file in drift)
+    units = [file.path for file in drift if file.path.startswith("/etc/systemd/")]
+    stale = any(path in state.digests or path.endswith(".conf") for path in units)
     words = [word for file in drift for word in (file.path, file.mode, file.text)]
     return [Request("install", ("reload" if stale else "", *words))]
 
@@ -59,6 +73,11 @@ def enable(service: Service) -> Request:
     return Request("enable", (service.timer,))
 
 
+def force(service: Service) -> Request:
+    """Renew now, through the installed unit; the answer's stderr has the tick's own line when it fails."""
+    return Request("renew", (service.name,))
+
+
 def _env(service: Service, settings: Settings) -> str:
     values = {
         "DOMAIN": settings.domain,
@@ -66,6 +85,7 @@ def _env(service: Service, settings: Settings) -> str:
         "ROOT": settings.root,
         "CERT": service.cert,
         "KEY": service.key,
+        "MTLS": "true" if settings.ca_mtls else "false",
     }
     lines = [f"MESHFAB_{key}={value}" for key, value in values.items()]
     return "\n".join([f"# Written by meshfab: what {service.timer} renews. Read by meshfab-tick.", *lines, ""])

@@ -38,6 +38,7 @@ class Settings:
         parallel: how many hosts are worked on at once.
         public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
         ssh_config: an SSH configuration file instead of `~/.ssh/config`.
+        ca_mtls: False renews by a signed token, for a CA behind a proxy that ends TLS.
         host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record.
 
     Raises:
@@ -59,6 +60,7 @@ class Settings:
     public_resolvers: tuple[str, ...] = ()
     ssh_config: str | None = None
     host_keys: str = "strict"
+    ca_mtls: bool = True
 
     def __post_init__(self) -> None:
         """Check every value; sequences become tuples so that the object stays frozen."""
@@ -79,6 +81,8 @@ class Settings:
         object.__setattr__(self, "public_resolvers", addresses)
         if not isinstance(self.services, Mapping):
             raise InputError("meshfab.services is not a mapping of names to hosts")
+        if not isinstance(self.ca_mtls, bool):
+            raise InputError(f"meshfab.ca_mtls is {self.ca_mtls!r}", todo="set true or false")
         if self.host_keys not in ("strict", "accept-new"):
             raise InputError(f"meshfab.host_keys is {self.host_keys!r}", todo="set strict or accept-new")
         if isinstance(self.parallel, bool) or not isinstance(self.parallel, int) or self.parallel < 1:
@@ -182,6 +186,16 @@ class Service:
     def env_file(self) -> str:
         """What the renewal tick of this service is told (unit-files/step@.service reads it)."""
         return f"/etc/meshfab/{self.name}.env"
+
+    @property
+    def drop_in(self) -> str:
+        """What opens another folder for certificates to the renewal unit of this service."""
+        return f"/etc/systemd/system/step@{self.name}.service.d/meshfab.conf"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files on the host that are this service's alone, beside the pair and the vhost."""
+        return (self.env_file, self.drop_in)
 
     @property
     def secret(self) -> str:

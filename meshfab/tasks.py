@@ -18,7 +18,8 @@ from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from meshfab.errors import MeshfabError, SudoAsksError, one_line
+import meshfab
+from meshfab.errors import InputError, MeshfabError, SudoAsksError, one_line
 from meshfab.settings import Service, Settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _HELP = {
     "upstream": "URL that nginx proxies to (left out: kept as it is)",
     "mtls": "show the pair to the upstream as a client certificate",
     "vhost": "--no-vhost leaves the vhost to you; the pair and its renewal are ours",
+    "rehearse": "renew once through the installed unit as well: what would fail at night fails now",
     "dry-run": "read only: the plan and a diff of every file",
 }
 
@@ -43,7 +45,7 @@ def _helped(*names: str) -> dict[str, str]:
     return {name: _HELP[name] for name in names}
 
 
-@task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "dry-run"), iterable=["san"])
+@task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "rehearse", "dry-run"), iterable=["san"])
 def provision(
     c: Context,
     name: str,
@@ -52,32 +54,26 @@ def provision(
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    rehearse: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Take a service to a certificate that is served, trusted and renews itself."""
-    _run(
-        c,
-        host,
-        dry_run,
-        "provision",
-        name,
-        sans=san or None,
-        upstream=upstream,
-        mtls=mtls,
-        vhost=vhost,
-    )
+    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost}
+    _run(c, host, "provision", name, options, dry_run=dry_run)
+    if rehearse and not dry_run:
+        _run(c, host, "renew", name, {})
 
 
 @task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
 def mint(c: Context, name: str, host: str, san: list[str], dry_run: bool = False) -> None:
     """Make sure that a valid pair lies in its place."""
-    _run(c, host, dry_run, "mint", name, sans=san or None)
+    _run(c, host, "mint", name, {"sans": san or None}, dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "dry-run"))
 def renew_enable(c: Context, name: str, host: str, dry_run: bool = False) -> None:
     """Make sure that the service's renewal timer is installed and runs."""
-    _run(c, host, dry_run, "renew_enable", name)
+    _run(c, host, "renew_enable", name, {}, dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "dry-run"), iterable=["san"])
@@ -92,25 +88,25 @@ def wire_nginx(
     dry_run: bool = False,
 ) -> None:
     """Make sure that nginx serves the pair that lies on the host."""
-    _run(
-        c,
-        host,
-        dry_run,
-        "wire_nginx",
-        name,
-        sans=san or None,
-        upstream=upstream,
-        mtls=mtls,
-        vhost=vhost,
-    )
+    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost}
+    _run(c, host, "wire_nginx", name, options, dry_run=dry_run)
 
 
-def _run(c: Context, host: str, dry_run: bool, step: str, name: str, **options: Any) -> None:
-    """Check the words, connect, and call the step of that name in `meshfab.flow`."""
+@task(help=_helped("name", "host"))
+def renew(c: Context, name: str, host: str) -> None:
+    """Renew now, through the installed unit itself, and prove that the new certificate is served."""
+    _run(c, host, "renew", name, {})
+
+
+def _run(c: Context, host: str, step: str, name: str, options: dict[str, Any], *, dry_run: bool = False) -> None:
+    """Check the words, connect, and call the step of that name."""
     began = time.monotonic()
+    dry_run = dry_run or c.config.run.dry
     with _one_line_errors():
         settings = Settings.load(c.config)
         Service.of(name, settings, **options)
+        if step == "renew" and dry_run:
+            raise InputError("a renewal is for real: there is no dry run of it", todo="use provision --dry-run")
         from meshfab.connect import connect, opened
 
         accept_new = settings.host_keys == "accept-new"
@@ -118,18 +114,17 @@ def _run(c: Context, host: str, dry_run: bool, step: str, name: str, **options: 
         with connection, ThreadPoolExecutor(1) as pool:
             # The handshake waits for the network; the imports that only the work needs fill that time.
             opening = pool.submit(opened, connection)
-            from meshfab import flow
             from meshfab.report import Lines
 
+            do, lines = getattr(meshfab, step), Lines()
             opening.result()
-            lines = Lines()
-            options |= {"settings": settings, "dry_run": dry_run or c.config.run.dry, "say": lines.step}
+            options |= {"settings": settings, "say": lines.step} | ({"dry_run": True} if dry_run else {})
             try:
-                outcome = getattr(flow, step)(connection, name, **options)
+                outcome = do(connection, name, **options)
             except SudoAsksError:
                 _ask_for_sudo(connection)
-                outcome = getattr(flow, step)(connection, name, **options)
-        if options["dry_run"]:
+                outcome = do(connection, name, **options)
+        if dry_run:
             lines.dry_run(outcome)
         else:
             lines.outcome(outcome, time.monotonic() - began)
@@ -169,7 +164,7 @@ def _one_line_errors() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-ns = Collection(provision, mint, renew_enable, wire_nginx)
+ns = Collection(provision, mint, renew_enable, wire_nginx, renew)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(
     {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}

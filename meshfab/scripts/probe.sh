@@ -1,5 +1,5 @@
 # Read a host's whole state and change nothing. Answers are "<key> <bytes>\n<value>\n" (meshfab/probe.py reads them).
-# $1 root certificate, $2 vhost folder or '', then for each service: name fqdn cert key secret env-file
+# $1 root certificate, $2 vhost folder or '', then for each service: name fqdn cert key secret files-of-ours
 # shellcheck shell=sh
 set -u
 
@@ -24,13 +24,9 @@ put nginx.conf "${nginx_conf-$(nginx -v -T 2>&1)}"
 state="nginx.service ${more_units-}"
 files=$units
 stats=''
-for word in "$@"; do
-	case $word in /etc/meshfab/*) files="$files $word" ;; esac
-done
-put digests "$(sha256sum -- $files 2>/dev/null)"
-
 while [ $# -ge 6 ]; do
 	name=$1 fqdn=$2 cert=$3 key=$4 secret=$5
+	files="$files $6"
 	shift 6
 	state="$state step@$name.timer step@$name.service"
 	stats="$stats $cert $key"
@@ -50,6 +46,8 @@ while [ $# -ge 6 ]; do
 	done
 done
 # One line a file: name|kind|owner:group|mode. Words split: every path was checked by meshfab/validation.py.
+# shellcheck disable=SC2086
+put digests "$(sha256sum -- $files 2>/dev/null)"
 # shellcheck disable=SC2086
 [ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats 2>/dev/null)"
 # shellcheck disable=SC2086

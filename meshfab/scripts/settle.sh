@@ -1,5 +1,6 @@
 # Drop what was kept of old files, and what an interrupted run left half made. Every word is a file's place.
 # shellcheck shell=sh
 for file in "$@"; do
-	rm -f -- "${file%/*}/.${file##*/}.old" "${file%/*}/.${file##*/}.new"
+	file=${file%/*}/.${file##*/}
+	rm -f -- "$file.old" "$file.new" "$file.prev" "$file.tick" # the last two are a tick's (meshfab-tick)
 done

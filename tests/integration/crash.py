@@ -1,0 +1,235 @@
+"""The crash matrix: every fault at every boundary of `provision`, and what it must never cost.
+
+A cell starts from a service that is served, asks for a new pair (one more name), strikes, and looks at the host from
+within: the password is gone, the pair is whole and nginx serves it. Then the fault is mended, and one more run
+converges.
+`lab/operator python -m tests.integration.crash` tries every cell and prints the table that the README quotes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab import ca, faults, hosts
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HOST, NAME = "h2", "crash"
+FQDN = f"{NAME}.internal"
+BOUNDARIES = {1: "probe", 2: "lock", 3: "secret", 4: "mint", 5: "gone", 6: "commit", 7: "settle"}
+MOMENTS = ("before", "during", "after")
+# Twice the reaper's time in crash_operator.py, for one that was armed just before the fault struck.
+REAPED_SECONDS = 12.0
+
+Operator = subprocess.Popen[str]
+Act = Callable[[Operator], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What strikes, how it is mended, and whether the operator's side can clean up at once."""
+
+    strike: Act
+    mend: Callable[[], object] = lambda: None
+    at_once: bool = True
+
+
+def _signals(*numbers: int) -> Act:
+    def send(operator: Operator) -> None:
+        for number in numbers:
+            operator.send_signal(number)
+            time.sleep(0.03)
+
+    return send
+
+
+def _strike(action: Callable[[], object]) -> Act:
+    def act(_operator: Operator) -> None:
+        action()
+
+    return act
+
+
+def _slow_ca(_operator: Operator) -> None:
+    ca.pause()
+    threading.Timer(1.0, ca.resume).start()
+
+
+FAULTS = {
+    "kill -9": Fault(_signals(signal.SIGKILL), at_once=False),
+    "SIGTERM": Fault(_signals(signal.SIGTERM)),
+    "Ctrl-C": Fault(_signals(signal.SIGINT)),
+    "Ctrl-C twice": Fault(_signals(signal.SIGINT, signal.SIGINT)),
+    "link cut": Fault(_strike(lambda: faults.cut(HOST)), lambda: faults.restore(HOST), at_once=False),
+    "sshd killed": Fault(_strike(lambda: faults.kill_sshd_sessions(HOST))),
+    "host rebooted": Fault(_strike(lambda: faults.reboot(HOST)), at_once=False),
+    "pair's disk full": Fault(
+        _strike(lambda: faults.fill(HOST, "/etc/nginx/tls")), lambda: faults.free(HOST, "/etc/nginx/tls")
+    ),
+    "/tmp full": Fault(_strike(lambda: faults.fill(HOST, "/tmp")), lambda: faults.free(HOST, "/tmp")),
+    "CA stopped": Fault(_strike(ca.stop), ca.start),
+    "CA slow": Fault(_slow_ca, ca.resume),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One fault at one moment of one boundary."""
+
+    fault: str
+    boundary: int
+    moment: str
+
+    def __str__(self) -> str:
+        return f"{self.fault}, {self.moment} {BOUNDARIES[self.boundary]}"
+
+
+@dataclass
+class Result:
+    """What a cell cost; all of it must be empty."""
+
+    cell: Cell
+    leaks: list[str] = field(default_factory=list)
+    mixes: list[str] = field(default_factory=list)
+    outages: list[str] = field(default_factory=list)
+    unhealed: list[str] = field(default_factory=list)
+
+    @property
+    def costs(self) -> list[str]:
+        return [*self.leaks, *self.mixes, *self.outages, *self.unhealed]
+
+
+def cells() -> list[Cell]:
+    """Every cell: all faults at all moments of all boundaries."""
+    return [Cell(fault, boundary, moment) for fault, boundary, moment in itertools.product(FAULTS, BOUNDARIES, MOMENTS)]
+
+
+def prepare() -> None:
+    """A service that is served, to start from."""
+    done = _inv("provision", "--name", NAME, "--host", HOST)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+
+
+def run_cell(cell: Cell, number: int) -> Result:
+    """Strike once and look. `number` makes the name that this cell's new pair is asked for with."""
+    fault, result = FAULTS[cell.fault], Result(cell)
+    wanted = ["provision", "--name", NAME, "--host", HOST, "--san", f"cell{number}.internal"]
+    before = disk()
+    try:
+        said = _struck(cell, fault, wanted)
+        result.leaks += leaks(fault.at_once, said)
+        result.mixes += mixes(before, f"cell{number}.internal")
+        result.outages += outages(before)
+    finally:
+        fault.mend()
+    healed = _inv(*wanted)
+    if healed.returncode or _left("/etc/nginx"):
+        result.unhealed.append(f"one more run: {healed.returncode} {healed.stderr} {_left('/etc/nginx')}")
+    return result
+
+
+def _struck(cell: Cell, fault: Fault, wanted: list[str]) -> str:
+    argv = [sys.executable, str(Path(__file__).with_name("crash_operator.py")), str(cell.boundary), cell.moment]
+    # A background job of a script is started deaf to Ctrl-C, and so would be what it starts.
+    operator = subprocess.Popen(
+        ["env", "--default-signal=INT", *argv, *wanted],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert operator.stdout
+    for line in operator.stdout:
+        if line.startswith("AT "):
+            break
+    else:
+        raise RuntimeError(f"{cell}: the run never came there")
+    fault.strike(operator)
+    return operator.communicate("\n", timeout=90)[0]
+
+
+def leaks(at_once: bool, said: str) -> list[str]:
+    """What lies in /tmp that must not, at once or after the reaper's time."""
+    deadline = time.monotonic() + (0.0 if at_once else REAPED_SECONDS)
+    while left := _left("/tmp"):
+        if time.monotonic() > deadline:
+            return [f"left in /tmp: {left}; the operator was told: {said.strip()}"]
+        time.sleep(0.1)
+    return []
+
+
+def _left(folder: str) -> str:
+    """Password files, and files of an interrupted move."""
+    names = r"-name '*-provisioner' -o -name '.meshfab-*' -o -name '.*.old' -o -name '.*.new'"
+    return hosts.run(HOST, rf"find {folder} \( {names} \)", check=False).stdout.strip()
+
+
+def disk() -> tuple[str, str]:
+    """The live certificate's SHA-256 and names."""
+    line = f"openssl x509 -in /etc/nginx/tls/cert/{FQDN}.pem -noout -fingerprint -sha256 -ext subjectAltName"
+    said = hosts.run(HOST, line, check=False).stdout.splitlines()
+    return (said[0].rpartition("=")[2].replace(":", "").lower(), said[-1]) if said else ("", "")
+
+
+def mixes(before: tuple[str, str], name: str) -> list[str]:
+    """A pair that is neither the old one nor the new one."""
+    match = (
+        f"c=$(openssl x509 -in /etc/nginx/tls/cert/{FQDN}.pem -noout -pubkey) &&"
+        f' k=$(openssl pkey -in /etc/nginx/tls/key/{FQDN}.pem -pubout) && [ "$c" = "$k" ]'
+    )
+    if hosts.run(HOST, match, check=False).returncode:
+        return ["the certificate is not the key's"]
+    now = disk()
+    return [] if now[0] == before[0] or name in now[1] else [f"neither the old pair nor the new one: {now}"]
+
+
+def outages(before: tuple[str, str]) -> list[str]:
+    """A configuration that nginx refuses, or another certificate on the wire than the old or the new one."""
+    test = hosts.run(HOST, "nginx -t", check=False)
+    if test.returncode:
+        return [f"nginx -t: {test.stderr}"]
+    ask = f"openssl s_client -connect 127.0.0.1:443 -servername {FQDN} </dev/null"
+    line = f"{ask} | openssl x509 -noout -fingerprint -sha256"
+    said = hosts.run(HOST, line, check=False).stdout
+    leaf = said.strip().rpartition("=")[2].replace(":", "").lower()
+    return [] if leaf in (before[0], disk()[0]) and leaf else [f"clients get {leaf or 'nothing'}"]
+
+
+def _inv(*words: str) -> subprocess.CompletedProcess[str]:
+    argv = [str(Path(sys.executable).with_name("inv")), *words]
+    return subprocess.run(
+        argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def main() -> int:
+    """Try every cell and print the table."""
+    prepare()
+    total: Counter[str] = Counter()
+    tried = cells()
+    for number, cell in enumerate(tried, 1):
+        began = time.monotonic()
+        result = run_cell(cell, number)
+        for kind in ("leaks", "mixes", "outages", "unhealed"):
+            total[kind] += bool(getattr(result, kind))
+        verdict = "; ".join(result.costs) or "ok"
+        print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
+    print(
+        f"\ncells tried {len(tried)}, "
+        + ", ".join(f"{kind} {total[kind]}" for kind in ("leaks", "mixes", "outages", "unhealed"))
+    )
+    return int(any(total.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""An operator's `inv provision` that stops at one boundary of its remote commands, for a fault to strike there.
+
+Usage: crash_operator.py BOUNDARY MOMENT inv-arguments…; BOUNDARY counts the run's round trips from 1, MOMENT is
+`before` (nothing sent yet), `during` (sent, not waited for) or `after` (answered). It prints AT and the scripts' names
+there; before and after it waits for a line, during it goes on at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from invoke.program import Program
+
+from meshfab import connect, secret
+from meshfab.shell import RootShell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfab.script import Answer, Request
+
+# What takes minutes in the field takes seconds here; the order of things stays the same.
+secret.REAPER_SECONDS = 6
+connect.CONNECT_SECONDS = 3
+
+
+class Struck(RootShell):
+    """The run's own root shell, with the stop built in; those that clean up later go undisturbed."""
+
+    first: Struck | None = None
+    boundary, moment = int(sys.argv[1]), sys.argv[2]
+
+    def __init__(self, c: Any, *, timeout: float = 8.0) -> None:
+        super().__init__(c, timeout=timeout)
+        Struck.first = Struck.first or self
+        self.trips = 0
+        self.names = ""
+
+    def _batch(self, requests: Sequence[Request], deadline: float) -> list[Answer]:
+        self.trips += 1
+        self.names = "+".join(request.script for request in requests)
+        self._stop("before")
+        answers = super()._batch(requests, deadline)
+        self._stop("after")
+        return answers
+
+    def _receive(self, buffer: bytearray, read: Any, deadline: float) -> tuple[bytes, str]:
+        self._stop("during")
+        return super()._receive(buffer, read, deadline)
+
+    def _stop(self, moment: str) -> None:
+        if self is Struck.first and (self.trips, moment) == (Struck.boundary, Struck.moment):
+            Struck.boundary = 0
+            print("AT", self.names, flush=True)
+            if moment != "during":
+                sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    from meshfab import flow
+
+    for module in (flow, secret):
+        vars(module)["RootShell"] = Struck
+    Program(version="0").run(["inv", *sys.argv[3:]])

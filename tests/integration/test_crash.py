@@ -1,0 +1,78 @@
+"""A representative part of the crash matrix (crash.py has all of it), and proof that the matrix can see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration import crash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import Mesh
+
+# Each fault where it hurts most; the slow ones once.
+SAMPLE = [
+    crash.Cell("kill -9", 4, "during"),
+    crash.Cell("kill -9", 6, "during"),
+    crash.Cell("SIGTERM", 3, "after"),
+    crash.Cell("SIGTERM", 6, "during"),
+    crash.Cell("Ctrl-C", 4, "during"),
+    crash.Cell("Ctrl-C twice", 4, "during"),
+    crash.Cell("Ctrl-C twice", 6, "during"),
+    crash.Cell("link cut", 5, "before"),
+    crash.Cell("sshd killed", 3, "after"),
+    crash.Cell("sshd killed", 6, "during"),
+    crash.Cell("host rebooted", 4, "during"),
+    crash.Cell("host rebooted", 6, "during"),
+    crash.Cell("pair's disk full", 6, "before"),
+    crash.Cell("/tmp full", 3, "before"),
+    crash.Cell("CA stopped", 4, "before"),
+    crash.Cell("CA slow", 4, "before"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def served_service(mesh: Mesh) -> Iterator[None]:
+    mesh.reset(crash.HOST)
+    mesh.names.point(crash.NAME, crash.HOST)
+    crash.prepare()
+    yield
+    mesh.reset(crash.HOST)
+
+
+@pytest.mark.parametrize("cell", SAMPLE, ids=str)
+def test_a_fault_costs_no_password_no_pair_and_no_service(cell: crash.Cell) -> None:
+    result = crash.run_cell(cell, SAMPLE.index(cell))
+    assert result.costs == []
+
+
+def test_the_matrix_sees_a_password_that_was_left(mesh: Mesh) -> None:
+    mesh.hosts.run(crash.HOST, "touch /tmp/crash-provisioner")
+    try:
+        assert crash.leaks(True, "")
+    finally:
+        mesh.hosts.run(crash.HOST, "rm /tmp/crash-provisioner")
+
+
+def test_the_matrix_sees_a_mixed_pair_and_an_outage(mesh: Mesh) -> None:
+    key = f"/etc/nginx/tls/key/{crash.FQDN}.pem"
+    before = crash.disk()
+    mesh.hosts.run(
+        crash.HOST, f"mv {key} {key}.kept; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {key}"
+    )
+    try:
+        assert crash.mixes(before, "cell.internal")
+        assert crash.outages(before)
+    finally:
+        mesh.hosts.run(crash.HOST, f"mv {key}.kept {key}")
+
+
+def test_the_matrix_sees_that_nothing_is_served(mesh: Mesh) -> None:
+    mesh.hosts.run(crash.HOST, "systemctl stop nginx")
+    try:
+        assert crash.outages(crash.disk())
+    finally:
+        mesh.hosts.run(crash.HOST, "systemctl start nginx")

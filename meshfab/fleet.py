@@ -98,7 +98,7 @@ def check_host(host: str, settings: Settings, config: Any = None, *, seconds: fl
         certificates = _certificates(host, settings, config, seconds)
     except MeshfabError as error:
         return HostReport(host, error=_words(error), seconds=time.monotonic() - began)
-    except Exception as error:  # noqa: BLE001  # a host may answer anything; one that confuses us hides no other
+    except Exception as error:  # a host may answer anything; one that confuses us hides no other
         what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
         return HostReport(host, error=what, seconds=time.monotonic() - began)
     return HostReport(host, certificates, seconds=time.monotonic() - began)
@@ -164,7 +164,7 @@ def _collect(futures: dict[Future[HostReport], str], found: dict[str, HostReport
 def _result(future: Future[HostReport], name: str) -> HostReport:
     try:
         return future.result()
-    except Exception as error:  # noqa: BLE001  # a worker process or machine that died takes no other report along
+    except Exception as error:  # a worker process or machine that died takes no other report along
         return HostReport(name, error=f"nobody could ask it: {type(error).__name__}: {one_line(str(error))[:200]}")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe
+from meshfab import act, certificate, pair, plan, probe, ready
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
 from meshfab.script import Request
@@ -203,12 +203,8 @@ class _Run:
     def _plan(self, state: HostState, eye: Eye) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
             pair.require(state)
-        if "wire-nginx" in self.parts and "nginx" not in state.tools:
-            raise NotReadyError(
-                "nginx is not installed",
-                host=state.host,
-                todo="install nginx, or use --no-vhost with mint and renew-enable",
-            )
+        if "wire-nginx" in self.parts:
+            ready.require(ready.of_nginx_program(state.tools), state.host)
         kept = plan.keep_asked(state, self.service)
         port = plan.port(state, kept, self.settings)
         shown = eye.look(state, port).der if port else None

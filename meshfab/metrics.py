@@ -57,13 +57,13 @@ def _registry(report: Report) -> CollectorRegistry:
 def _certificate(gauges: dict[str, Gauge], host: HostReport, one: CertificateReport) -> None:
     each = (host.host, one.name, one.fqdn, one.kind)
     timer = one.timer
-    values = {
+    values: dict[str, float | None] = {
         "meshfab_certificate_not_before_timestamp_seconds": _seconds(one.not_before),
         "meshfab_certificate_expiry_timestamp_seconds": _seconds(one.not_after),
         "meshfab_certificate_status": EXIT[one.status],
         "meshfab_certificate_served": one.served,
-        "meshfab_timer_active": timer and (timer.enabled and timer.active),
-        "meshfab_timer_last_success": timer and timer.last_result in ("", "success"),
+        "meshfab_timer_active": (timer.enabled and timer.active) if timer else None,
+        "meshfab_timer_last_success": timer.last_result in ("", "success") if timer else None,
         "meshfab_timer_next_timestamp_seconds": _seconds(timer.next) if timer else None,
     }
     for name, value in values.items():

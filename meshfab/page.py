@@ -20,9 +20,7 @@ def text(report: Report) -> str:
     """The page. Everything that a host said is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    env = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    env = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     env.lstrip_blocks = True
     count = dict.fromkeys(("critical", "unknown", "warning", "ok"), 0)
     cards = _cards(report)

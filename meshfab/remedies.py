@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from meshfab.findings import Finding
+    from meshfab.probe import HostState
     from meshfab.settings import Service
 
 _PROVISION = {
@@ -26,8 +27,9 @@ _PROVISION = {
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 
 
-def for_service(finding: Finding, service: Service, host: str, *, is_declared: bool = True) -> str:
+def for_service(finding: Finding, service: Service, state: HostState, *, is_declared: bool) -> str:
     """The operator's next command about a service's finding."""
+    host = state.host
     where = f"--name {service.name} --host {host}"
     sans = "".join(f" --san {name}" for name in service.sans or ())
     provision = f"inv provision {where}{sans}"
@@ -36,6 +38,10 @@ def for_service(finding: Finding, service: Service, host: str, *, is_declared: b
         return f"{provision}, or end it: {on_host(host, timer)} and take its vhost out"
     if finding.code == "orphan":
         return f"{provision}, or remove it: {on_host(host, f'sudo rm -f {service.cert} {service.key}')}"
+    if finding.code == "not-served" and state.unit("nginx.service").active != "active":
+        return on_host(host, "sudo systemctl start nginx")
+    if finding.code == "dns-mismatch":
+        return f"point {service.fqdn} at {next(iter(state.addresses), 'its address')} in the mesh's DNS"
     return {
         **dict.fromkeys(_PROVISION, provision),
         "cert-not-yet-valid": f"set the clocks right, then {provision}",
@@ -47,16 +53,11 @@ def for_service(finding: Finding, service: Service, host: str, *, is_declared: b
     }.get(finding.code, "")
 
 
-def for_own_pair(finding: Finding, own: Service, host: str, unit: str) -> str:
+def for_own_pair(finding: Finding, own: Service, state: HostState, unit: str) -> str:
     """The same for the host's identity pair, which step.service keeps."""
     if finding.code == "mode-drift":
-        return on_host(host, f"sudo chmod 0600 {own.key}")
-    return f"{on_host(host, f'sudo systemctl restart {unit}')}, and see its journal"
-
-
-def for_dns(service: Service, address: str) -> str:
-    """What to do about a name that leads elsewhere."""
-    return f"point {service.fqdn} at {address} in the mesh's DNS"
+        return on_host(state.host, f"sudo chmod 0600 {own.key}")
+    return f"{on_host(state.host, f'sudo systemctl restart {unit}')}, and see its journal"
 
 
 def for_secret(path: str, host: str) -> str:
@@ -69,16 +70,13 @@ def for_clock(host: str) -> str:
     return on_host(host, "sudo timedatectl set-ntp true")
 
 
-def for_nginx(host: str) -> str:
-    """What to do about an nginx that does not run."""
-    return on_host(host, "sudo systemctl start nginx")
-
-
 def on_host(host: str, command: str) -> str:
     """A command for the operator to type here that runs there; ssh(1) takes a port by an option only."""
     port = _PORT.search(host)
     bare = host[: port.start()] if port else host
-    return f"ssh {f'-p {port[0][1:]} ' if port else ''}{bare} {shlex.quote(command) if _is_compound(command) else command}"
+    return (
+        f"ssh {f'-p {port[0][1:]} ' if port else ''}{bare} {shlex.quote(command) if _is_compound(command) else command}"
+    )
 
 
 def _is_compound(command: str) -> bool:

@@ -147,9 +147,7 @@ def _undisturbed() -> Iterator[None]:
 
 def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
     if status == 3 and "unrecognized option" in said:
-        what = (
-            f"systemd is too old: systemd-run has no {said.rpartition(' ')[2]}, which removes the password"
-        )
+        what = f"systemd is too old: systemd-run has no {said.rpartition(' ')[2]}, which removes the password"
         return NotReadyError(what, host=host, todo="needs systemd 236 or newer")
     if status == 3:
         return NotReadyError(

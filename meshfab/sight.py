@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -102,7 +103,7 @@ def asked_public(fqdn: str, resolvers: Iterable[str]) -> list[str]:
 
 def _is_for_upstreams(conf: str, service: Service) -> bool:
     words = conf.replace(";", " ").split()
-    before = {first for first, second in zip(words, words[1:], strict=False) if second.strip("\"'") == service.cert}
+    before = {first for first, second in itertools.pairwise(words) if second.strip("\"'") == service.cert}
     return before == {"proxy_ssl_certificate"}
 
 

@@ -72,7 +72,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
             by_name.setdefault(name, Service.of(name, settings))
         except InputError:
             continue  # no name that a service can have: somebody else's file
-    own = _own(said.get("own", ""), settings)
+    own = _own(said.get("own", ""))
     state = probe.parse(answer, host, settings, [*by_name.values(), *([own] if own else [])])
     resolved: dict[str, set[str]] = {}
     for row in said.get("resolved", "").splitlines():
@@ -102,7 +102,7 @@ def elapse(text: str) -> datetime | None:
         return None
 
 
-def _own(fqdn: str, settings: Settings) -> Service | None:
+def _own(fqdn: str) -> Service | None:
     """The identity pair; it has no name that a service could have, nor a timer or a vhost."""
     try:
         validation.dns_name(fqdn)

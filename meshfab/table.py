@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from meshfab.findings import Status
     from meshfab.verdict import CertificateReport, HostReport, Report
 
-_STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "critical": "bold red", "unknown": "magenta"}
+STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "critical": "bold red", "unknown": "magenta"}
 _WIDTH = 80
 _BAR = 6
 
@@ -60,7 +60,7 @@ def of(report: Report, to: Console, *, most: int | None = None) -> ConsoleRender
         if number == most:
             break
         if one is None:
-            table.add_row(_plain(host.host), *[""] * 5, Text("unknown", _STYLES["unknown"]))
+            table.add_row(_plain(host.host), *[""] * 5, Text("unknown", STYLES["unknown"]))
         else:
             table.add_row(*_row(host, one, report.checked_at, to))
     return table
@@ -76,12 +76,12 @@ def summary(report: Report) -> Text:
     from rich.text import Text
 
     certificates = [one for host in report.hosts for one in host.certificates]
-    count = dict.fromkeys(("critical", "unknown", "warning", "ok"), 0)
+    count: dict[Status, int] = {"critical": 0, "unknown": 0, "warning": 0, "ok": 0}
     for status in [one.status for one in certificates] + [host.status for host in report.hosts if host.error]:
         count[status] += 1
     hosts = len(report.hosts)
     line = Text(f"{hosts} host{'s' * (hosts != 1)}, {len(certificates)} certificates: ")
-    words = [Text(f"{number} {status}", _STYLES[status]) for status, number in count.items() if number]
+    words = [Text(f"{number} {status}", STYLES[status]) for status, number in count.items() if number]
     line.append(Text(", ").join(words) if words else Text("nothing to check"))
     if report.was_interrupted:
         line.append(" (interrupted)", "bold")
@@ -105,9 +105,9 @@ def _rows(report: Report) -> list[tuple[HostReport, CertificateReport | None]]:
 def _row(host: HostReport, one: CertificateReport, now: datetime, to: Console) -> list[Text]:
     from rich.text import Text
 
-    style = _STYLES[one.status]
+    style = STYLES[one.status]
     served = {True: Text("yes", "green"), False: Text("no", "bold red"), None: Text("-", "dim")}[one.served]
-    codes = Text(" ").join(Text(f.code, _STYLES[f.status]) for f in one.findings) if one.findings else Text("ok", style)
+    codes = Text(" ").join(Text(f.code, STYLES[f.status]) for f in one.findings) if one.findings else Text("ok", style)
     name = _plain(one.name) if one.kind == "service" else Text("(host)", "dim")
     return [_plain(host.host), name, _life(one, now, to), served, _timer(one), _next(one, now), codes]
 
@@ -150,11 +150,11 @@ def _words(host: HostReport) -> list[Text]:
 
     lines = []
     if host.error is not None:
-        lines.append(Text.assemble(("unknown ", _STYLES["unknown"]), f" {host.host}: {host.error}"))
+        lines.append(Text.assemble(("unknown ", STYLES["unknown"]), f" {host.host}: {host.error}"))
     for one in sorted(host.certificates, key=lambda one: -weight(one.status)):
         where = f"{host.host} {one.name}" if one.kind == "service" else host.host
         for finding in one.findings:
-            head = (f"{finding.status:<8}", _STYLES[finding.status])
+            head = (f"{finding.status:<8}", STYLES[finding.status])
             lines.append(Text.assemble(head, f" {where}: {finding.code}: {finding.message}"))
             if finding.todo:
                 lines.append(Text.assemble(f"{'':8} -> ", (finding.todo, "bold")))

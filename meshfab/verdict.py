@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from meshfab.findings import Finding, Status
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
+
+    from meshfab.findings import Finding, Status
 
 # As monitoring plugins do; the worst wins, and what is known to be broken outweighs what could not be asked.
 EXIT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}

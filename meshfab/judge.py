@@ -61,10 +61,8 @@ def _of_service(seen: Survey, service: Service, sight: Sight, settings: Settings
         found += symptoms.of_dns(seen, service, sight)
     found += symptoms.of_orphan(seen, service)
     found += symptoms.of_public_dns(service, sight)
-    is_declared = service.name in seen.declared
     for one in found:
-        todo = remedies.for_service(one, service, seen.state, is_declared=is_declared)
-        yield dataclasses.replace(one, todo=todo)
+        yield dataclasses.replace(one, todo=remedies.for_service(one, service, seen))
 
 
 def _report(seen: Survey, service: Service, sight: Sight, found: list[Finding]) -> CertificateReport:

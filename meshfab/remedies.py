@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from meshfab.findings import Finding
     from meshfab.probe import HostState
     from meshfab.settings import Service
+    from meshfab.survey import Survey
 
 _PROVISION = {
     "cert-missing",
@@ -27,19 +28,15 @@ _PROVISION = {
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 
 
-def for_service(finding: Finding, service: Service, state: HostState, *, is_declared: bool) -> str:
+def for_service(finding: Finding, service: Service, seen: Survey) -> str:
     """The operator's next command about a service's finding."""
-    host = state.host
-    where = f"--name {service.name} --host {host}"
-    sans = "".join(f" --san {name}" for name in service.sans or ())
-    provision = f"inv provision {where}{sans}"
-    if finding.code == "cert-missing" and not is_declared:
-        timer = f"sudo systemctl disable --now {service.timer}"
-        return f"{provision}, or end it: {on_host(host, timer)} and take its vhost out"
-    if finding.code == "orphan":
-        return f"{provision}, or remove it: {on_host(host, f'sudo rm -f {service.cert} {service.key}')}"
+    state = seen.state
+    where = f"--name {service.name} --host {state.host}"
+    provision = f"inv provision {where}" + "".join(f" --san {name}" for name in service.sans or ())
+    if finding.code == "orphan" or (finding.code == "cert-missing" and service.name not in seen.declared):
+        return f"{provision}, or end it: {_end(service, seen)}"
     if finding.code == "not-served" and state.unit("nginx.service").active != "active":
-        return on_host(host, "sudo systemctl start nginx")
+        return on_host(state.host, "sudo systemctl start nginx")
     if finding.code == "dns-mismatch":
         return f"point {service.fqdn} at {next(iter(state.addresses), 'its address')} in the mesh's DNS"
     return {
@@ -51,6 +48,19 @@ def for_service(finding: Finding, service: Service, state: HostState, *, is_decl
         "unit-drift": f"inv renew-enable {where}",
         "dns-public": f"take {service.fqdn} out of the public zone",
     }.get(finding.code, "")
+
+
+def _end(service: Service, seen: Survey) -> str:
+    """How a service that nobody wants any more is taken away, as far as it is there."""
+    timer, words = seen.state.unit(service.timer), []
+    if timer.enabled == "enabled" or timer.active == "active":
+        words.append(on_host(seen.state.host, f"sudo systemctl disable --now {service.timer}"))
+    if service.name in seen.vhosted:
+        words.append("take its vhost out")
+    pair = [path for path in (service.cert, service.key) if path in seen.state.stats]
+    if pair:
+        words.append(on_host(seen.state.host, f"sudo rm -f {' '.join(pair)}"))
+    return ", then ".join(words)
 
 
 def for_own_pair(finding: Finding, own: Service, state: HostState, unit: str) -> str:

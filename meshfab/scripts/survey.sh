@@ -19,10 +19,10 @@ configuration() {
 	esac
 }
 plain() { printf %s "$1" | sed 's/[.+]/[&]/g'; } # a path or a domain, for sed
-named_by() { sed -n "s#$1\([a-z0-9][a-z0-9-]*\)$2.*#\1#p"; }
+named_by() { sed -n "s#$1\([a-z0-9][a-z0-9-]*\)$2#\1#p"; } # what stands between two patterns
 
 end="[.]$(plain "$domain")[.]pem"
-vhosted=$(configuration | sed 's/^[[:space:]]*#.*//' | tr ';' '\n' | named_by ".*[[:space:]\"']$(plain "$cert_dir")/" "$end")
+vhosted=$(configuration | sed 's/^[[:space:]]*#.*//' | tr ';' '\n' | named_by ".*[[:space:]\"']$(plain "$cert_dir")/" "$end.*")
 found=$({
 	printf '%s\n' "$vhosted"
 	{ ls -- "$cert_dir"; ls -- "$key_dir"; } 2>/dev/null | named_by '^' "$end\$"
@@ -30,7 +30,7 @@ found=$({
 	{
 		systemctl list-units --plain --no-legend 'step@*.timer'
 		ls /etc/systemd/system/*.wants
-	} 2>/dev/null | named_by '^step@' '[.]timer'
+	} 2>/dev/null | named_by '^step@' '[.]timer.*'
 } | sort -u)
 
 declared=' ' at=0

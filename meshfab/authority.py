@@ -93,7 +93,7 @@ def _of_clock(said: Mapping[str, str], head: str) -> Iterator[Finding]:
 def _of_provisioner(answer: str, settings: Settings) -> Iterator[Finding]:
     try:
         table = json.loads(answer.replace("\r\n", "\n").partition("\n\n")[2])
-        listed = [one for one in table["provisioners"] if isinstance(one, dict)]
+        listed = [one for one in table["provisioners"] or () if isinstance(one, dict)]
     except (ValueError, KeyError, TypeError, RecursionError):
         yield Finding("provisioner", "unknown", "the CA does not list its provisioners", "see the CA's log")
         return

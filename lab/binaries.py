@@ -11,6 +11,7 @@ from pathlib import Path
 from lab import cache
 from lab.errors import LabError
 from lab.process import run
+from lab.progress import say
 
 MODULES = {
     "step": "github.com/smallstep/cli/cmd/step@v0.30.6",
@@ -46,6 +47,7 @@ def find() -> Binaries:
 def _build(module: str, part: Path) -> None:
     if shutil.which("go") is None:
         raise LabError("no step or step-ca on PATH and no go to build them: install either")
+    say(module.rpartition("/")[2], "building; this takes minutes, once")
     # Static: the same file runs on this machine and on every host, whatever its libc is.
     environment = {**os.environ, "GOBIN": str(part), "CGO_ENABLED": "0", "GOFLAGS": ""}
     run(["go", "install", module], env=environment)

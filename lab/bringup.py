@@ -47,6 +47,7 @@ def up(count: int, *, keep: bool = False, owner: int | None = None) -> None:
     packages.require_machine()
     lab = layout.current()
     wanted = layout.names(count)
+    teardown.refuse_foreign(lab)
     with cache.locked(lab.lock), _terminable():
         if _is_up(lab, wanted):
             say(f"lab {lab.name}", f"is up already, with {count} hosts")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab import cache
 from lab.process import PLAIN, run
+from lab.progress import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +48,7 @@ def layers(flavour: str, binaries: Binaries) -> tuple[list[Path], bool]:
 
 
 def _bootstrap(part: Path) -> None:
+    say("base image", "bootstrapping Debian; this takes a minute or two, once")
     tree = part / "tree"
     argv = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(tree)]
     run([*_ALONE, "--mount-proc", *argv, *_own_mirror()], env=_environment())

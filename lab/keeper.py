@@ -42,10 +42,11 @@ def seen(lab: Lab, path: Path) -> Path:
 
 def start(lab: Lab) -> None:
     """Make the network namespace and the keeper, with the operator's resolver and login in it."""
-    run(["ip", "netns", "add", lab.name])
-    resolver = f"nameserver {layout.OPERATOR_ADDRESS}\n"
+    # The first line tells whose lab it is: the name is the machine's, checkouts can be several.
+    resolver = f"# {lab.checkout}\nnameserver {layout.OPERATOR_ADDRESS}\n"
     lab.resolver.parent.mkdir(parents=True, exist_ok=True)
     lab.resolver.write_text(resolver)
+    run(["ip", "netns", "add", lab.name])
     (lab.state / "resolv.conf").write_text(resolver)
     (lab.state / "passwd").write_text(_passwd(lab))
     lab.hosts.mkdir()

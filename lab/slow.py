@@ -25,7 +25,7 @@ table ip slow {{
         ip daddr {layout.CA_ADDRESS} tcp dport 443 redirect to :{_PORT}
     }}
     chain output {{
-        type nat hook output priority dstnat;
+        type nat hook output priority -100;
         meta mark != {_MARK} ip daddr {layout.CA_ADDRESS} tcp dport 443 redirect to :{_PORT}
     }}
 }}

@@ -28,6 +28,7 @@ def down() -> None:
     """Take the current lab down; one that is down already is fine."""
     packages.require_machine()
     lab = layout.current()
+    refuse_foreign(lab)
     _refuse_inside(lab)
     with cache.locked(lab.lock):
         if not _remains(lab):
@@ -117,6 +118,16 @@ def _mounts_below(folder: Path) -> list[str]:
     """Mounts under a folder, the deepest first. There are none, unless the kernel lost a keeper."""
     places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     return sorted((one for one in places if one.startswith(f"{folder}/")), reverse=True)
+
+
+def refuse_foreign(lab: Lab) -> None:
+    """Leave a lab of the same name alone that another checkout has brought up."""
+    try:
+        owner = Path(lab.resolver.read_text().partition("\n")[0].removeprefix("# "))
+    except OSError:
+        return
+    if owner != lab.checkout and (owner / lab.state.relative_to(lab.checkout)).is_dir():
+        raise LabError(f"lab {lab.name} is {owner}'s; take it down there, or set MESHFAB_LAB_NAME")
 
 
 def _refuse_inside(lab: Lab) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from meshfab.certificate import Leaf
     from meshfab.eye import Eye
+    from meshfab.password import Password
     from meshfab.plan import Plan
     from meshfab.probe import HostState
-    from meshfab.secret import Password
     from meshfab.settings import Settings
     from meshfab.shell import RootShell
 

@@ -55,55 +55,53 @@ def read_leaf(pem: str) -> Leaf:
     """Parse a chain file, leaf first.
 
     Raises:
-        ValueError: it is empty, cut or not PEM; the text says which.
+        ValueError: it is empty, cut, not PEM, or holds what no certificate may; the text says which.
     """
-    from cryptography import x509
-
     if not pem.strip():
         raise ValueError("the file is empty")
     if pem.count("-----BEGIN CERTIFICATE-----") != pem.count("-----END CERTIFICATE-----"):
         raise ValueError("the file is cut short")
     try:
-        chain = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
-        # The library's own words are a paragraph about PEM.
-        raise ValueError("the file is not a PEM certificate") from None
-    return _leaf(chain[0], chain[1:])
+        return _parsed(pem.encode(), is_pem=True)
+    except Exception as error:
+        # The parser has a dozen kinds for damaged bytes (InvalidVersion, UnsupportedAlgorithm, …), not of one tree.
+        raise ValueError(f"the file is not a PEM certificate ({type(error).__name__})") from None
 
 
 def read_der(der: bytes) -> Leaf:
-    """Parse a leaf as a TLS client gets it; the chain is not among it.
+    """Parse a leaf as a TLS client gets it; its chain is not among it.
 
     Raises:
         ValueError: it is no certificate.
     """
+    try:
+        return _parsed(der, is_pem=False)
+    except Exception as error:
+        raise ValueError(f"what is served is not a certificate ({type(error).__name__})") from None
+
+
+def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
     from cryptography import x509
-
-    return _leaf(x509.load_der_x509_certificate(der), [])
-
-
-def _leaf(leaf: Certificate, issuers: list[Certificate]) -> Leaf:
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+    chain = x509.load_pem_x509_certificates(raw) if is_pem else [x509.load_der_x509_certificate(raw)]
+    leaf = chain[0]
+    for certificate in chain:
+        # Parsed when they are asked for: damage in them is to show here and not later.
+        _ = certificate.subject, certificate.issuer
     try:
-        public = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        sans = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
-            x509.DNSName
-        )
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        sans = names.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
         sans = []
-    except (UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise ValueError(f"the certificate is not one that can be used ({error})") from None
     return Leaf(
         der=leaf.public_bytes(Encoding.DER),
-        public=public,
+        public=leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         sans=tuple(sorted(sans)),
         serial=leaf.serial_number,
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        issuers=tuple(issuer.public_bytes(Encoding.DER) for issuer in issuers),
+        issuers=tuple(issuer.public_bytes(Encoding.DER) for issuer in chain[1:]),
     )
 
 
@@ -125,38 +123,42 @@ def is_key_of(leaf: Leaf, public_pem: str) -> bool:
 def chain_fault(leaf: Leaf, root_pem: str, now: datetime) -> str:
     """Why the leaf does not chain to the root, in words; empty when it does.
 
-    The dates of the leaf are not judged here: a leaf that has expired is checked as of its last moment. Extensions are
-    not held to the rules for public CAs, which `cryptography` would apply by default and a private CA need not follow.
+    The dates of the leaf are not judged here: one that has expired is checked as of its last moment. A walk of our own
+    over `cryptography`'s signature check, because its path validation holds a private CA to the rules for public ones
+    (no Ed25519, no SHA-1 root) with no way to leave them.
     """
     from cryptography import x509
-    from cryptography.x509 import verification
 
     try:
         roots = x509.load_pem_x509_certificates(root_pem.encode())
     except ValueError:
         return "the root file holds no certificate"
-    lax = verification.ExtensionPolicy.permit_all()
-    issuing = lax.require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, None)
-    verifier = (
-        verification.PolicyBuilder()
-        .store(verification.Store(roots))
-        .time(min(max(now, leaf.not_before), leaf.not_after))
-        .extension_policies(ca_policy=issuing, ee_policy=lax)
-        .build_client_verifier()
-    )
+    moment = min(max(now, leaf.not_before), leaf.not_after)
+    below = x509.load_der_x509_certificate(leaf.der)
+    left = [x509.load_der_x509_certificate(der) for der in leaf.issuers]
+    while True:
+        issuer = next((one for one in (*roots, *left) if _is_issuer(one, below)), None)
+        if issuer is None:
+            return f"no certificate in the file or the root issued {below.subject.rfc4514_string() or 'it'}"
+        if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
+            return f"its issuer {issuer.subject.rfc4514_string()} is valid until {issuer.not_valid_after_utc:%Y-%m-%d}"
+        if issuer in roots:
+            return ""
+        left.remove(issuer)
+        below = issuer
+
+
+def _is_issuer(issuer: Certificate, below: Certificate) -> bool:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+
     try:
-        verifier.verify(x509.load_der_x509_certificate(leaf.der), _certificates(leaf.issuers))
-    except (verification.VerificationError, ValueError) as error:
-        return str(error).rpartition("exhausted: ")[2]
-    return ""
+        below.verify_directly_issued_by(issuer)
+        return bool(issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        return False
 
 
 def warm_up() -> None:
     """Import what the other functions here need, in a thread that has nothing better to do while a host answers."""
-    import cryptography.x509.verification  # noqa: F401
-
-
-def _certificates(ders: tuple[bytes, ...]) -> list[Certificate]:
-    from cryptography import x509
-
-    return [x509.load_der_x509_certificate(der) for der in ders]
+    import cryptography.x509  # noqa: F401

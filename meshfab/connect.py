@@ -7,25 +7,21 @@ target and every jump host are checked against the files that `ssh` itself would
 from __future__ import annotations
 
 import logging
-import os
-import shlex
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshfab import known_hosts
+from meshfab import host_keys
 from meshfab.errors import ConnectError, HostKeyError, InputError
 from meshfab.validation import host as valid_host
+from meshfab.validation import host_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fabric import Connection
 
 CONNECT_SECONDS = 10
-_USER_FILES = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
-_GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 # Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
 # while nothing is under way and by the time-out of what is: paramiko's own keepalive asks for no answer.
 _SOCKET_OPTIONS = (
@@ -51,13 +47,29 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
     """
     valid_host(host)
     from fabric import Config, Connection
+    from paramiko import SSHConfig
 
-    config = Config() if config is None else config.clone(into=Config)
-    if ssh_config is not None:
-        config.set_runtime_ssh_path(str(Path(ssh_config).expanduser()))
-    # A clone of Invoke's own configuration has not read ~/.ssh/config yet.
-    config.load_ssh_config()
-    return strict(Connection(host, config=config), accept_new=accept_new)
+    config = Config(lazy=True) if config is None else config.clone(into=Config)
+    if ssh_config is None:
+        # Neither a lazy configuration nor a clone of Invoke's own has read ~/.ssh/config yet.
+        _checked(config.load_ssh_config, "~/.ssh/config")
+    else:
+        config._set(
+            base_ssh_config=_checked(lambda: SSHConfig.from_path(str(Path(ssh_config).expanduser())), ssh_config)
+        )
+    # Fabric's own shorthand knows no brackets around an IPv6 address.
+    name, user, port = host_parts(host)
+    return strict(Connection(name, user=user, port=port, config=config), accept_new=accept_new)
+
+
+def _checked(read: Callable[[], Any], file: str) -> Any:
+    from paramiko.ssh_exception import ConfigParseError
+
+    try:
+        return read()
+    except (OSError, UnicodeDecodeError, ConfigParseError) as error:
+        what = f"the SSH configuration {file} cannot be read ({error})"
+        raise InputError(what, todo="repair it, or set meshfab.ssh_config") from None
 
 
 def strict(c: Connection, *, accept_new: bool = False) -> Connection:
@@ -73,11 +85,11 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
     for hop in _hops(c):
         if isinstance(hop.connect_kwargs.get("transport_factory"), _StrictTransport):
             continue
-        known = _known(hop)
+        known = host_keys.known(hop)
         if hop.is_connected:
-            _judge(hop, known, hop.transport.get_remote_server_key())
+            host_keys.judge(hop, known, hop.transport.get_remote_server_key())
             continue
-        hop.client.set_missing_host_key_policy(_Verify(hop, known, accept_new))
+        hop.client.set_missing_host_key_policy(host_keys.Policy(hop, known, accept_new))
         kwargs = dict(hop.connect_kwargs)
         # A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
         for key, seconds in {"banner_timeout": 15, "auth_timeout": 30, "channel_timeout": 8}.items():
@@ -131,7 +143,7 @@ def opened(c: Connection) -> Connection:
         raise ConnectError(
             f"the login as {c.user} was refused ({error})", host=name, todo=f"try `ssh {name} true`"
         ) from None
-    except (OSError, SSHException, EOFError) as error:
+    except (OSError, SSHException, EOFError, OverflowError) as error:
         raise ConnectError(
             f"no SSH connection to {c.host} port {c.port} ({error})",
             host=name,
@@ -146,81 +158,6 @@ def _hops(c: Connection) -> Iterator[Connection]:
     if gateway and not isinstance(gateway, str):
         yield from _hops(gateway)
     yield c
-
-
-def _files(hop: Connection) -> list[Path]:
-    """The known_hosts files of a host, the user's first: what is put on record goes into the first one."""
-    options = hop.ssh_config
-    words = [
-        *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
-        *shlex.split(options.get("globalknownhostsfile", _GLOBAL_FILES)),
-    ]
-    return [Path(word).expanduser() for word in words if word != "none"]
-
-
-def _known(hop: Connection) -> known_hosts.Known:
-    texts = []
-    for file in _files(hop):
-        try:
-            texts.append((str(file), file.read_text(encoding="utf-8", errors="replace")))
-        except OSError:
-            continue
-    return known_hosts.lookup(known_hosts.read(texts), hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
-
-
-def _judge(hop: Connection, known: known_hosts.Known, key: Any) -> None:
-    verdict, where = known.verdict(key.get_name(), key.asbytes())
-    if verdict == "known":
-        return
-    name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
-    scan = f"ssh-keyscan{'' if hop.port == 22 else f' -p {hop.port}'} {hop.host}"
-    record = f"`{scan} >> ~/.ssh/known_hosts`"
-    shown = f"{key.get_name()} {key.fingerprint}"
-    what, todo = {
-        "unknown": (
-            f"the host key is unknown ({shown}); nothing was sent",
-            f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
-        ),
-        "changed": (
-            f"the host key is NOT the one at {where} (it shows {shown}): somebody may be in between; nothing was sent",
-            f"if the host was reinstalled, `ssh-keygen -R '{name}'`, `{scan}`, and compare at its console",
-        ),
-        "revoked": (
-            f"the host key is revoked at {where}; nothing was sent",
-            "do not use this host until its keys are replaced",
-        ),
-        "authority": (
-            f"only a certificate of the CA at {where} would do, which Fabric cannot check; nothing was sent",
-            f"put the host's own key on record: {record}, and compare it at its console",
-        ),
-    }[verdict]
-    raise HostKeyError(what, host=hop.original_host, todo=todo)
-
-
-class _Verify:
-    """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
-
-    def __init__(self, hop: Connection, known: known_hosts.Known, accept_new: bool) -> None:
-        self.hop, self.known, self.accept_new = hop, known, accept_new
-
-    def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
-        """Called by paramiko with the key that the host showed."""
-        verdict, _ = self.known.verdict(key.get_name(), key.asbytes())
-        if self.accept_new and verdict == "unknown":
-            self._record(key)
-        else:
-            _judge(self.hop, self.known, key)
-
-    def _record(self, key: Any) -> None:
-        hop, file = self.hop, _files(self.hop)[0]
-        name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
-        if hop.ssh_config.get("hashknownhosts", "no") == "yes":
-            name = known_hosts.hashed(name)
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
-            out.write(f"{name} {key.get_name()} {key.get_base64()}\n")
-        said = f"{hop.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
-        print(f"warning: {said} -> compare it at its console", file=sys.stderr)
 
 
 class _StrictTransport:

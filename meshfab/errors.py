@@ -21,6 +21,9 @@ from __future__ import annotations
 
 import re
 
+# Colours, control characters, and the marks that turn the direction of a line around.
+_TRICKS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
 
 class MeshfabError(Exception):
     """What is wrong, on which host, and what to do next, in one line.
@@ -90,10 +93,12 @@ class SecretLeftError(MeshfabError):
     """The provisioner's password could not be proved gone from the host."""
 
 
-def one_line(text: str) -> str:
-    """Fold white space, and drop colours and control characters: a host's words must not play tricks on a terminal.
+def one_line(text: str, *, folds: bool = True) -> str:
+    """Drop colours and control characters, and fold white space unless told not to.
+
+    A host's words must not play tricks on a terminal.
 
     >>> one_line("a\\n  \\x1b[31mb")
     'a b'
     """
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]", "", " ".join(text.split()))
+    return _TRICKS.sub("", " ".join(text.split()) if folds else text.replace("\t", "    "))

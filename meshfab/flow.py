@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from meshfab import act, certificate, pair, plan, probe, ready
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
+from meshfab.password import Password, read_password
 from meshfab.script import Request
-from meshfab.secret import Password, read_password
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
 
@@ -202,7 +202,7 @@ class _Run:
 
     def _plan(self, state: HostState, eye: Eye) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
-            pair.require(state)
+            pair.require(state, self.settings)
         if "wire-nginx" in self.parts:
             ready.require(ready.of_nginx_program(state.tools), state.host)
         kept = plan.keep_asked(state, self.service)

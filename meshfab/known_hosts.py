@@ -7,7 +7,6 @@ its client compares only the first key listed for a host, so the verdict is ours
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 import hmac
@@ -83,7 +82,7 @@ def read(texts: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
                 continue
             try:
                 blob = base64.b64decode(words[2], validate=True)
-            except binascii.Error:
+            except ValueError:
                 continue
             lines.append(Line(marker, words[0], words[1], blob, f"{path}:{number}"))
     return tuple(lines)
@@ -119,7 +118,7 @@ def hashed(name: str) -> str:
 def _is_hash_of(field: str, host: str) -> bool:
     try:
         salt, digest = (base64.b64decode(part, validate=True) for part in field.split("|")[2:4])
-    except (ValueError, binascii.Error):
+    except ValueError:
         return False
     # HashKnownHosts: HMAC-SHA1 keyed with the salt. Not a security boundary: it only hides the names.
     return hmac.compare_digest(hmac.new(salt, host.encode(), hashlib.sha1).digest(), digest)

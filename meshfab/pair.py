@@ -133,10 +133,10 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
     return MintError(f"step ca certificate failed: {said}", host=host, todo="see the CA's log")
 
 
-def require(state: HostState) -> None:
+def require(state: HostState, settings: Settings) -> None:
     """What a mint needs of the host.
 
     Raises:
         NotReadyError: a program or the root is missing; the message names the package.
     """
-    ready.require([*ready.of_tools(state.tools), *ready.of_root(state.root)], state.host)
+    ready.require([*ready.of_tools(state.tools), *ready.of_root(state.root, settings.root)], state.host)

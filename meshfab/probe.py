@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from meshfab.settings import Service, Settings
     from meshfab.shell import RootShell
 
-_HEAD = re.compile(rb"([a-z/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
+_HEAD = re.compile(rb"([a-z0-9/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         host=host,
         now=now,
         addresses=tuple(said.get("addresses", "").split()),
-        tools=dict(row.split(" ", 1) for row in said.get("tools", "").splitlines() if " " in row),
+        tools={path.rpartition("/")[2]: path for path in said.get("tools", "").splitlines()},
         root=said.get("root"),
         nginx_conf=said.get("nginx.conf", ""),
         nginx_version=_version(said.get("nginx.conf", "")),

@@ -74,10 +74,10 @@ def of_tools(tools: Mapping[str, str]) -> list[Finding]:
     return found
 
 
-def of_root(root: str | None, path: str = "") -> list[Finding]:
+def of_root(root: str | None, path: str) -> list[Finding]:
     """The mesh's root certificate, for which a host checks everything else."""
     if not root:
-        what = f"the mesh's root certificate is missing{f' at {path}' if path else ''}"
+        what = f"the mesh's root certificate is not at {path}"
         return [Finding("root", "critical", what, "put it there, or set meshfab.root")]
     return [Finding("root", "ok", path)]
 

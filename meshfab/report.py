@@ -7,6 +7,8 @@ import sys
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, TextIO
 
+from meshfab.errors import one_line
+
 if TYPE_CHECKING:
     from meshfab.flow import Outcome
 
@@ -22,33 +24,35 @@ class Lines:
 
     def step(self, verb: str, text: str) -> None:
         """A step that was done."""
-        self._print(f"  {self._paint(f'{verb:<8}', _GREEN)} {text}")
+        self._line(verb, text, _GREEN)
 
     def outcome(self, outcome: Outcome, seconds: float) -> None:
         """What a run came to."""
-        where = f"{outcome.host} {outcome.service.fqdn}"
-        if outcome.diffs or (outcome.changed and not outcome.leaf and not outcome.served):
-            pass
         for note in outcome.notes:
-            self._print(f"  {self._paint('note    ', _YELLOW)} {note}")
-        if outcome.served and outcome.leaf:
-            self._print(f"  {self._paint('served  ', _GREEN)} {self._proof(outcome)}")
+            self._line("note", note, _YELLOW)
+        if outcome.served and outcome.leaf and outcome.served.der == outcome.leaf.der:
+            self._line("served", self._proof(outcome), _GREEN)
         changes = len(outcome.changed)
         what = f"{changes} change{'s' if changes > 1 else ''}" if changes else "nothing to do, nothing changed"
-        self._print(f"{self._paint(where, _BOLD)}: {what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+        self._last(outcome, f"{what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
 
     def dry_run(self, outcome: Outcome) -> None:
         """What a run would do."""
-        where = f"{outcome.host} {outcome.service.fqdn}"
         for step in outcome.changed:
-            self._print(f"  {self._paint(f'{step.verb:<8}', _YELLOW)} would be done: {step.reason}")
+            self._line(step.verb, f"would be done: {step.reason}", _YELLOW)
         for note in outcome.notes:
-            self._print(f"  {self._paint('note    ', _YELLOW)} {note}")
+            self._line("note", note, _YELLOW)
         for diff in outcome.diffs:
-            self._print(diff.rstrip("\n"))
+            self._print("\n".join(one_line(row, folds=False) for row in diff.splitlines()))
         count = len(outcome.changed)
         what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
-        self._print(f"{self._paint(where, _BOLD)}: {what}; nothing was written")
+        self._last(outcome, f"{what}; nothing was written")
+
+    def _line(self, label: str, text: str, colour: str) -> None:
+        self._print(f"  {self._paint(f'{label:<8}', colour)} {one_line(text)}")
+
+    def _last(self, outcome: Outcome, what: str) -> None:
+        self._print(f"{self._paint(f'{outcome.host} {outcome.service.fqdn}', _BOLD)}: {what}")
 
     def _proof(self, outcome: Outcome) -> str:
         served, leaf = outcome.served, outcome.leaf

@@ -7,86 +7,31 @@ it; and a reaper in the host's own systemd, armed before the file is written.
 
 from __future__ import annotations
 
-import os
 import secrets
 import signal
-import stat
-import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from meshfab.errors import (
     ConnectError,
-    InputError,
     MeshfabError,
     MintError,
     NotReadyError,
     SecretLeftError,
 )
+from meshfab.password import Password, read_password
 from meshfab.script import Request
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from fabric import Connection
 
 
 REAPER_SECONDS = 120
-
-
-class Password:
-    """The password, which shows itself to nothing but `reveal`."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        """Never the password."""
-        return "Password(***)"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to be pickled: a password does not travel to another process."""
-        raise TypeError("a password is not pickled")
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
-        return self._text
-
-
-def read_password(file: Path) -> Password:
-    """Read the password as `step` does: white space at its end is no part of it.
-
-    Raises:
-        InputError: the file is missing, empty, unreadable or others' to read.
-    """
-    todo = "set meshfab.provisioner_password to the file that holds the provisioner's password"
-    try:
-        with file.open("rb") as handle:
-            mode = stat.S_IMODE(os.fstat(handle.fileno()).st_mode)
-            text = handle.read(4096).decode("utf-8-sig").rstrip()
-    except FileNotFoundError:
-        raise InputError(f"the password file {file} does not exist", todo=todo) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the password file {file} cannot be read ({error.__class__.__name__})", todo=todo) from None
-    if not text or "\n" in text or "\0" in text:
-        raise InputError(
-            f"the password file {file} {'holds more than a line' if text else 'is empty'}",
-            todo=todo,
-        )
-    if mode & 0o077:
-        print(
-            f"warning: {file} is readable by others ({mode:04o}) -> chmod 600 {file}",
-            file=sys.stderr,
-        )
-    return Password(text)
 
 
 @contextmanager

@@ -17,6 +17,15 @@ from meshfab import validation
 from meshfab.errors import InputError
 
 KEY = "meshfab"
+# Settings that are no word of their own grammar: what they must be, in code and in words.
+_SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "provisioner_password": (lambda value: isinstance(value, str), "set the path of a file"),
+    "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
+    "services": (lambda value: isinstance(value, Mapping), "set a mapping of names to hosts"),
+    "parallel": (lambda value: type(value) is int and value >= 1, "set a whole number from 1"),
+    "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
+    "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,27 +75,17 @@ class Settings:
         """Check every value; sequences become tuples so that the object stays frozen."""
         validation.url(self.ca_url, "meshfab.ca_url", schemes=("https",))
         validation.dns_name(self.domain, "meshfab.domain")
-        validation.provisioner(self.provisioner)
+        validation.provisioner(self.provisioner, "meshfab.provisioner")
         for key in ("root", "cert_dir", "key_dir", "conf_dir"):
             if getattr(self, key) is not None:
                 validation.path(getattr(self, key), f"meshfab.{key}")
         if self.nginx_user is not None:
-            validation.label(self.nginx_user.replace("_", "-"))
-        if not isinstance(self.hosts, (list, tuple)):
-            raise InputError("meshfab.hosts is not a list of hosts")
-        object.__setattr__(self, "hosts", tuple(validation.host(host) for host in self.hosts))
-        if not isinstance(self.public_resolvers, (list, tuple)):
-            raise InputError("meshfab.public_resolvers is not a list of addresses")
-        addresses = tuple(validation.address(one, "meshfab.public_resolvers") for one in self.public_resolvers)
-        object.__setattr__(self, "public_resolvers", addresses)
-        if not isinstance(self.services, Mapping):
-            raise InputError("meshfab.services is not a mapping of names to hosts")
-        if not isinstance(self.ca_mtls, bool):
-            raise InputError(f"meshfab.ca_mtls is {self.ca_mtls!r}", todo="set true or false")
-        if self.host_keys not in ("strict", "accept-new"):
-            raise InputError(f"meshfab.host_keys is {self.host_keys!r}", todo="set strict or accept-new")
-        if isinstance(self.parallel, bool) or not isinstance(self.parallel, int) or self.parallel < 1:
-            raise InputError(f"meshfab.parallel is {self.parallel!r}", todo="set a whole number from 1")
+            validation.user(self.nginx_user, "meshfab.nginx_user")
+        object.__setattr__(self, "hosts", _hosts(self.hosts))
+        object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
+        for key, (fits, todo) in _SHAPES.items():
+            if not fits(getattr(self, key)):
+                raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", todo=todo)
 
     @classmethod
     def load(cls, config: Mapping[str, Any] | Any) -> Settings:
@@ -201,6 +200,18 @@ class Service:
     def secret(self) -> str:
         """Where the provisioner's password lies on the host while it mints."""
         return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.secret  # noqa: S108  # the runbook's path; see meshfab.secret
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError("meshfab.hosts is not a list of hosts")
+    return tuple(validation.host(host) for host in value)
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError("meshfab.public_resolvers is not a list of addresses")
+    return tuple(validation.address(address, "meshfab.public_resolvers") for address in value)
 
 
 def _plain(value: Any) -> Any:

@@ -52,7 +52,7 @@ class RootShell:
 
     def __init__(self, c: Connection, *, timeout: float = 90.0) -> None:
         self.c = c
-        self.host: str = getattr(c, "original_host", None) or str(c.host)
+        self.host = str(getattr(c, "original_host", ""))
         self.timeout = timeout
         self.pid = ""
         self._mark = secrets.token_hex(8)

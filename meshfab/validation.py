@@ -48,7 +48,8 @@ def dns_name(word: object, what: str = "the name") -> str:
 def host(word: object) -> str:
     """A host as Fabric takes it: `[user@]host[:port]`, an alias of ~/.ssh/config or an address."""
     text = _text(word, "the host")
-    if not _HOST.fullmatch(text):
+    match = _HOST.fullmatch(text)
+    if not match or int((match[3] or ":0")[1:]) > 65535:
         raise InputError(
             f"the host {_shown(text)} is not a host name",
             todo="use a name from ~/.ssh/config, or [user@]host[:port]",
@@ -63,6 +64,17 @@ def address(word: object, what: str) -> str:
         return str(ip_address(text))
     except ValueError:
         raise InputError(f"{what} has {_shown(text)}, which is no IP address", todo="write it like 9.9.9.9") from None
+
+
+def host_parts(word: str) -> tuple[str, str | None, int | None]:
+    """A valid host taken apart: its name or address without brackets, the user, and the port.
+
+    >>> host_parts("ops@[fd00::12]:2222")
+    ('fd00::12', 'ops', 2222)
+    """
+    match = _HOST.fullmatch(host(word))
+    user, name, port = match.groups() if match else (None, word, None)
+    return name.strip("[]"), user[:-1] if user else None, int(port[1:]) if port else None
 
 
 def path(word: object, what: str) -> str:
@@ -93,12 +105,20 @@ def url(word: object, what: str, *, schemes: tuple[str, ...] = ("http", "https")
     return text
 
 
-def provisioner(word: object) -> str:
+def user(word: object, what: str) -> str:
+    """A login name, as useradd(8) takes it."""
+    text = _text(word, what)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", text, re.ASCII):
+        raise InputError(f"{what} {_shown(text)} is not a user's name")
+    return text
+
+
+def provisioner(word: object, what: str = "the provisioner") -> str:
     """A provisioner's name as `step` takes it: no leading dash, no control characters."""
-    text = _text(word, "the provisioner")
+    text = _text(word, what)
     if not _PROVISIONER.fullmatch(text):
         raise InputError(
-            f"the provisioner {_shown(text)} is not a provisioner's name",
+            f"{what} {_shown(text)} is not a provisioner's name",
             todo="see `step ca provisioner list`",
         )
     return text

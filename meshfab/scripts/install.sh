@@ -4,15 +4,31 @@
 set -eu
 reload=$1
 shift
-while [ $# -ge 3 ]; do
-	folder=${1%/*} new=${1%/*}/.${1##*/}.new
-	[ -d "$folder" ] || install -d -m 0755 "$folder"
-	trap 'rm -f -- "$new"' EXIT
-	printf %s "$3" >"$new"
-	chmod "$2" "$new"
-	sync "$new"
-	mv -fT -- "$new" "$1"
-	! command -v restorecon >/dev/null || restorecon "$1"
-	shift 3
+made='' placed=''
+# The words are paths of ours, without blanks.
+# shellcheck disable=SC2086
+trap 'rm -f -- $made' EXIT
+for pass in write move; do
+	count=$#
+	while [ "$count" -ge 3 ]; do
+		new=${1%/*}/.${1##*/}.new
+		if [ $pass = write ]; then
+			[ -d "${1%/*}" ] || install -d -m 0755 -- "${1%/*}"
+			made="$made $new"
+			printf %s "$3" >"$new"
+			chmod "$2" "$new"
+			set -- "$@" "$1" "$2" "$3"
+		else
+			mv -fT -- "$new" "$1"
+			placed="$placed $1"
+		fi
+		shift 3
+		count=$((count - 3))
+	done
+	# One call for all: every process started here costs a millisecond.
+	# shellcheck disable=SC2086
+	[ $pass = move ] || sync $made
 done
+# shellcheck disable=SC2086
+! command -v restorecon >/dev/null || restorecon $placed
 [ -z "$reload" ] || systemctl daemon-reload

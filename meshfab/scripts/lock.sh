@@ -12,9 +12,8 @@ take_lock() {
 		}
 	}
 	printf '%s since %s\n' "$2" "$(date -Is)" >"/run/meshfab/$1.lock"
-	leave_nothing="$4 $5"
-	# The paths are ours and hold no blanks. shellcheck disable=SC2086
-	trap 'rm -rf -- $leave_nothing' EXIT
+	secret=$4 stage=$5
+	trap 'rm -f -- "$secret"; rm -rf -- "$stage"' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
 }
 take_lock "$@"

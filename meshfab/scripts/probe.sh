@@ -13,7 +13,7 @@ put now "$(date +%s)"
 put addresses "$(hostname -I 2>/dev/null)"
 # step is called step-cli where another program has that name (Fedora, Arch).
 put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
-	command -v "$tool" >/dev/null && echo "$tool $(command -v "$tool")"
+	command -v "$tool"
 done)"
 put_file root "$root"
 

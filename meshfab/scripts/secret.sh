@@ -1,11 +1,18 @@
 # Put the password ($data) where `step` reads it. $1 path, $2 a folder name nobody can have guessed, $3 reaper, $4 seconds
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2154,SC2016
 set -eu
 [ ! -d "$1" ] || [ -L "$1" ] || exit 4
-# What an earlier run left goes first: rm never follows a link. Then its reaper, which could fire on the new file.
+# What an earlier run left goes first: rm never follows a link.
 rm -f -- "$1"
-! systemctl --quiet is-active "$3.timer" || systemctl stop "$3.timer"
-systemd-run --quiet --collect --unit="$3" --on-active="$4" --timer-property=AccuracySec=1s rm -rf -- "$1" "$2" || exit 3
+arm() {
+	systemd-run --quiet --collect --unit="$3" --on-active="$4" --timer-property=AccuracySec=1s \
+		sh -c 'rm -f -- "$1"; rm -rf -- "$2"' sh "$1" "$2"
+}
+arm "$@" 2>/dev/null || {
+	# An earlier run's reaper bears the name still: it could fire on the new file.
+	systemctl stop "$3.timer" 2>/dev/null || :
+	arm "$@" || exit 3
+}
 mkdir -m 0700 -- "$2"
 printf '%s\n' "$data" >"$2/p"
 # link(2) fails on anything that bears the name, a link or a FIFO too, and follows nothing: O_EXCL by other means,

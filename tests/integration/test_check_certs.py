@@ -178,7 +178,9 @@ def test_a_declared_service_that_was_never_set_up_is_reported() -> None:
 
 def test_what_is_left_by_others_and_a_clock_concern_the_host_itself() -> None:
     TEA.stub("date", 'case $* in +%s) echo $(($($real +%s) + 3600)) ;; *) exec $real "$@" ;; esac')
-    TEA.sh("touch '/tmp/a b-provisioner'; install -d -m 0700 /tmp/.meshfab-0123; touch -d '-5 minutes' /tmp/.meshfab-0123")
+    TEA.sh(
+        "touch '/tmp/a b-provisioner'; install -d -m 0700 /tmp/.meshfab-0123; touch -d '-5 minutes' /tmp/.meshfab-0123"
+    )
     found = of(look(), "h2", "host")
     assert [(one.code, one.status) for one in found.findings] == [
         ("secret-left", "critical"),
@@ -225,7 +227,9 @@ def test_a_leaf_that_cannot_be_asked_for_from_here_is_asked_for_on_the_host(mesh
     mesh.hosts.run("h2", f"rm /etc/nginx/conf.d/{TEA.fqdn}.conf; systemctl restart nginx")
     # Dropped at the door for the operator only: the host itself still reaches its address.
     heal(next(one for one in of(look(), TEA.name).findings if one.code == "not-served"))
-    mesh.hosts.run("h2", f"ip route add blackhole {layout.OPERATOR_ADDRESS}/32 table 77; ip rule add sport 443 table 77")
+    mesh.hosts.run(
+        "h2", f"ip route add blackhole {layout.OPERATOR_ADDRESS}/32 table 77; ip rule add sport 443 table 77"
+    )
     try:
         found = of(look(), TEA.name)
     finally:
@@ -294,7 +298,10 @@ def _interrupted_after(seconds: float, *names: str) -> tuple[int, str, float]:
     began = time.monotonic()
     # A shell without a terminal starts its jobs deaf to SIGINT, and pytest may be one of them.
     child = subprocess.Popen(
-        argv, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+        argv,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     time.sleep(seconds)
     os.kill(child.pid, signal.SIGINT)

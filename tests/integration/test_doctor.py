@@ -125,7 +125,7 @@ def test_a_provisioner_that_is_gone_and_lives_that_are_too_short(mesh: Mesh) -> 
 
 
 def test_a_clock_a_resolver_and_a_full_disk(mesh: Mesh) -> None:
-    script = "#!/bin/sh\n[ \"$*\" = +%s ] && exec echo $(($(/bin/date +%s) - 600))\nexec /bin/date \"$@\"\n"
+    script = '#!/bin/sh\n[ "$*" = +%s ] && exec echo $(($(/bin/date +%s) - 600))\nexec /bin/date "$@"\n'
     mesh.hosts.run(HOST, "install -m 0755 /dev/stdin /usr/local/sbin/date", input=script)
     mesh.hosts.run(HOST, "mkdir -p /etc/nginx/tls/cert; cp /etc/resolv.conf /root/kept; echo > /etc/resolv.conf")
     mesh.faults.fill(HOST, "/etc/nginx/tls/cert")

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from meshfab import authority, fleet, inventory, probe, ready, secret, served, table
+from meshfab import authority, fleet, inventory, password, probe, ready, served, table
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.findings import Finding
 from meshfab.script import Request
@@ -62,7 +62,7 @@ def of_operator(settings: Settings) -> tuple[Finding, ...]:
     warned = io.StringIO()
     try:
         with redirect_stderr(warned):
-            secret.read_password(file)
+            password.read_password(file)
     except InputError as error:
         return (Finding("password", "critical", error.what, error.todo),)
     if warned.getvalue():

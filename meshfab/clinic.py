@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stderr
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -59,15 +57,12 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
     """What has to be on the operator's own machine."""
     file = settings.password_file
-    warned = io.StringIO()
     try:
-        with redirect_stderr(warned):
-            password.read_password(file)
+        password.read_password(file)
     except InputError as error:
         return (Finding("password", "critical", error.what, error.todo),)
-    if warned.getvalue():
-        return (Finding("password", "warning", f"{file} is readable by others", f"chmod 600 {file}"),)
-    return (Finding("password", "ok", str(file)),)
+    what, _, todo = password.exposure(file).partition(" -> ")
+    return (Finding("password", "warning", what, todo) if what else Finding("password", "ok", str(file)),)
 
 
 def _request(settings: Settings, declared: Sequence[Service]) -> Request:

@@ -143,4 +143,6 @@ def _serial(sight: Sight) -> str | None:
 
 
 def _sorted(found: list[Finding]) -> tuple[Finding, ...]:
+    # Names in a certificate and the like are a host's words: they are to play no tricks on whoever reads them.
+    found = [dataclasses.replace(one, message=one_line(one.message), todo=one_line(one.todo)) for one in found]
     return tuple(sorted(found, key=lambda one: -weight(one.status)))

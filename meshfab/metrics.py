@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab.verdict import EXIT
+from meshfab.verdict import EXIT, worst
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -70,9 +70,10 @@ def _certificate(gauges: dict[str, Gauge], host: HostReport, one: CertificateRep
         # A metric without a value is left out: 0 would read as 1970, or as a fault.
         if value is not None:
             gauges[name].labels(*each).set(value)
-    # Worst first, and two of one code are one metric: the last one set is the one that counts.
-    for finding in reversed(one.findings):
-        gauges["meshfab_finding_status"].labels(*each, finding.code).set(EXIT[finding.status])
+    for code in {finding.code for finding in one.findings}:
+        # Two of one code, as for certificate and key, are one metric.
+        status = worst(finding.status for finding in one.findings if finding.code == code)
+        gauges["meshfab_finding_status"].labels(*each, code).set(EXIT[status])
 
 
 def _seconds(moment: datetime | None) -> float | None:

@@ -133,14 +133,14 @@ def of_folders(rows: str) -> Iterator[Finding]:
     """Room, inodes and the right to write where files of ours lie; a row as doctor.sh prints it."""
     for row in rows.splitlines():
         words = row.split("|")
-        if len(words) != 5 or not words[2].isdigit() or len(words[2]) > 18:
+        if len(words) != 5 or not words[2].isdecimal() or len(words[2]) > 18:
             continue
         folder, there, kib, inodes, may = words
         room = int(kib)
         where = folder if folder == there else f"{folder} (to be made in {there})"
         if may != "yes":
             yield Finding("disk", "critical", f"{where} cannot be written", f"mount {there} read-write")
-        elif room < _KIB_LEAST or (inodes.isdigit() and len(inodes) < 18 and int(inodes) < _INODES_LEAST):
+        elif room < _KIB_LEAST or (inodes.isdecimal() and len(inodes) < 18 and int(inodes) < _INODES_LEAST):
             lack = f"{room} KiB and {inodes} inodes are free"
             yield Finding("disk", "critical", f"{where} is full: {lack}", f"free space in {there}")
         elif room < _KIB_COMFORTABLE:

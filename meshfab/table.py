@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TextIO
 
+from meshfab.errors import one_line
 from meshfab.report import left
 from meshfab.verdict import weight
 
@@ -150,14 +151,14 @@ def _words(host: HostReport) -> list[Text]:
 
     lines = []
     if host.error is not None:
-        lines.append(Text.assemble(("unknown ", STYLES["unknown"]), f" {host.host}: {host.error}"))
+        lines.append(Text.assemble(("unknown ", STYLES["unknown"]), f" {host.host}: {one_line(host.error)}"))
     for one in sorted(host.certificates, key=lambda one: -weight(one.status)):
         where = f"{host.host} {one.name}" if one.kind == "service" else host.host
         for finding in one.findings:
             head = (f"{finding.status:<8}", STYLES[finding.status])
-            lines.append(Text.assemble(head, f" {where}: {finding.code}: {finding.message}"))
+            lines.append(Text.assemble(head, f" {where}: {finding.code}: {one_line(finding.message)}"))
             if finding.todo:
-                lines.append(Text.assemble(f"{'':8} -> ", (finding.todo, "bold")))
+                lines.append(Text.assemble(f"{'':8} -> ", (one_line(finding.todo), "bold")))
     return lines
 
 

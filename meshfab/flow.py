@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe, wiring
+from meshfab import act, certificate, pair, plan, probe, ready, wiring
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
 from meshfab.password import Password, read_password
@@ -218,12 +218,8 @@ class _Run:
     def _plan(self, state: HostState, eye: Eye) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
             pair.require(state, self.settings)
-        if "wire-nginx" in self.parts and "nginx" not in state.tools:
-            raise NotReadyError(
-                "nginx is not installed",
-                host=state.host,
-                todo="install nginx, or use --no-vhost with mint and renew-enable",
-            )
+        if "wire-nginx" in self.parts:
+            ready.require(ready.of_nginx_program(state.tools), state.host)
         kept = plan.keep_asked(state, self.service)
         found = wiring.endpoint(state, kept, self.settings)
         shown = eye.look(state, found[1], found[0]).der if found else None

@@ -84,7 +84,7 @@ def _requests(state: HostState, todo: Plan) -> list[Request]:
         "finish": [pair.finish(service)],
         "mint": [pair.commit(state, service)],
         "rights": [pair.set_rights(state, service)],
-        "units": renewal.install(state, list(todo.files)),
+        "units": renewal.install(state, service, todo.files),
         "timer": [renewal.enable(service)],
         "reload": [transaction.reload(state, todo)],
     }
@@ -164,6 +164,9 @@ def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proo
             error.todo = f"{error.todo}; {how}"
         return error
     if failed.script in ("install", "enable"):
+        if todo.reason("mint") is not None:
+            # nginx has not read the new pair: with the old one back, nothing has changed.
+            shell.batch([pair.put_back(todo.service)])
         what = f"the renewal could not be set up: {failed.err}"
         return NotReadyError(what, host=shell.host, todo="repair what the message names, then run this again")
     return pair.not_moved(failed, state)

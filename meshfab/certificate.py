@@ -134,14 +134,15 @@ def chain_fault(leaf: Leaf, root_pem: str, now: datetime) -> str:
     except ValueError:
         return "the root file holds no certificate"
     moment = min(max(now, leaf.not_before), leaf.not_after)
-    below = x509.load_der_x509_certificate(leaf.der)
+    first = below = x509.load_der_x509_certificate(leaf.der)
     left = [x509.load_der_x509_certificate(der) for der in leaf.issuers]
     while True:
         issuer = next((one for one in (*roots, *left) if _is_issuer(one, below)), None)
         if issuer is None:
-            return f"no certificate in the file or the root issued {below.subject.rfc4514_string() or 'it'}"
+            return "neither the root nor a certificate in the file issued " + ("it" if below == first else "its issuer")
         if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
-            return f"its issuer {issuer.subject.rfc4514_string()} is valid until {issuer.not_valid_after_utc:%Y-%m-%d}"
+            begin, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
+            return f"its issuer is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only"
         if issuer in roots:
             return ""
         left.remove(issuer)

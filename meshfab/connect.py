@@ -59,7 +59,11 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
         )
     # Fabric's own shorthand knows no brackets around an IPv6 address.
     name, user, port = host_parts(host)
-    return strict(Connection(name, user=user, port=port, config=config), accept_new=accept_new)
+    try:
+        c = Connection(name, user=user, port=port, config=config)
+    except ValueError as error:
+        raise InputError(f"the SSH configuration of {host} is not usable ({error})", todo="see ssh_config(5)") from None
+    return strict(c, accept_new=accept_new)
 
 
 def _checked(read: Callable[[], Any], file: str) -> Any:

@@ -57,7 +57,8 @@ class Eye:
     def _first(self) -> None:
         self._resolved = served.resolve(self.fqdn)
         if self._resolved:
-            self._early = served.ask(self._resolved[0], self.fqdn)
+            found = served.ask(self._resolved[0], self.fqdn)
+            self._early = dataclasses.replace(found, resolved=self._resolved)
         certificate.warm_up()
         vhost.warm_up()
 

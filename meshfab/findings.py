@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from meshfab import certificate
+from meshfab import certificate, renewal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from meshfab.probe import HostState
+    from meshfab.renewal import File
     from meshfab.settings import Service
 
 Status = Literal["ok", "warning", "critical", "unknown"]
@@ -47,18 +48,15 @@ def of_pair(state: HostState, service: Service) -> list[Finding]:
     ]
 
 
-def of_renewal(state: HostState, service: Service, wanted: dict[str, str]) -> list[Finding]:
-    """Judge the timer and the installed unit files; `wanted` has the SHA-256 of each file as it should be, by path."""
+def of_renewal(state: HostState, service: Service, wanted: Sequence[File]) -> list[Finding]:
+    """Judge the timer and the installed unit files, held against those that are wanted."""
     found = []
     timer = state.unit(service.timer)
     if timer.enabled != "enabled" or timer.active != "active":
         what = "not installed" if timer.load == "not-found" else f"{timer.enabled or 'not enabled'} and {timer.active}"
         found.append(Finding("timer-missing", "critical", f"{service.timer} is {what}"))
-    drifted = [path for path, digest in wanted.items() if state.digests.get(path) != digest]
-    if drifted:
-        words = [
-            f"{path.rpartition('/')[2]} {'differs' if path in state.digests else 'is missing'}" for path in drifted
-        ]
+    words = list(renewal.drift(state, wanted).values()) + renewal.unread(state, service)
+    if words:
         found.append(Finding("unit-drift", "warning", ", ".join(words)))
     return found
 

@@ -54,8 +54,7 @@ def _of_service(seen: Survey, service: Service, sight: Sight, settings: Settings
     found = findings.of_pair(seen.state, service)
     # A pair that nothing uses lacks no timer, and nobody asks for its name.
     if symptoms.is_in_use(seen, service):
-        wanted = {file.path: file.digest for file in renewal.wanted(service, settings)}
-        found += findings.of_renewal(seen.state, service, wanted)
+        found += findings.of_renewal(seen.state, service, renewal.wanted(service, settings))
         found += symptoms.of_last_tick(seen, service, leaf)
         found += symptoms.of_served(seen, service, sight, leaf)
         found += symptoms.of_dns(seen, service, sight)

@@ -83,7 +83,7 @@ def _examined(state: HostState, service: Service, said: dict[str, str]) -> tuple
 
 def not_moved(answer: Answer, state: HostState) -> MeshfabError:
     """The error that a failed `commit`, `rights` or `finish` stands for; the old pair is where it was."""
-    if "setfacl" in answer.err:
+    if "setfacl" in answer.err or "no such user" in answer.err:
         return NotReadyError(
             f"no ACL for nginx's user: {answer.err}",
             host=state.host,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from meshfab import certificate, findings, listening, nginx, renewal, validation, vhost, wiring
-from meshfab.errors import InputError, NginxError
+from meshfab.errors import InputError, MintError, NginxError
 
 if TYPE_CHECKING:
     from meshfab.findings import Finding
@@ -105,7 +105,8 @@ def make(
     files: list[renewal.File] = []
     if "renew-enable" in parts:
         wanted = renewal.wanted(service, settings)
-        files = renewal.drifted(state, wanted)
+        drift = renewal.drift(state, wanted)
+        files = [file for file in wanted if file.path in drift]
         steps += _renewal_steps(state, service, wanted)
     heals = any(step.verb in ("mint", "finish") for step in steps)
     wired = wiring.Wiring()
@@ -166,6 +167,9 @@ def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:
 
 def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> list[Step]:
     have, steps = state.services[service.name], []
+    if have.is_secret_folder:
+        what = f"{have.secret} is a folder, which no run of ours makes and none removes"
+        raise MintError(what, host=state.host, todo=f"look at it, then `rm -r {have.secret}`")
     if have.secret:
         steps.append(Step("sweep", f"{have.secret} was left by an earlier run"))
     reasons = [fault for fault in faults if fault.code in _MINT_HEALS]
@@ -191,7 +195,7 @@ def _completes(staged: str | None, public: str | None, state: HostState, service
 
 def _renewal_steps(state: HostState, service: Service, wanted: list[renewal.File]) -> list[Step]:
     steps = []
-    for fault in findings.of_renewal(state, service, {file.path: file.digest for file in wanted}):
+    for fault in findings.of_renewal(state, service, wanted):
         steps.append(Step("units" if fault.code == "unit-drift" else "timer", fault.message))
     # Files first: an enabled timer whose unit is missing is an error of systemd's.
     return sorted(steps, key=lambda step: step.verb != "units")

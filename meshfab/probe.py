@@ -55,6 +55,7 @@ class ServiceState:
         staged: a certificate that an interrupted run left complete beside the live one.
         has_leftovers: whether files of an interrupted run lie beside the pair, that certificate among them.
         secret: the path of a password file that lies there.
+        is_secret_folder: whether that path is a folder, which nobody of ours makes.
         vhosts: the text of each vhost and snippet file of the service's name, by path.
     """
 
@@ -64,6 +65,7 @@ class ServiceState:
     staged: str | None = None
     has_leftovers: bool = False
     secret: str | None = None
+    is_secret_folder: bool = False
     vhosts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -178,6 +180,7 @@ def _service(said: Mapping[str, str], name: str) -> ServiceState:
         staged=said.get(f"{name}/staged"),
         has_leftovers=f"{name}/leftovers" in said,
         secret=said.get(f"{name}/secret"),
+        is_secret_folder=f"{name}/secret-folder" in said,
         vhosts={key[len(prefix) :]: text for key, text in said.items() if key.startswith(prefix)},
     )
 

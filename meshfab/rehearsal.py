@@ -58,7 +58,7 @@ def renew(c: Connection, name: str, *, settings: Settings | None = None, say: Sa
 
 
 def _ready(state: HostState, service: Service, settings: Settings) -> Leaf:
-    wanted = {file.path: file.digest for file in renewal.wanted(service, settings)}
+    wanted = renewal.wanted(service, settings)
     lacking = [finding.message for finding in findings.of_renewal(state, service, wanted)]
     todo = f"inv provision --name {service.name} --host {state.host}"
     if lacking:

@@ -9,6 +9,8 @@ from meshfab import files
 from meshfab.script import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
 
@@ -53,19 +55,32 @@ def wanted(service: Service, settings: Settings) -> list[File]:
     return [*units, *own]
 
 
-def drifted(state: HostState, wanted: list[File]) -> list[File]:
-    """Those of the files that the host lacks or has otherwise."""
-    return [file for file in wanted if state.digests.get(file.path) != file.digest]
+def drift(state: HostState, wanted: Sequence[File]) -> dict[str, str]:
+    """The files that are not as wanted, by path, each with a word on what is wrong."""
+    found = {}
+    for file in wanted:
+        name, stat = file.path.rpartition("/")[2], state.stats.get(file.path)
+        if file.path not in state.digests:
+            found[file.path] = f"{name} is missing"
+        elif state.digests[file.path] != file.digest:
+            found[file.path] = f"{name} differs"
+        elif stat and stat.mode != int(file.mode, 8):
+            found[file.path] = f"{name} has the mode {stat.mode:04o}"
+    return found
 
 
-def install(state: HostState, drift: list[File]) -> list[Request]:
+def unread(state: HostState, service: Service) -> list[str]:
+    """The units whose files systemd has not read since they changed."""
+    units = (service.timer, service.timer.replace(".timer", ".service"))
+    return [f"systemd has not read {unit} yet" for unit in units if state.unit(unit).needs_reload]
+
+
+def install(state: HostState, service: Service, files: Sequence[File]) -> list[Request]:
     """Put files in place; the manager reads its units anew only when it holds older ones."""
-    if not drift:
-        return []
-    units = [file.path for file in drift if file.path.startswith("/etc/systemd/")]
-    stale = any(path in state.digests or path.endswith(".conf") for path in units)
-    words = [word for file in drift for word in (file.path, file.mode, file.text)]
-    return [Request("install", ("reload" if stale else "", *words))]
+    units = [file.path for file in files if file.path.startswith("/etc/systemd/")]
+    stale = any(path in state.digests or path.endswith(".conf") for path in units) or unread(state, service)
+    words = [word for file in files for word in (file.path, file.mode, file.text)]
+    return [Request("install", ("reload" if stale else "", *words))] if words or stale else []
 
 
 def enable(service: Service) -> Request:

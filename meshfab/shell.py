@@ -36,9 +36,10 @@ _LOOP = (
     "echo $$; while read -r n m; do "
     'run=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); '
     '[ "$m" = 0 ] || data=$(dd bs="$m" count=1 iflag=fullblock 2>/dev/null); '
-    'eval "$run"; done'
+    'eval "$run"; data=; done'
 )
-_AS_ROOT = 'if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo %s -- "$@"'
+# LC_ALL: what sudo says is read in English.
+_AS_ROOT = 'LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo %s -- "$@"'
 _AGAIN = "run the command again; it completes what is half done"
 
 

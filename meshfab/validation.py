@@ -148,9 +148,9 @@ def provisioner(word: object, what: str = "the provisioner") -> str:
 
 def _text(word: object, what: str) -> str:
     if not isinstance(word, str):
-        raise InputError(f"{what} must be text, not {type(word).__name__}")
+        raise InputError(f"{what} must be text, not {type(word).__name__}", todo="put it in quotes")
     if not word:
-        raise InputError(f"{what} is empty")
+        raise InputError(f"{what} is empty", todo="give one")
     return word
 
 

@@ -6,6 +6,7 @@ trap '' HUP INT TERM PIPE
 stage=$1 cert=$2 key=$3 user=$4
 new_cert=${cert%/*}/.${cert##*/}.new new_key=${key%/*}/.${key##*/}.new
 trap 'rm -rf -- "$stage" "$new_key" "$new_cert"' EXIT
+id -u -- "$user" >/dev/null
 for folder in "${cert%/*}" "${key%/*}"; do
 	[ -d "$folder" ] || install -d -m 0755 -- "$folder"
 done

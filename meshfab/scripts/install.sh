@@ -4,6 +4,9 @@
 set -eu
 reload=$1
 shift
+# Services share the units, and a lock of their own does not keep two of them apart here.
+exec 7>>/run/meshfab/.units.lock
+flock -w 60 7
 made='' placed=''
 # The words are paths of ours, without blanks.
 # shellcheck disable=SC2086

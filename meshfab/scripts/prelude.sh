@@ -24,12 +24,12 @@ label() { ! command -v restorecon >/dev/null || restorecon -- "$1"; }
 # in_turn: one at a time at nginx's configuration, ticks and operators, until this script ends.
 in_turn() {
 	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab
-	exec 8>>/run/meshfab/nginx.lock
+	exec 8>>/run/meshfab/.nginx.lock
 	flock -w 60 8 || {
-		say "/run/meshfab/nginx.lock is held by $(cat /run/meshfab/nginx.lock)"
+		say "/run/meshfab/.nginx.lock is held by $(cat /run/meshfab/.nginx.lock)"
 		return 75
 	}
-	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/nginx.lock
+	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/.nginx.lock
 }
 
 # load reload|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts

@@ -17,8 +17,8 @@ put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock syste
 done)"
 put_file root "$root"
 
-# -v beside -T: the version and the whole configuration by one call.
-conf=${nginx_conf-$(nginx -v -T 2>&1)}
+# -v beside -T: the version and the whole configuration by one call. It makes missing log files: with nginx's own mode.
+conf=${nginx_conf-$(umask 022; nginx -v -T 2>&1)}
 put nginx.conf "$conf"
 case $conf in
 *'# configuration file /'*) ;;
@@ -49,6 +49,7 @@ while [ $# -ge 6 ]; do
 		[ ! -e "$file.old" ] && [ ! -e "$file.new" ] || put "$name/leftovers" yes
 	done
 	[ ! -e "$secret" ] && [ ! -L "$secret" ] || put "$name/secret" "$secret"
+	[ ! -d "$secret" ] || [ -L "$secret" ] || put "$name/secret-folder" yes
 	for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf" \
 		"/etc/nginx/snippets/$fqdn.tls.conf" "/etc/nginx/snippets/$fqdn.mtls.conf"; do
 		put_file "$name/vhost:$file" "$file"
@@ -59,7 +60,7 @@ done
 # shellcheck disable=SC2086
 put digests "$(sha256sum -- $files 2>/dev/null)"
 # shellcheck disable=SC2086
-[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats 2>/dev/null)"
+[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
 # shellcheck disable=SC2086
 put units "$(TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
 	-p NextElapseUSecRealtime $state 2>&1)"

@@ -182,6 +182,15 @@ def test_a_folder_of_ones_own_must_be_included_by_the_configuration(minted: Host
     assert "nothing changed" in minted.done("wire-nginx", **env)
 
 
+def test_a_full_disk_leaves_the_vhost_that_was_there(minted: Host) -> None:
+    minted.done("wire-nginx")
+    minted.mesh.faults.fill(minted.name, "/etc/nginx/conf.d")
+    error = minted.refused("wire-nginx", "--upstream", "http://127.0.0.1:1")
+    assert "No space left on device" in error
+    minted.mesh.faults.free(minted.name, "/etc/nginx/conf.d")
+    assert "nginx reloaded" in minted.done("wire-nginx", "--upstream", "http://127.0.0.1:1")
+
+
 def test_a_broken_configuration_is_quoted_and_neither_changed_nor_reloaded(host: Host) -> None:
     host.write("/etc/nginx/conf.d/shop.conf", "server {\n    listen 80;\n    server_nam shop;\n}\n")
     before = host.reloads()

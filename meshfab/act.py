@@ -32,8 +32,10 @@ def carry_out(
     eye: Eye,
     password: Password | None,
     say: Callable[[str, str], None],
-) -> HostState:
-    """Do every step of a plan, prove that the pair is served, and read the host again.
+) -> Leaf | None:
+    """Do every step of a plan and prove that the pair is served. Returns the certificate as it lies on disk then.
+
+    Each script proves its own effect (a right that was set is read back), and the wire proves the whole.
 
     Raises:
         MeshfabError: a step failed; the pair and the vhost are as they were before.
@@ -50,13 +52,15 @@ def carry_out(
     for step in todo.steps:
         if step.verb != "mint":
             say(step.verb, f"{_done(step.verb, todo)}: {step.reason}")
-    if proof:
-        # The last answer is the certificate as it lies on disk now: the proof compares with that, not with our intent.
-        proof.require(certificate.read_leaf(probe.fields(answers[-1].out).get(todo.service.cert, "")))
-    settled, probed = shell.batch([_settle(todo), probe.request(settings, [todo.service])])
+    # The last answer is the certificate as it lies on disk now: the proof compares with that, not with our intent.
+    text = probe.fields(answers[-1].out).get(todo.service.cert)
+    disk = certificate.read_leaf(text) if text is not None else None
+    if proof and disk:
+        proof.require(disk)
+    settled = shell.batch([_settle(todo)])[0]
     if not settled.ok:
         raise MeshfabError(f"old files could not be removed: {settled.err}", host=shell.host, todo="run this again")
-    return probe.parse(probed, shell.host, settings, [todo.service])
+    return disk
 
 
 def diffs(shell: RootShell, todo: Plan) -> tuple[str, ...]:
@@ -116,7 +120,8 @@ class _Proof:
 
     def __init__(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> None:
         self.shell, self.state, self.todo, self.eye = shell, state, todo, eye
-        self.before = self.look().der
+        # The plan's own look; none where nothing was meant to serve the name, and so nothing can be lost.
+        self.before = eye.last
 
     def look(self) -> Served:
         return self.eye.look(self.state, self.todo.port or 443, self.todo.addresses)
@@ -143,7 +148,7 @@ class _Proof:
 
     def is_back(self) -> bool:
         """Whether clients get again what they got before."""
-        return served.until(self.before, self.look).der == self.before
+        return self.before is None or served.until(self.before.der, self.look).der == self.before.der
 
 
 def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proof: _Proof | None) -> MeshfabError:
@@ -174,4 +179,4 @@ def _go_back(shell: RootShell, state: HostState, todo: Plan, proof: _Proof | Non
         return f"going back failed too: {last.err}"
     if proof and not proof.is_back():
         return "what was there before is back, and clients get something else than before"
-    return "what was there before is back" + (" and served" if proof and proof.before else "")
+    return "what was there before is back" + (" and served" if proof and proof.before and proof.before.der else "")

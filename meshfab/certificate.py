@@ -62,17 +62,29 @@ def read_leaf(pem: str) -> Leaf:
     if pem.count("-----BEGIN CERTIFICATE-----") != pem.count("-----END CERTIFICATE-----"):
         raise ValueError("the file is cut short")
     try:
-        return _parsed(pem)
+        return _parsed(pem.encode(), is_pem=True)
     except Exception as error:
         # The parser has a dozen kinds for damaged bytes (InvalidVersion, UnsupportedAlgorithm, …), not of one tree.
         raise ValueError(f"the file is not a PEM certificate ({type(error).__name__})") from None
 
 
-def _parsed(pem: str) -> Leaf:
+def read_der(der: bytes) -> Leaf:
+    """Parse a leaf as a TLS client gets it; its chain is not among it.
+
+    Raises:
+        ValueError: it is no certificate.
+    """
+    try:
+        return _parsed(der, is_pem=False)
+    except Exception as error:
+        raise ValueError(f"what is served is not a certificate ({type(error).__name__})") from None
+
+
+def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    chain = x509.load_pem_x509_certificates(pem.encode())
+    chain = x509.load_pem_x509_certificates(raw) if is_pem else [x509.load_der_x509_certificate(raw)]
     leaf = chain[0]
     for certificate in chain:
         # Parsed when they are asked for: damage in them is to show here and not later.

@@ -6,10 +6,12 @@ import dataclasses
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, served
+from meshfab import certificate, served, vhost
 from meshfab.served import Served
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.probe import HostState
     from meshfab.shell import RootShell
 
@@ -57,16 +59,13 @@ class Eye:
         if self._resolved:
             self._early = served.ask(self._resolved[0], self.fqdn)
         certificate.warm_up()
+        vhost.warm_up()
 
     def _address(self, state: HostState, addresses: tuple[str, ...]) -> str:
         """The mesh address: the one the name resolves to if it is the host's, else the one that SSH reached."""
-        candidates = addresses or state.addresses
-        own = [address for address in self._resolved if address in candidates]
-        if own:
-            return own[0]
         c = self.shell.c
         peer = str(c.transport.getpeername()[0]) if not c.gateway else ""
-        return peer if peer in candidates else next(iter(candidates), peer or "127.0.0.1")
+        return mesh_address(self._resolved, addresses or state.addresses, peer)
 
     def _from_host(self, failed: Served) -> Served:
         """The same question through the root shell, for an operator who is not on the mesh."""
@@ -77,3 +76,15 @@ class Eye:
         except ValueError:
             return failed
         return Served(leaf.der, failed.address, failed.port, via=self.shell.host)
+
+
+def mesh_address(resolved: Sequence[str], own: Sequence[str], peer: str) -> str:
+    """The host's address among those that its name resolves to, else the one that SSH reached, else its first.
+
+    >>> mesh_address(["10.0.0.9"], ["192.168.1.2", "10.0.0.9"], "192.168.1.2")
+    '10.0.0.9'
+    """
+    found = [address for address in resolved if address in own]
+    if found:
+        return found[0]
+    return peer if peer in own else next(iter(own), peer or "127.0.0.1")

@@ -18,11 +18,15 @@ Status = Literal["ok", "warning", "critical", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to say: a stable code, how bad it is, and the sentence for the operator."""
+    """One thing to say: a stable code, how bad it is, the sentence for the operator, and the command that heals it."""
 
     code: str
     status: Status
     message: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} -> {self.todo}" if self.todo else self.message
 
 
 def of_pair(state: HostState, service: Service) -> list[Finding]:

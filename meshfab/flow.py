@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe, wiring
+from meshfab import act, certificate, pair, plan, probe, ready, wiring
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
-from meshfab.password import Password, read_password
+from meshfab.password import read_password
 from meshfab.script import Request
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 # What a run tells while it works: a step's verb, and a sentence.
 Say = Callable[[str, str], None]
-# Probe and act, then look again: a pair that nginx choked on takes a second round, since only then can its vhosts be
-# read.
+# A pair that nginx choked on takes a second round, since only then can its vhosts be read; a wait for the lock a third.
 _ROUNDS = 3
 _LOCK_SECONDS = 30
 
@@ -204,26 +203,21 @@ class _Run:
                         # Somebody else was at work meanwhile: what we saw is old.
                         state = probe.read_host(shell, self.settings, [self.service])
                         continue
-                state = self._act(shell, state, todo, eye, password)
-            todo = self._plan(state, eye)
-            if todo.steps:
-                lacking = "; ".join(f"{step.verb}: {step.reason}" for step in todo.steps)
-                raise MeshfabError(
-                    f"still lacking after {_ROUNDS} rounds: {lacking}",
-                    host=shell.host,
-                    todo="is somebody else changing it?",
-                )
-            return self._outcome(shell, state, todo, eye)
+                leaf = act.carry_out(shell, state, todo, self.settings, eye, password, self.say or _silent)
+                self.done += todo.steps
+                if not todo.wiring.is_blind:
+                    shown = eye.last if todo.port else None
+                    return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
+                state = probe.read_host(shell, self.settings, [self.service])
+            lacking = "; ".join(f"{step.verb}: {step.reason}" for step in self._plan(state, eye).steps)
+            what = f"still lacking after {_ROUNDS} rounds: {lacking}"
+            raise MeshfabError(what, host=shell.host, todo="is somebody else changing it?")
 
     def _plan(self, state: HostState, eye: Eye) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
             pair.require(state, self.settings)
-        if "wire-nginx" in self.parts and "nginx" not in state.tools:
-            raise NotReadyError(
-                "nginx is not installed",
-                host=state.host,
-                todo="install nginx, or use --no-vhost with mint and renew-enable",
-            )
+        if "wire-nginx" in self.parts:
+            ready.require(ready.of_nginx_program(state.tools), state.host)
         kept = plan.keep_asked(state, self.service)
         found = wiring.endpoint(state, kept, self.settings)
         shown = eye.look(state, found[1], found[0]).der if found else None
@@ -253,11 +247,6 @@ class _Run:
                 todo="is /run writable there?",
             )
         return answer.text == "waited"
-
-    def _act(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye, password: Password | None) -> HostState:
-        fresh = act.carry_out(shell, state, todo, self.settings, eye, password, self.say or _silent)
-        self.done += todo.steps
-        return fresh
 
     def _outcome(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> Outcome:
         text = state.services[self.service.name].cert

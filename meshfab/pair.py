@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, findings, probe
+from meshfab import certificate, findings, probe, ready
 from meshfab.errors import MeshfabError, MintError, NotReadyError
 from meshfab.script import Answer, Request
 
@@ -139,25 +139,4 @@ def require(state: HostState, settings: Settings) -> None:
     Raises:
         NotReadyError: a program or the root is missing; the message names the package.
     """
-    packages = {
-        "openssl": "openssl",
-        "setfacl": "acl",
-        "getfacl": "acl",
-        "flock": "util-linux",
-        "systemd-run": "systemd",
-    }
-    if state.step is None:
-        raise NotReadyError(
-            "step is not installed (nor step-cli)",
-            host=state.host,
-            todo="install Smallstep's step-cli package",
-        )
-    for tool, package in packages.items():
-        if tool not in state.tools:
-            raise NotReadyError(f"{tool} is not installed", host=state.host, todo=f"install the package {package}")
-    if not state.root:
-        raise NotReadyError(
-            f"the mesh's root certificate is not at {settings.root}",
-            host=state.host,
-            todo="put it there, or set meshfab.root",
-        )
+    ready.require([*ready.of_tools(state.tools), *ready.of_root(state.root, settings.root)], state.host)

@@ -34,13 +34,14 @@ class Stat:
 
 @dataclass(frozen=True)
 class Unit:
-    """What `systemctl show` says of a unit."""
+    """What `systemctl show` says of a unit; `elapses` is when a timer is due, as systemd words it, in UTC."""
 
     load: str = "not-found"
     enabled: str = ""
     active: str = "inactive"
     result: str = ""
     needs_reload: bool = False
+    elapses: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,7 @@ def _units(text: str) -> dict[str, Unit]:
             active=said.get("ActiveState", ""),
             result=said.get("Result", ""),
             needs_reload=said.get("NeedDaemonReload") == "yes",
+            elapses=said.get("NextElapseUSecRealtime", ""),
         )
     return found
 

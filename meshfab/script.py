@@ -56,8 +56,8 @@ class Answer:
 
 
 def text(name: str) -> str:
-    """The text of a script that ships with the package."""
-    return (_FOLDER / f"{name}.sh").read_text(encoding="utf-8")
+    """The text of a script that ships with the package; `one+two` is one that goes on as the other."""
+    return "\n".join((_FOLDER / f"{part}.sh").read_text(encoding="utf-8") for part in name.split("+"))
 
 
 def words(args: Sequence[str]) -> str:

@@ -48,6 +48,7 @@ class Settings:
         hosts: the hosts that `check-certs` asks beside those of the services.
         services: declared services, by name.
         parallel: how many hosts are worked on at once.
+        public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
         ssh_config: an SSH configuration file instead of `~/.ssh/config`.
         ca_mtls: False renews by a signed token, for a CA behind a proxy that ends TLS.
         host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record.
@@ -70,6 +71,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parallel: int = 16
+    public_resolvers: tuple[str, ...] = ()
     ssh_config: str | None = None
     host_keys: str = "strict"
     ca_mtls: bool = True
@@ -85,6 +87,7 @@ class Settings:
         if self.nginx_user is not None:
             validation.user(self.nginx_user, "meshfab.nginx_user")
         object.__setattr__(self, "hosts", _hosts(self.hosts))
+        object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
         for key, (fits, todo) in _SHAPES.items():
             if not fits(getattr(self, key)):
                 raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", todo=todo)
@@ -234,6 +237,12 @@ def _hosts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
         raise InputError("meshfab.hosts is not a list of hosts")
     return tuple(validation.host(host) for host in value)
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError("meshfab.public_resolvers is not a list of addresses")
+    return tuple(validation.address(address, "meshfab.public_resolvers") for address in value)
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,10 @@ _HELP = {
     "start": "start nginx if it is stopped",
     "rehearse": "renew once through the installed unit as well: what would fail at night fails now",
     "dry-run": "read only: the plan and a diff of every file",
+    "format": "table, json, prometheus or html",
+    "output": "a file to put in place at once, instead of stdout",
 }
+_HOSTS = "a host to ask, repeat for more (left out: the hosts of the settings and of the declared services)"
 
 
 def _helped(*names: str) -> dict[str, str]:
@@ -110,6 +113,28 @@ def wire_nginx(
 def renew(c: Context, name: str, host: str) -> None:
     """Renew now, through the installed unit itself, and prove that the new certificate is served."""
     _run(c, host, "renew", name, {})
+
+
+@task(help={"host": _HOSTS, **_helped("format", "output")}, iterable=["host"])
+def check_certs(c: Context, host: list[str], format: str = "table", output: str = "") -> None:  # noqa: A002
+    """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
+    with _one_line_errors(code=3):
+        from meshfab import sweep
+
+        status = sweep.run(c.config, host, format, output)
+    if status:
+        raise Exit(code=status)
+
+
+@task(help={"host": _HOSTS}, iterable=["host"])
+def doctor(c: Context, host: list[str]) -> None:
+    """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
+    with _one_line_errors(code=3):
+        from meshfab import clinic
+
+        status = clinic.run(c.config, host)
+    if status:
+        raise Exit(code=status)
 
 
 def _run(
@@ -179,8 +204,8 @@ def _ask_for_sudo(connection: Connection) -> None:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn our errors, Ctrl-C and a polite kill into one line and exit status 1. SIGTERM unwinds as Ctrl-C does."""
+def _one_line_errors(code: int = 1) -> Iterator[None]:
+    """Turn our errors, Ctrl-C and a polite kill into one line and an exit status. SIGTERM unwinds as Ctrl-C does."""
 
     def interrupt(_number: int, _frame: object) -> None:  # signal's signature
         raise KeyboardInterrupt
@@ -192,20 +217,20 @@ def _one_line_errors() -> Iterator[None]:
         print(getattr(error, "diff", ""), end="")
         # What a clean-up found out comes first, and what had led to it is not lost.
         first = None if error.__suppress_context__ else error.__context__
-        raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=1) from None
+        raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=code) from None
     except Exception as error:
         if os.environ.get("MESHFAB_DEBUG"):
             raise  # within the handler that called us
         what = f"internal error: {type(error).__name__}: {one_line(str(error))}"
-        raise Exit(f"{what} -> MESHFAB_DEBUG=1 shows where; please report it", code=1) from None
+        raise Exit(f"{what} -> MESHFAB_DEBUG=1 shows where; please report it", code=code) from None
     except KeyboardInterrupt:
-        raise Exit("interrupted: cleaned up; run it again to complete what is half done", code=1) from None
+        raise Exit("interrupted: cleaned up; run it again to complete what is half done", code=code) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-ns = Collection(provision, mint, renew_enable, wire_nginx, renew)
+ns = Collection(provision, mint, renew_enable, wire_nginx, renew, check_certs, doctor)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(
     {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}

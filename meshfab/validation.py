@@ -6,6 +6,7 @@ Shell words are quoted anyway (`meshfab.shell`); these rules also keep them out 
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from meshfab.errors import InputError
@@ -54,6 +55,15 @@ def host(word: object) -> str:
             todo="use a name from ~/.ssh/config, or [user@]host[:port]",
         )
     return text
+
+
+def address(word: object, what: str) -> str:
+    """An IP address."""
+    text = _text(word, what)
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise InputError(f"{what} has {_shown(text)}, which is no IP address", todo="write it like 9.9.9.9") from None
 
 
 def host_parts(word: str) -> tuple[str, str | None, int | None]:

@@ -10,6 +10,7 @@ import difflib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ from meshfab.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from jinja2 import Environment
 
     from meshfab.settings import Service, Settings
 
@@ -65,6 +68,13 @@ def asked(service: Service) -> dict[str, Any]:
     return {"upstream": service.upstream, "mtls": service.mtls, "names": list(service.names), "listen": listen}
 
 
+def warm_up() -> None:
+    """Import and compile what `render` needs, in a thread that has nothing better to do while a host answers."""
+    env = _environment((files.folder("nginx-snippets"),))
+    for name in _SNIPPETS["vhost"]:
+        env.get_template(name)
+
+
 def wants(
     service: Service,
     settings: Settings,
@@ -90,15 +100,9 @@ def render(
     Raises:
         InputError: a template of the operator's own cannot be rendered.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
+    from jinja2 import TemplateError
 
-    # nginx's syntax is no HTML; every value was checked to hold no character that ends a directive.
-    env = Environment(
-        loader=FileSystemLoader(_folders(settings)),
-        undefined=StrictUndefined,
-        autoescape=False,  # noqa: S701
-        keep_trailing_newline=False,
-    )
+    env = _environment(_folders(settings))
     values = _values(service, settings, nginx_version, listens)
     try:
         if part == "vhost":
@@ -126,9 +130,17 @@ def diff(path: str, old: str | None, new: str) -> str:
     return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
 
 
-def _folders(settings: Settings) -> list[Path]:
+@cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # nginx's syntax is no HTML; every value was checked to hold no character that ends a directive.
+    return Environment(loader=FileSystemLoader(folders), undefined=StrictUndefined, autoescape=False)  # noqa: S701
+
+
+def _folders(settings: Settings) -> tuple[Path, ...]:
     own, ours = settings.snippets_folder, files.folder("nginx-snippets")
-    return [own, ours] if own else [ours]
+    return (own, ours) if own else (ours,)
 
 
 def _source(settings: Settings, name: str) -> Path:

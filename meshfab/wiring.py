@@ -26,6 +26,7 @@ class Wiring:
         files: what is to be written; the first one is the vhost where there is one.
         link: the link that is to be made to the first file, or "".
         is_loaded: whether nginx includes the files, and so has to be reloaded.
+        is_blind: whether the configuration could not be read, so that a second look is needed.
         notes: what the operator should know.
     """
 
@@ -34,6 +35,7 @@ class Wiring:
     files: tuple[File, ...] = ()
     link: str = ""
     is_loaded: bool = True
+    is_blind: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -60,7 +62,7 @@ def decide(
     if words:
         if minting and nginx.is_about(words, service):
             # The pair is what nginx complains about: with a new one the configuration can be read.
-            return Wiring(notes=("nginx's configuration can be judged once the pair is whole",))
+            return Wiring(is_blind=True)
         raise NginxError(
             f"nginx's configuration was broken before we came: {nginx.emergency(words)}",
             host=state.host,

@@ -8,3 +8,5 @@ systemctl start "$1" 2>/dev/null || {
 	systemctl daemon-reload
 	systemctl start "$1"
 }
+# What systemd has in memory says `disabled` on, where somebody disabled a timer that went on running.
+[ "$(systemctl show -p UnitFileState --value "$1")" = enabled ] || systemctl daemon-reload

@@ -18,13 +18,18 @@ done)"
 put_file root "$root"
 
 # -v beside -T: the version and the whole configuration by one call.
-put nginx.conf "$(nginx -v -T 2>&1)"
-# A broken configuration is not dumped, and a mint that heals it must know the user all the same.
-put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
+conf=${nginx_conf-$(nginx -v -T 2>&1)}
+put nginx.conf "$conf"
+case $conf in
+*'# configuration file /'*) ;;
+*) # A broken configuration is not dumped, and a mint that heals it must know the user all the same.
+	put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
+	;;
+esac
 [ -e /proc/net/if_inet6 ] || put no-ipv6 yes
 [ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
 
-state='nginx.service'
+state="nginx.service ${more_units-}"
 files=$units
 stats=''
 while [ $# -ge 6 ]; do
@@ -56,4 +61,5 @@ put digests "$(sha256sum -- $files 2>/dev/null)"
 # shellcheck disable=SC2086
 [ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats 2>/dev/null)"
 # shellcheck disable=SC2086
-put units "$(systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload $state 2>&1)"
+put units "$(TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
+	-p NextElapseUSecRealtime $state 2>&1)"

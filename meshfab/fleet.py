@@ -1,0 +1,173 @@
+"""Many hosts at once: ask each by one connection and one command, judge it, and tell the truth about all of them.
+
+`check_host` takes plain values and returns plain values, so that it runs on any `concurrent.futures.Executor`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from threading import Timer
+from typing import TYPE_CHECKING, Any
+
+from meshfab import inventory, judge, sight, survey, validation
+from meshfab.connect import connect, opened
+from meshfab.errors import InputError, LostError, MeshfabError, one_line
+from meshfab.settings import Settings
+from meshfab.shell import RootShell
+from meshfab.verdict import HostReport, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fabric import Connection
+
+# All that one host may cost, however it hangs. A sound one takes a tenth of a second; behind a slow line, a few.
+HOST_SECONDS = 30.0
+# Each wait on the way there; the first three may follow each other.
+_STEP_SECONDS = 10
+# Called with each host's report as it comes, and how many are still to come.
+Tell = Callable[[HostReport, int], None]
+
+
+def check_certs(
+    hosts: Sequence[str] | None = None,
+    *,
+    settings: Settings | None = None,
+    config: Any = None,
+    executor: Executor | None = None,
+    tell: Tell | None = None,
+) -> Report:
+    """Look at every certificate of the fleet. No fault of a host is raised: each is in the report.
+
+    Args:
+        hosts: whom to ask; None asks the hosts of the settings and those of the declared services.
+        settings: the mesh's conventions; None reads them from `config`.
+        config: an Invoke or Fabric configuration to carry on. It does not travel to another process: leave it out
+            when `executor` is one of processes.
+        executor: where the work runs; None makes a pool of `settings.parallel` threads.
+        tell: called with each host's report as it comes.
+
+    Raises:
+        InputError: a host or a setting is not usable, or there is no host to ask. Nothing was connected yet.
+    """
+    settings = settings or Settings.load(config if config is not None else {})
+    names = asked(hosts, settings)
+    checked_at, began = datetime.now(timezone.utc), time.monotonic()
+    work = partial(check_host, settings=settings, config=config)
+    pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
+    found: dict[str, HostReport] = {}
+    was_interrupted = False
+    # Submitted within the try: Ctrl-C may come at any moment.
+    futures: dict[Future[HostReport], str] = {}
+    try:
+        futures.update((pool.submit(work, name), name) for name in names)
+        _collect(futures, found, tell)
+    except KeyboardInterrupt:
+        was_interrupted = True
+    finally:
+        for future in futures:
+            future.cancel()
+        if executor is None:
+            pool.shutdown(wait=not was_interrupted, cancel_futures=True)
+    reports = tuple(found.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
+    return Report(checked_at, reports, time.monotonic() - began, was_interrupted)
+
+
+def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
+    """The hosts to ask, once each, with every declaration checked.
+
+    Raises:
+        InputError: a host or a setting is not usable, or there is none.
+    """
+    inventory.check(settings)
+    names = tuple(dict.fromkeys(validation.host(host) for host in hosts)) if hosts else inventory.hosts(settings)
+    if not names:
+        raise InputError("there is no host to ask", todo="give --host, or set meshfab.hosts")
+    return names
+
+
+def check_host(host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS) -> HostReport:
+    """One host, within its own deadline; whatever is wrong with it is in the report."""
+    began = time.monotonic()
+    try:
+        certificates = _certificates(host, settings, config, seconds)
+    except MeshfabError as error:
+        return HostReport(host, error=_words(error), seconds=time.monotonic() - began)
+    except Exception as error:  # a host may answer anything; one that confuses us hides no other
+        what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
+        return HostReport(host, error=what, seconds=time.monotonic() - began)
+    return HostReport(host, certificates, seconds=time.monotonic() - began)
+
+
+@contextmanager
+def shell_within(host: str, settings: Settings, config: Any, seconds: float) -> Iterator[RootShell]:
+    """A root shell on a host that is gone when the time is up, whatever it waits for.
+
+    Raises:
+        LostError: the time was up.
+        ConnectError: the host cannot be reached or logged in to.
+    """
+    c = connect(host, config, ssh_config=settings.ssh_config, accept_new=settings.host_keys == "accept-new")
+    c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
+    c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
+    cut: list[bool] = []
+    watch = Timer(seconds, _cut, (c, cut))
+    watch.daemon = True
+    watch.start()
+    try:
+        with c:
+            opened(c)
+            with RootShell(c, timeout=seconds) as shell:
+                yield shell
+    except Exception:
+        if cut:
+            what, todo = f"no answer within {seconds:.0f} s", f"try `ssh {host} true`: does it hang?"
+            raise LostError(what, host=host, todo=todo) from None
+        raise
+    finally:
+        watch.cancel()
+
+
+def _certificates(host: str, settings: Settings, config: Any, seconds: float) -> Any:
+    declared = inventory.services(host, settings)
+    with shell_within(host, settings, config, seconds) as shell:
+        before = datetime.now(timezone.utc)
+        answer = shell.batch([survey.request(settings, declared)])[0]
+        after = datetime.now(timezone.utc)
+        seen = survey.parse(answer, shell.host, settings, declared)
+        sights = sight.look(shell, seen, settings)
+    return judge.host(seen, sights, settings, (before, after))
+
+
+def _cut(c: Connection, cut: list[bool]) -> None:
+    """Close the sockets under a worker that waits; it wakes with an error."""
+    cut.append(True)
+    hop: Any = c
+    while hop is not None and not isinstance(hop, str):
+        hop.client.close()
+        hop = hop.gateway
+
+
+def _collect(futures: dict[Future[HostReport], str], found: dict[str, HostReport], tell: Tell | None) -> None:
+    for future in as_completed(futures):
+        name = futures[future]
+        found[name] = _result(future, name)
+        if tell:
+            tell(found[name], len(futures) - len(found))
+
+
+def _result(future: Future[HostReport], name: str) -> HostReport:
+    try:
+        return future.result()
+    except Exception as error:  # a worker process or machine that died takes no other report along
+        return HostReport(name, error=f"nobody could ask it: {type(error).__name__}: {one_line(str(error))[:200]}")
+
+
+def _words(error: MeshfabError) -> str:
+    """Without the host's name, which stands beside it."""
+    return f"{error.what} -> {error.todo}" if error.todo else error.what

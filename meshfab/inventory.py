@@ -1,0 +1,85 @@
+"""What is declared: the hosts of the settings, and the services of `meshfab.services` on each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from meshfab import validation
+from meshfab.errors import InputError
+from meshfab.settings import Service
+
+if TYPE_CHECKING:
+    from meshfab.settings import Settings
+
+_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "vhost"}
+
+
+def hosts(settings: Settings) -> tuple[str, ...]:
+    """Every host that the settings name, once, in their order: `hosts` first, then those of the services.
+
+    Raises:
+        InputError: a service is not declared as it should be.
+    """
+    named = [host for name in settings.services for host in _places(name, settings)]
+    return tuple(dict.fromkeys([*settings.hosts, *named]))
+
+
+def services(host: str, settings: Settings) -> tuple[Service, ...]:
+    """The services that are declared for a host, by the word that the operator names it with.
+
+    Raises:
+        InputError: a service is not declared as it should be.
+    """
+    return tuple(_service(name, settings) for name in settings.services if host in _places(name, settings))
+
+
+def check(settings: Settings) -> None:
+    """Refuse a declaration with a fault anywhere in it, before the first connection.
+
+    Raises:
+        InputError: it names the service and the key.
+    """
+    for name in settings.services:
+        _places(name, settings)
+        _service(name, settings)
+
+
+def _service(name: str, settings: Settings) -> Service:
+    said = _said(name, settings)
+    sans = said.get("sans")
+    if sans is not None and (isinstance(sans, str) or not isinstance(sans, Sequence)):
+        raise InputError(f"meshfab.services.{name}.sans is not a list of names")
+    for key in ("mtls", "vhost"):
+        if not isinstance(said.get(key, False), bool):
+            raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", todo="set true or false")
+    return Service.of(
+        name,
+        settings,
+        sans=sans if sans is None else tuple(sans),
+        upstream=said.get("upstream"),
+        mtls=said.get("mtls", False),
+        vhost=said.get("vhost", True),
+    )
+
+
+def _places(name: str, settings: Settings) -> tuple[str, ...]:
+    said = _said(name, settings)
+    several = said.get("hosts", ())
+    if isinstance(several, str) or not isinstance(several, Sequence):
+        raise InputError(f"meshfab.services.{name}.hosts is not a list of hosts")
+    found = [*([said["host"]] if "host" in said else []), *several]
+    if not found:
+        raise InputError(f"meshfab.services.{name} names no host", todo=f"set meshfab.services.{name}.host")
+    return tuple(validation.host(host) for host in found)
+
+
+def _said(name: str, settings: Settings) -> Mapping[str, Any]:
+    said = settings.services[name]
+    if not isinstance(said, Mapping):
+        raise InputError(f"meshfab.services.{name} is not a mapping", todo="write it as NAME: {host: HOST}")
+    for key in said:
+        if key not in _KEYS:
+            known = ", ".join(sorted(_KEYS))
+            raise InputError(f"unknown setting meshfab.services.{name}.{key}", todo=f"known are {known}")
+    return said

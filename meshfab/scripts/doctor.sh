@@ -1,0 +1,50 @@
+# What a host needs before anything is done on it, beside what probe.sh reads. Changes nothing.
+# $1 CA URL, $2 its host, $3 its port, $4 root certificate, $5 nginx's user or '', $6 names to resolve, then folders
+# shellcheck shell=sh
+set -u
+url=$1 ca=$2 port=$3 root=$4 user=$5 names=$6
+shift 6
+step=$(command -v step || command -v step-cli) || step=''
+
+# One HTTP request; HTTP/1.0, so that the answer is plain and the connection ends. curl is not on every host.
+fetch() {
+	path=$1
+	shift
+	printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$path" "$ca" | SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent \
+		timeout 5 openssl s_client -quiet -connect "$ca:$port" -servername "$ca" "$@" 2>/dev/null
+}
+health() {
+	[ -n "$step" ] || return
+	said=$(timeout 8 "$step" ca health --ca-url "$url" --root "$root" 2>&1)
+	put ca.health "$? $said"
+}
+roots() {
+	before=$(date +%s)
+	said=$(fetch /roots.pem -verify 9 -verify_return_error -CAfile "$root")
+	status=$?
+	put ca.trusted "${said:+yes}"
+	# 124 is timeout's: who was silent once would be silent again.
+	[ -n "$said" ] || [ $status = 124 ] || said=$(fetch /roots.pem)
+	put ca.roots "$said"
+	put ca.asked "$before $(date +%s)"
+}
+put step.version "$([ -z "$step" ] || timeout 10 "$step" version 2>&1 | head -n 1)"
+put systemd "$(systemctl --version 2>/dev/null | head -n 1)"
+[ ! -d /run/systemd/system ] || put systemd.runs yes
+put users "$(for one in ${user:-nginx www-data}; do getent passwd "$one" | cut -d: -f1; done)"
+health
+roots
+[ -z "$said" ] || put ca.provisioners "$(fetch '/provisioners?limit=100')"
+put resolved "$(for name in $names; do
+	timeout 5 getent ahosts "$name" | awk -v name="$name" '{ print name, $1 }' | sort -u &
+done
+wait)"
+# folder|the nearest one that is there|KiB free|inodes free, or - where the file system counts none|may be written
+put folders "$(for folder; do
+	there=$folder
+	while [ ! -d "$there" ]; do there=${there%/*} there=${there:-/}; done
+	room=$(df -Pk -- "$there" | awk 'NR == 2 { print $4 }')
+	inodes=$(df -Pi -- "$there" | awk 'NR == 2 { print ($2 + 0) ? $4 : "-" }')
+	[ -w "$there" ] && may=yes || may=no
+	echo "$folder|$there|$room|$inodes|$may"
+done)"

@@ -1,0 +1,110 @@
+"""Faults made for real on a host of the lab, and the remedies that a message names carried out to the letter."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import hosts, layout, names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfab.findings import Finding
+    from meshfab.verdict import CertificateReport, HostReport
+
+_INV = str(Path(sys.executable).with_name("inv"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """One service on one host, and where its pair lies."""
+
+    name: str
+    host: str
+
+    @property
+    def fqdn(self) -> str:
+        return f"{self.name}.internal"
+
+    @property
+    def cert(self) -> str:
+        return f"/etc/nginx/tls/cert/{self.fqdn}.pem"
+
+    @property
+    def key(self) -> str:
+        return f"/etc/nginx/tls/key/{self.fqdn}.pem"
+
+    def sh(self, command: str, *, check: bool = True) -> str:
+        return hosts.run(self.host, command, check=check).stdout
+
+    def mint(self, *options: str, fqdn: str = "") -> None:
+        """A pair of the CA's in the place of this one, as a person would make it by hand."""
+        fqdn = fqdn or self.fqdn
+        user = "www-data" if layout.flavour(self.host) == "debian" else "nginx"
+        hosts.run(
+            self.host,
+            f"mkdir -p {Path(self.cert).parent} {Path(self.key).parent}; umask 077;"
+            f" step ca certificate --force --provisioner lair --provisioner-password-file /dev/stdin"
+            f" --ca-url {layout.CA_URL} --root {layout.ROOT_ON_HOST} {shlex.join(options)}"
+            f" --san {fqdn} {fqdn} {self.cert} {self.key} 2>&1"
+            f" && chmod 0644 {self.cert} && chmod 0640 {self.key} && setfacl -m u:{user}:r {self.key}",
+            input=layout.current().password.read_text(),
+        )
+
+    def self_sign(self) -> None:
+        """A pair that nobody of the mesh has signed."""
+        self.sh(
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={self.fqdn}"
+            f" -addext subjectAltName=DNS:{self.fqdn} -keyout {self.key} -out {self.cert} 2>/dev/null"
+        )
+
+    def stub(self, command: str, script: str) -> None:
+        """Put a script before a command of the host's PATH; `$real` is the command itself."""
+        real = self.sh(f"PATH=/usr/sbin:/usr/bin command -v {command}").strip()
+        place = f"/usr/local/sbin/{command}"
+        text = f"#!/bin/sh\nreal={real}\n{script}\n"
+        hosts.run(self.host, f"install -m 0755 /dev/stdin {place}", input=text)
+
+    def unstub(self) -> None:
+        self.sh("rm -f /usr/local/sbin/* /usr/local/bin/sudo")
+
+
+def of(report: HostReport, name: str, kind: str = "service") -> CertificateReport:
+    """The certificate of a name in a host's report."""
+    assert report.error is None, report.error
+    return next(one for one in report.certificates if one.name == name and one.kind == kind)
+
+
+def codes(one: CertificateReport) -> list[str]:
+    return sorted({finding.code for finding in one.findings})
+
+
+def heal(finding: Finding, *, by_ending: bool = False) -> None:
+    """Do what the message says, word for word; what only a person can do is done by the test."""
+    heals, _, ends = finding.todo.partition(", or end it: ")
+    for step in (ends if by_ending else heals).split(", then "):
+        _carry_out(step)
+
+
+def _carry_out(step: str) -> None:
+    pointed = re.fullmatch(r"point ([a-z0-9-]+)\.internal at (\S+) in the mesh's DNS", step)
+    if pointed:
+        host = next(host for host in hosts.names() if layout.address(host) == pointed[2])
+        names.point(pointed[1], host)
+    elif step.startswith("inv "):
+        _run([_INV, *shlex.split(step)[1:]])
+    elif step.startswith("ssh "):
+        _run(shlex.split(step))
+    else:
+        assert step in ("set the clocks right", "repair what it names"), step
+
+
+def _run(argv: Sequence[str]) -> None:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, f"{shlex.join(argv)}\n{done.stdout}{done.stderr}"

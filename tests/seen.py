@@ -1,0 +1,130 @@
+"""A mesh in memory for the tests of check-certs and doctor: an authority, pairs, and hosts as a look saw them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from meshfab import renewal
+from meshfab.probe import HostState, ServiceState, Stat, Unit
+from meshfab.served import Served
+from meshfab.settings import Service, Settings
+from meshfab.sight import Sight
+from meshfab.survey import OWN, Survey
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
+HOUR = timedelta(hours=1)
+ADDRESS = "10.0.0.2"
+SETTINGS = Settings()
+TEA = Service.of("tea", SETTINGS)
+_ACL = "user::rw-\nuser:nginx:r--\ngroup::r--\nmask::r--\nother::---"
+
+
+@dataclass(frozen=True)
+class Pair:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    @property
+    def der(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def public(self) -> str:
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return self.key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
+
+
+@functools.cache
+def root() -> Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return _signed("root", None, key, key, NOW - 240 * HOUR, 24000 * HOUR)
+
+
+@functools.cache
+def pair(*names: str, start: datetime = NOW - HOUR, life: timedelta = 24 * HOUR) -> Pair:
+    """A leaf for these names, the same one all through a run."""
+    return _signed(names[0], names, ec.generate_private_key(ec.SECP256R1()), root().key, start, life)
+
+
+def _signed(
+    name: str,
+    sans: tuple[str, ...] | None,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    start: datetime,
+    life: timedelta,
+) -> Pair:
+    def called(text: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+
+    made = x509.CertificateBuilder().subject_name(called(name)).issuer_name(called("root")).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + life)
+    extension: x509.ExtensionType = x509.BasicConstraints(True, None)
+    if sans is not None:
+        extension = x509.SubjectAlternativeName([x509.DNSName(san) for san in sans])
+    return Pair(made.add_extension(extension, sans is None).sign(signer, hashes.SHA256()), key)
+
+
+def survey(**changes: Any) -> Survey:
+    """A host with one service, declared by nobody, on which nothing is wrong; fields of either value may be changed."""
+    own = replace(TEA, name=OWN, fqdn="h2.internal", cert="/own/cert", key="/own/key")
+    units = {
+        "nginx.service": Unit("loaded", "enabled", "active", "success"),
+        TEA.timer: Unit("loaded", "enabled", "active", "success", elapses="Mon 2026-11-23 12:10:00 UTC"),
+        "step@tea.service": Unit("loaded", "static", "inactive", "success"),
+    }
+    state = HostState(
+        host="h2",
+        now=NOW,
+        addresses=(ADDRESS,),
+        tools={},
+        root=root().pem,
+        nginx_conf=f"# configuration file /etc/nginx/nginx.conf:\nssl_certificate {TEA.cert};\n",
+        nginx_version=(1, 22, 1),
+        nginx_user="nginx",
+        has_sites=False,
+        digests={file.path: file.digest for file in renewal.wanted(TEA, SETTINGS)},
+        stats={
+            TEA.cert: Stat("regular file", "root:root", 0o644),
+            TEA.key: Stat("regular file", "root:root", 0o640),
+            own.cert: Stat("regular file", "root:root", 0o644),
+            own.key: Stat("regular file", "root:root", 0o600),
+        },
+        units=units,
+        services={"tea": service_state("tea.internal"), OWN: service_state("h2.internal")},
+    )
+    whole = Survey(
+        state=state,
+        own=own,
+        services=(TEA,),
+        declared=frozenset(),
+        vhosted=frozenset({"tea"}),
+        secrets=(),
+        resolved={"tea": frozenset({ADDRESS})},
+        failed={},
+    )
+    mine = {key: value for key, value in changes.items() if key in HostState.__dataclass_fields__}
+    others = {key: value for key, value in changes.items() if key not in mine}
+    return replace(whole, state=replace(state, **mine), **others)
+
+
+def service_state(fqdn: str, of: Pair | None = None) -> ServiceState:
+    of = of or pair(fqdn)
+    return ServiceState(cert=of.pem, public=of.public, acl=_ACL)
+
+
+def sight(der: bytes | None = None, **changes: Any) -> Sight:
+    """Tea, served with the pair on disk, under a name that leads there."""
+    return replace(Sight(Served(der or pair("tea.internal").der, ADDRESS), (ADDRESS,)), **changes)

@@ -1,0 +1,56 @@
+"""What the settings declare, and the declarations that are refused before any connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshfab import Settings, inventory
+from meshfab.errors import InputError
+
+DECLARED: dict[str, dict[str, Any]] = {
+    "tea": {"host": "h2", "sans": ["green.internal"]},
+    "web": {"hosts": ["h1", "h2"], "upstream": "https://127.0.0.1:8443", "mtls": True},
+}
+
+
+def test_hosts_are_those_of_the_list_and_of_the_services_each_once() -> None:
+    assert inventory.hosts(Settings(hosts=("h3", "h2"), services=DECLARED)) == ("h3", "h2", "h1")
+    assert inventory.hosts(Settings()) == ()
+
+
+def test_a_host_has_the_services_that_name_it() -> None:
+    settings = Settings(services=DECLARED)
+    assert [one.name for one in inventory.services("h2", settings)] == ["tea", "web"]
+    web = inventory.services("h1", settings)[0]
+    assert (web.name, web.mtls, web.sans) == ("web", True, None)
+    assert inventory.services("h2", settings)[0].sans == ("green.internal",)
+    assert inventory.services("h9", settings) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, "names no host"),
+        ("h2", "is not a mapping"),
+        ({"host": "h 2"}, "is not a host name"),
+        ({"hosts": "h2"}, "is not a list of hosts"),
+        ({"host": "h2", "sans": "a.internal"}, "is not a list of names"),
+        ({"host": "h2", "sans": ["a b"]}, "is not a DNS name"),
+        ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
+        ({"host": "h2", "mtls": True}, "speaks TLS"),
+        ({"host": "h2", "upstream": "ftp://x"}, "the upstream"),
+        ({"host": "h2", "port": 443}, "unknown setting meshfab.services.tea.port"),
+    ],
+)
+def test_a_declaration_with_a_fault_is_named(said: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        inventory.check(Settings(services={"tea": said}))
+
+
+def test_public_resolvers_are_addresses() -> None:
+    assert Settings(public_resolvers=("9.9.9.9", "2620:fe::FE")).public_resolvers == ("9.9.9.9", "2620:fe::fe")
+    for wrong in ("9.9.9.9", ["dns.example"], [9]):
+        with pytest.raises(InputError, match=r"public_resolvers"):
+            Settings(public_resolvers=wrong)  # type: ignore[arg-type]

@@ -164,6 +164,9 @@ def _undone(shell: RootShell, state: HostState, todo: Plan, failed: Answer, proo
             error.todo = f"{error.todo}; {how}"
         return error
     if failed.script in ("install", "enable"):
+        if todo.reason("mint") is not None:
+            # Nothing has loaded the new pair yet.
+            shell.batch([pair.put_back(todo.service)])
         what = f"the renewal could not be set up: {failed.err}"
         return NotReadyError(what, host=shell.host, todo="repair what the message names, then run this again")
     return pair.not_moved(failed, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, listening, nginx, pair, probe, renewal, secret, served, transaction, wiring
+from meshfab import certificate, listening, nginx, pair, probe, renewal, secret, served, transaction, vhost
 from meshfab.errors import MeshfabError, NotReadyError, ServedError
 from meshfab.script import Answer, Request
 
@@ -67,7 +67,7 @@ def diffs(shell: RootShell, todo: Plan) -> tuple[str, ...]:
     """A unified diff of every file that the plan would change; reads, and writes nothing."""
     texts = {file.path: file.text for file in (*todo.files, *todo.wiring.files)}
     there = probe.fields(shell.run("read", *texts).out) if texts else {}
-    return tuple(wiring.diff(path, there.get(path), text) for path, text in texts.items())
+    return tuple(vhost.diff(path, there.get(path), text) for path, text in texts.items())
 
 
 def _mint(shell: RootShell, state: HostState, todo: Plan, settings: Settings, password: Password | None) -> Leaf:

@@ -44,8 +44,8 @@ class Eye:
         early, self._early = self._early, None
         address = self._address(state, addresses)
         if early and early.der and (early.address, early.port) == (address, port):
-            self.last = early
-            return early
+            self.last = dataclasses.replace(early, resolved=self._resolved)
+            return self.last
         found = Served(None, address, port, why="no answer") if is_walled else served.ask(address, self.fqdn, port)
         if found.der is None:
             found = self._from_host(found)

@@ -48,11 +48,6 @@ def place(state: HostState, service: Service, settings: Settings) -> Place:
     return Place(f"{PREFIX}/conf.d/{file}")
 
 
-def snippet(service: Service, part: str) -> str:
-    """The path of a file for the operator's own vhost to include: in a folder that nothing includes by a pattern."""
-    return f"{PREFIX}/snippets/{service.fqdn}.{part}.conf"
-
-
 def includes(state: HostState, where: Place) -> bool:
     """Whether some `include` of the live configuration takes in a file at this place, once there is one."""
     path = PurePosixPath(where.link or where.path)

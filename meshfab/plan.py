@@ -121,16 +121,13 @@ def make(
         found = listening.addresses(state, service, settings), 443
     is_loaded = bool(wired.reason) and wired.is_loaded
     if not is_loaded and parts & {"mint", "wire-nginx"}:
-        steps += _serving_steps(state, service, minting, faults, served, is_served=found is not None)
+        if minting:
+            steps += [Step("reload", "nginx holds the old pair")] * nginx.loads(state, service)
+        elif found:
+            steps += _serving_steps(state, service, faults, served)
     starts = (is_loaded or any(step.verb == "reload" for step in steps)) and nginx.must_start(state, start=start)
     addresses, port = found or ((), None)
     return Plan(service, tuple(steps), tuple(files), wired, port, addresses, starts)
-
-
-def port(state: HostState, service: Service, settings: Settings) -> int | None:
-    """The TCP port that nginx serves the pair on; None where its live configuration does not."""
-    found = wiring.endpoint(state, service, settings)
-    return found[1] if found else None
 
 
 def keep_asked(state: HostState, service: Service) -> Service:
@@ -201,18 +198,8 @@ def _renewal_steps(state: HostState, service: Service, wanted: list[renewal.File
     return sorted(steps, key=lambda step: step.verb != "units")
 
 
-def _serving_steps(
-    state: HostState,
-    service: Service,
-    minting: bool,
-    faults: list[Finding],
-    served: bytes | None,
-    *,
-    is_served: bool,
-) -> list[Step]:
-    if minting:
-        return [Step("reload", "nginx holds the old pair")] * nginx.loads(state, service)
-    if not is_served or any(fault.code in _MINT_HEALS for fault in faults):
+def _serving_steps(state: HostState, service: Service, faults: list[Finding], served: bytes | None) -> list[Step]:
+    if any(fault.code in _MINT_HEALS for fault in faults):
         return []
     disk = certificate.read_leaf(state.services[service.name].cert or "")
     return [Step("reload", fault.message) for fault in findings.of_served(service, disk, served)]

@@ -82,11 +82,11 @@ class HostState:
     nginx_version: tuple[int, ...]
     nginx_user: str
     has_sites: bool
-    has_ipv6: bool
     digests: Mapping[str, str]
     stats: Mapping[str, Stat]
     units: Mapping[str, Unit]
     services: Mapping[str, ServiceState]
+    has_ipv6: bool = True
 
     def unit(self, name: str) -> Unit:
         """The unit's state; one that systemd does not know has the defaults."""

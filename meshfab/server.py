@@ -43,6 +43,10 @@ class Server:
     lines: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
 
+    def has_pair(self, service: Service) -> bool:
+        """Whether it serves the service's own pair."""
+        return (self.cert, self.key) == (service.cert, service.key)
+
 
 def find(state: HostState, service: Service, name: str = "", but: Place | None = None) -> list[Server]:
     """The TLS server blocks for the service's name, found with nginx's grammar and not with a pattern.

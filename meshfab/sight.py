@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, plan, probe, served
+from meshfab import certificate, probe, served, wiring
 from meshfab.eye import mesh_address
 from meshfab.script import Request
 from meshfab.served import Served
@@ -67,9 +67,9 @@ def asked_port(survey: Survey, service: Service, settings: Settings) -> int | No
     mentions as a client certificate only is shown to upstreams, and to nobody else.
     """
     state, name = survey.state, service.name
-    found = plan.port(state, service, settings)
-    if found is not None or name in survey.declared:
-        return found or 443
+    found = wiring.endpoint(state, service, settings)
+    if found or name in survey.declared:
+        return found[1] if found else 443
     if name not in survey.vhosted:
         timer = state.unit(service.timer)
         return 443 if timer.enabled == "enabled" or timer.active == "active" else None

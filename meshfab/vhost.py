@@ -6,6 +6,7 @@ can tell, without rendering anything, that a file is still as wanted, and that a
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _SNIPPETS = {
 }
 # `http2 on;` replaced the parameter of `listen`, which warns since (nginx CHANGES, 1.25.1).
 _HTTP2_DIRECTIVE = (1, 25, 1)
+HOW_TO_FORCE = "take your change out, move it to a template of your own (meshfab.snippets), or give --force"
 EVERYWHERE = ("443", "[::]:443")
 
 
@@ -118,6 +120,14 @@ def render(
     return (
         f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={files.digest(text)[:16]}\n{text}"
     )
+
+
+def diff(path: str, old: str | None, new: str) -> str:
+    """A unified diff from the file on the host, None where there is none, to what we would write."""
+    # The shell's `$(cat)` drops the newlines at a file's end.
+    before = (old.rstrip("\n") + "\n").splitlines(keepends=True) if old is not None else []
+    after = new.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
 
 
 @cache

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from meshfab import listening, nginx, server, vhost
+from meshfab import listening, nginx, server, snippet, vhost
 from meshfab.errors import EditedError, NginxError
 from meshfab.renewal import File
 
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
     from meshfab.probe import HostState
     from meshfab.server import Server
     from meshfab.settings import Service, Settings
-    from meshfab.vhost import Part
-
-_HOW_TO_FORCE = "take your change out, move it to a template of your own (meshfab.snippets), or give --force"
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,8 @@ def decide(
         return job.ours(text, mark)
     found = server.find(state, service)
     if not service.vhost or (found and job.has_snippets):
-        return job.snippets(found)
+        wired = job.snippets(found)
+        return replace(wired, notes=(*wired.notes, *_shut(state, service)))
     if found:
         return job.theirs(found)
     if text is not None and not (mark and (mark.is_untouched or force)):
@@ -118,7 +115,7 @@ class _Job:
     @property
     def has_snippets(self) -> bool:
         """Whether an earlier run wrote files for a vhost of theirs to include."""
-        return nginx.snippet(self.service, "tls") in self.state.services[self.service.name].vhosts
+        return snippet.path(self.service, "tls") in self.state.services[self.service.name].vhosts
 
     def ours(self, text: str, mark: vhost.Mark) -> Wiring:
         """Our vhost, live: as wanted, written for other settings, or edited by hand."""
@@ -133,19 +130,19 @@ class _Job:
         if self.force and self.service.vhost:
             return self.write("it was edited by hand, and --force is given")
         is_asked = mark.asked == vhost.asked(self.service) or not self.service.vhost
-        if is_asked and all(map(self._is_right, server.find(self.state, self.service))):
+        if is_asked and all(block.has_pair(self.service) for block in server.find(self.state, self.service)):
             note = f"{self.where.path} was edited by hand since meshfab wrote it: left as it is"
             return Wiring(notes=(note, *notes))
         raise EditedError(
             f"{self.where.path} was edited by hand since meshfab wrote it, and what is asked for would undo that",
             host=self.state.host,
-            todo=_HOW_TO_FORCE,
-            diff=diff(self.where.path, text, self._render("vhost")),
+            todo=vhost.HOW_TO_FORCE,
+            diff=vhost.diff(self.where.path, text, self._render()),
         )
 
     def theirs(self, found: list[Server]) -> Wiring:
         """Server blocks that somebody wrote: right as they are, or theirs to change."""
-        wrong = [block for block in found if not self._is_right(block)]
+        wrong = [block for block in found if not block.has_pair(self.service)]
         if wrong:
             block = wrong[0]
             raise NginxError(
@@ -154,24 +151,24 @@ class _Job:
                 host=self.state.host,
                 todo="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
             )
-        return Wiring(notes=(f"the vhost at {found[0].file}:{found[0].line} is yours: adopted as it is",))
+        return Wiring(notes=(_adopted(found[0]),))
 
     def snippets(self, found: list[Server]) -> Wiring:
         """The lines for a vhost of the operator's own, and what to do with them."""
-        parts: tuple[Part, ...] = ("tls", "mtls") if self.service.mtls else ("tls",)
-        right = bool(found) and all(map(self._is_right, found))
-        if right and not self.has_snippets and not self.service.mtls:
-            # Their vhost names the pair itself: a snippet that nobody includes would only puzzle.
-            return self.theirs(found)
-        notes = [f"the vhost at {found[0].file}:{found[0].line} is yours: adopted as it is"] if right else []
-        notes += [] if right else self._how_to_include(found)
-        is_included = nginx.knows(self.state, nginx.Place(nginx.snippet(self.service, "mtls")))
-        if self.service.mtls and not is_included:
-            notes.append(f"beside its proxy_pass: include {nginx.snippet(self.service, 'mtls')};")
-        files = [file for file in map(self._snippet, parts) if file]
+        if found and all(block.has_pair(self.service) for block in found):
+            if not self.has_snippets and not self.service.mtls:
+                # Their vhost names the pair itself: a snippet that nobody includes would only puzzle.
+                return self.theirs(found)
+            notes = [_adopted(found[0])]
+        else:
+            notes = snippet.how_to_include(self.service, found)
+        mtls = snippet.path(self.service, "mtls")
+        if self.service.mtls and not nginx.knows(self.state, nginx.Place(mtls)):
+            notes.append(f"beside its proxy_pass: include {mtls};")
+        files = snippet.lacking(self.state, self.service, self.settings, force=self.force)
         is_loaded = any(nginx.knows(self.state, nginx.Place(file.path)) for file in files)
         reason = "for a vhost of yours to include" if files else ""
-        return Wiring(reason, files=tuple(files), is_loaded=is_loaded, notes=tuple(notes))
+        return Wiring(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
 
     def write(self, reason: str) -> Wiring:
         """Our vhost, unless that would cost others something."""
@@ -185,7 +182,7 @@ class _Job:
                 host=self.state.host,
                 todo=f"add `include {path.rpartition('/')[0]}/*.conf;` to its http block, or set meshfab.conf_dir",
             )
-        file = File(self.where.path, "0644", self._render("vhost"))
+        file = File(self.where.path, "0644", self._render())
         return Wiring(reason, self.where, (file,), "" if is_known else self.where.link)
 
     def _require_free_names(self) -> None:
@@ -211,50 +208,27 @@ class _Job:
                 todo="give every server of the host that address, or leave --listen out; --force does it all the same",
             )
 
-    def _is_right(self, block: Server) -> bool:
-        return (block.cert, block.key) == (self.service.cert, self.service.key)
-
     def _remedy(self, block: Server) -> str:
         lines = (f"`ssl_certificate {self.service.cert};`", f"`ssl_certificate_key {self.service.key};`")
         if len(block.lines) < 2:
             return f"add {' and '.join(lines)} after {block.file}:{block.line}"
         return " and ".join(f"set {at} to {line}" for at, line in zip(block.lines, lines, strict=True))
 
-    def _how_to_include(self, found: list[Server]) -> list[str]:
-        line = f"include {nginx.snippet(self.service, 'tls')};"
-        if not found:
-            first = f"no server of nginx answers to {self.service.fqdn} yet, so nothing proves the pair"
-            return [f"{first}: name it in a vhost of yours, with: {line}"]
-        wrong = [block for block in found if not self._is_right(block)]
-        where = [" and ".join(block.lines) or f"{block.file}:{block.line}" for block in wrong]
-        return [f"{self.service.fqdn} is served with another pair: put `{line}` in the place of {at}" for at in where]
-
-    def _snippet(self, part: Part) -> File | None:
-        """The file to write; None where it lies there as wanted."""
-        path = nginx.snippet(self.service, part)
-        text = self.state.services[self.service.name].vhosts.get(path)
-        mark = vhost.read_mark(text) if text else None
-        if mark and mark.is_untouched:
-            wants = vhost.wants(self.service, self.settings, self.state.nginx_version, (), part)
-            if mark.wants == wants:
-                return None
-        elif text is not None and not (mark and self.force):
-            raise EditedError(
-                f"{path} was edited by hand since meshfab wrote it, or not written by it",
-                host=self.state.host,
-                todo=_HOW_TO_FORCE if mark else "move it away",
-                diff=diff(path, text, self._render(part)),
-            )
-        return File(path, "0644", self._render(part))
-
-    def _render(self, part: Part) -> str:
-        listens = listening.listens(self.state, self.service, self.settings) if part == "vhost" else ()
-        return vhost.render(self.service, self.settings, self.state.nginx_version, listens, part)
+    def _render(self) -> str:
+        listens = listening.listens(self.state, self.service, self.settings)
+        return vhost.render(self.service, self.settings, self.state.nginx_version, listens)
 
 
-def diff(path: str, old: str | None, new: str) -> str:
-    """A unified diff from the file on the host, None where there is none, to what we would write."""
-    # The shell's `$(cat)` drops the newlines at a file's end.
-    before = (old.rstrip("\n") + "\n").splitlines(keepends=True) if old is not None else []
-    after = new.splitlines(keepends=True)
-    return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
+def _shut(state: HostState, service: Service) -> list[str]:
+    """A folder of keys that nginx's workers cannot enter, where a vhost of theirs may have a worker read the key."""
+    folder = service.key.rpartition("/")[0]
+    stat = state.stats.get(folder)
+    # With an ACL the group's bits are its mask, which then lets somebody in.
+    if not service.mtls or stat is None or stat.mode & 0o011:
+        return []
+    what = f"{state.nginx_user} cannot enter {folder}, which a variable in proxy_ssl_certificate_key would need"
+    return [f"{what}: setfacl -m u:{state.nginx_user}:x {folder}"]
+
+
+def _adopted(block: Server) -> str:
+    return f"the vhost at {block.file}:{block.line} is yours: adopted as it is"

@@ -26,7 +26,7 @@ def of_pair(host: Host) -> dict[str, str]:
 def test_a_host_where_all_is_done_has_no_findings() -> None:
     host = Host()
     state, service = host.state(), host.service
-    wanted = {file.path: file.digest for file in renewal.wanted(service, SETTINGS)}
+    wanted = renewal.wanted(service, SETTINGS)
     assert findings.of_pair(state, service) == []
     assert findings.of_renewal(state, service, wanted) == []
     assert findings.of_secret(state, service) == []
@@ -105,20 +105,29 @@ RENEWAL: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.mark.parametrize(("shown", "expected"), RENEWAL.values(), ids=RENEWAL)
 def test_a_timer_that_does_not_run_is_found(shown: str, expected: dict[str, str]) -> None:
     host = Host(units={"nginx.service": unit("nginx.service"), SERVICE.timer: shown})
-    wanted = {file.path: file.digest for file in renewal.wanted(SERVICE, SETTINGS)}
+    wanted = renewal.wanted(SERVICE, SETTINGS)
     assert codes(findings.of_renewal(host.state(), SERVICE, wanted)) == expected
 
 
 def test_unit_files_that_differ_or_are_missing_are_named() -> None:
-    wanted = {file.path: file.digest for file in renewal.wanted(SERVICE, SETTINGS)}
+    wanted = renewal.wanted(SERVICE, SETTINGS)
     service, timer = (f"/etc/systemd/system/step@.{kind}" for kind in ("service", "timer"))
-    digests = {**wanted, service: "0" * 64}
+    digests = {**{file.path: file.digest for file in wanted}, service: "0" * 64}
     del digests[timer]
     (found,) = findings.of_renewal(Host(digests=digests).state(), SERVICE, wanted)
     assert (found.code, found.status) == ("unit-drift", "warning")
     assert "step@.service differs" in found.message
     assert "step@.timer is missing" in found.message
     assert "meshfab-tick" not in found.message
+
+
+def test_a_tick_that_systemd_could_not_run_and_units_that_it_has_not_read_are_named() -> None:
+    wanted = renewal.wanted(SERVICE, SETTINGS)
+    state = Host(units={SERVICE.timer: unit(SERVICE.timer) + "\nNeedDaemonReload=yes"}).state()
+    state = replace(state, stats={**state.stats, "/usr/local/libexec/meshfab-tick": Stat("regular file", "root:root", 0o644)})
+    (found,) = findings.of_renewal(state, SERVICE, wanted)
+    assert "meshfab-tick has the mode 0644" in found.message
+    assert f"systemd has not read {SERVICE.timer} yet" in found.message
 
 
 def test_a_password_that_was_left_is_critical() -> None:

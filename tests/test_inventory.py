@@ -11,7 +11,7 @@ from meshfab.errors import InputError
 
 DECLARED: dict[str, dict[str, Any]] = {
     "tea": {"host": "h2", "sans": ["green.internal"]},
-    "web": {"hosts": ["h1", "h2"], "upstream": "https://127.0.0.1:8443", "mtls": True},
+    "web": {"hosts": ["h1", "h2"], "upstream": "https://app.internal:8443", "mtls": True},
 }
 
 

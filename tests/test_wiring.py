@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import listening, nginx, plan, transaction, vhost, wiring
+from meshfab import listening, plan, snippet, transaction, vhost, wiring
 from meshfab.errors import EditedError, LockedError, MeshfabError, NginxError
 from meshfab.nginx import Place
+from meshfab.probe import Stat
 from meshfab.script import Answer
 from meshfab.settings import Service
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, unit
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAIN, SHOP = "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/shop.conf"
 PAIR = f"ssl_certificate {SERVICE.cert};\nssl_certificate_key {SERVICE.key};\n"
 OTHER = "ssl_certificate /o.pem;\nssl_certificate_key /o.key;\n"
-TLS = nginx.snippet(SERVICE, "tls")
+TLS = snippet.path(SERVICE, "tls")
 OLD = (1, 22, 1)
 
 ROBBED = {"443 ssl": True, "[::]:443 ssl": False, "10.87.0.12:443 ssl": False, "80": False, "*:443 ssl": True}
@@ -123,9 +124,19 @@ class TestTheirs:
 
     def test_mtls_gives_the_lines_for_the_upstream_too(self) -> None:
         made = decide(Host(), vhost=False, upstream="https://app.internal", mtls=True)
-        assert [file.path for file in made.files] == [TLS, nginx.snippet(SERVICE, "mtls")]
+        assert [file.path for file in made.files] == [TLS, snippet.path(SERVICE, "mtls")]
         assert "proxy_ssl_name                app.internal;" in made.files[1].text
-        assert f"include {nginx.snippet(SERVICE, 'mtls')};" in made.notes[1]
+        assert f"include {snippet.path(SERVICE, 'mtls')};" in made.notes[1]
+
+    def test_a_folder_that_the_workers_cannot_enter_is_told(self) -> None:
+        host = Host()
+        folder = SERVICE.key.rpartition("/")[0]
+        state = host.state()
+        service = replace(SERVICE, vhost=False, upstream="https://app.internal", mtls=True)
+        for mode, is_told in ((0o700, True), (0o750, False), (0o755, False)):
+            seen = replace(state, stats={**state.stats, folder: Stat("directory", "root:root", mode)})
+            notes = wiring.decide(seen, service, SETTINGS).notes
+            assert any(f"setfacl -m u:nginx:x {folder}" in note for note in notes) == is_told
 
 
 class TestOurs:

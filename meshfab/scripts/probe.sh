@@ -37,7 +37,7 @@ while [ $# -ge 6 ]; do
 	files="$files $6"
 	shift 6
 	state="$state step@$name.timer step@$name.service"
-	stats="$stats $cert $key"
+	stats="$stats $cert $key ${key%/*}"
 	put_file "$name/cert" "$cert"
 	if [ -f "$key" ]; then
 		put "$name/public" "$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null)"

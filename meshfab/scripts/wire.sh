@@ -19,9 +19,9 @@ each() { # COMMAND PATH TEXT...: run it for each file, with path, text, new and 
 	done
 }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
-prepare() {
+prepare() { # by cat, which says why it could not write
 	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made=${path%/*} && label "$made"; } || return
-	rm -f -- "$old" && printf %s "$text" >"$new" && chmod 0644 -- "$new" && sync "$new"
+	rm -f -- "$old" && printf %s "$text" | cat >"$new" && chmod 0644 -- "$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
 move() { mv -fT -- "$new" "$path" && label "$path"; }

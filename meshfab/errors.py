@@ -11,6 +11,7 @@
     ├── MintError          the CA did not give a usable pair
     ├── RenewError         a renewal through the unit failed, or changed nothing
     ├── NginxError         nginx refuses its configuration
+    │   └── EditedError    a file of ours was edited by hand since
     ├── ServedError        clients do not get the certificate that is on disk
     └── SecretLeftError    the password may still lie on the host
 
@@ -83,6 +84,18 @@ class RenewError(MeshfabError):
 
 class NginxError(MeshfabError):
     """nginx does not accept its configuration; what was there before is in place."""
+
+
+class EditedError(NginxError):
+    """A file of ours was edited by hand since, and what is asked for would undo that.
+
+    Attributes:
+        diff: the unified diff from the file as it lies there to what we would write.
+    """
+
+    def __init__(self, what: str, *, host: str = "", todo: str = "", diff: str = "") -> None:
+        super().__init__(what, host=host, todo=todo)
+        self.diff = diff
 
 
 class ServedError(MeshfabError):

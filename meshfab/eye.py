@@ -6,7 +6,7 @@ import dataclasses
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, served
+from meshfab import certificate, served, vhost
 from meshfab.served import Served
 
 if TYPE_CHECKING:
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from meshfab.probe import HostState
     from meshfab.shell import RootShell
+
+
+# How long the first look may keep a run waiting whose host has answered already.
+_PATIENCE = 1.0
 
 
 class Eye:
@@ -28,20 +32,25 @@ class Eye:
         self.last: Served | None = None
         self._resolved: tuple[str, ...] = ()
         self._early: Served | None = None
+        self._is_walled = False
         self._looking = Thread(target=self._first, name="eye", daemon=True)
         self._looking.start()
 
-    def look(self, state: HostState, port: int) -> Served:
-        """Ask for the leaf at the host's mesh address."""
-        self._looking.join()
+    def look(self, state: HostState, port: int, addresses: tuple[str, ...] = ()) -> Served:
+        """Ask for the leaf at the host's mesh address, or at one of those that only the service listens on."""
+        self._looking.join(_PATIENCE)
+        # Packets that vanish are a wall between here and the mesh, and the host is asked at once.
+        is_walled = self._is_walled or bool(self._resolved and self._looking.is_alive())
         early, self._early = self._early, None
-        address = self._address(state)
+        address = self._address(state, addresses)
         if early and early.der and (early.address, early.port) == (address, port):
             self.last = early
             return early
-        found = served.ask(address, self.fqdn, port)
+        found = Served(None, address, port, why="no answer") if is_walled else served.ask(address, self.fqdn, port)
         if found.der is None:
             found = self._from_host(found)
+            # Once the host has seen what we could not, it goes on looking for us.
+            self._is_walled = is_walled or bool(found.via)
         self.last = dataclasses.replace(found, resolved=self._resolved)
         return self.last
 
@@ -50,12 +59,13 @@ class Eye:
         if self._resolved:
             self._early = served.ask(self._resolved[0], self.fqdn)
         certificate.warm_up()
+        vhost.warm_up()
 
-    def _address(self, state: HostState) -> str:
+    def _address(self, state: HostState, addresses: tuple[str, ...]) -> str:
         """The mesh address: the one the name resolves to if it is the host's, else the one that SSH reached."""
         c = self.shell.c
         peer = str(c.transport.getpeername()[0]) if not c.gateway else ""
-        return mesh_address(self._resolved, state.addresses, peer)
+        return mesh_address(self._resolved, addresses or state.addresses, peer)
 
     def _from_host(self, failed: Served) -> Served:
         """The same question through the root shell, for an operator who is not on the mesh."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe, ready
+from meshfab import act, certificate, pair, plan, probe, ready, wiring
 from meshfab.errors import LockedError, MeshfabError, NotReadyError
 from meshfab.eye import Eye
-from meshfab.password import Password, read_password
+from meshfab.password import read_password
 from meshfab.script import Request
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 # What a run tells while it works: a step's verb, and a sentence.
 Say = Callable[[str, str], None]
-# Probe and act, then look again: a pair that nginx choked on takes a second round, since only then can its vhosts be
-# read.
+# A pair that nginx choked on takes a second round, since only then can its vhosts be read; a wait for the lock a third.
 _ROUNDS = 3
 _LOCK_SECONDS = 30
 
@@ -68,6 +67,9 @@ def provision(
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    listen: Sequence[str] | None = None,
+    force: bool = False,
+    start: bool = False,
     dry_run: bool = False,
     say: Say | None = None,
 ) -> Outcome:
@@ -80,7 +82,11 @@ def provision(
         sans: DNS names beside `<name>.<domain>`; None keeps those that the certificate has.
         upstream: the URL to proxy to; None keeps what an earlier run was asked for.
         mtls: show the pair to the upstream as a client certificate.
-        vhost: False leaves the vhost to the operator.
+        vhost: False leaves the vhost to the operator, and gives them a file to include.
+        listen: addresses for the vhost to listen on, or networks of which the host's own are meant, or "all"; None
+            keeps what an earlier run was asked for.
+        force: overwrite a file of ours that was edited by hand, and take an address from other servers.
+        start: start an nginx that is stopped.
         dry_run: read only, and return the steps with a diff of each file.
         say: called with each step's verb and a sentence, as it is done.
 
@@ -95,8 +101,9 @@ def provision(
         upstream=upstream,
         mtls=mtls,
         vhost=vhost,
+        listen=None if listen is None else tuple(listen),
     )
-    return _Run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say).converge()
+    return _Run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say, force=force, start=start).converge()
 
 
 def mint(
@@ -143,6 +150,9 @@ def wire_nginx(
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    listen: Sequence[str] | None = None,
+    force: bool = False,
+    start: bool = False,
     dry_run: bool = False,
     say: Say | None = None,
 ) -> Outcome:
@@ -155,8 +165,10 @@ def wire_nginx(
         upstream=upstream,
         mtls=mtls,
         vhost=vhost,
+        listen=None if listen is None else tuple(listen),
     )
-    return _Run(c, service, settings, frozenset({"wire-nginx"}), dry_run=dry_run, say=say).converge()
+    parts: frozenset[Part] = frozenset({"wire-nginx"})
+    return _Run(c, service, settings, parts, dry_run=dry_run, say=say, force=force, start=start).converge()
 
 
 @dataclass
@@ -169,6 +181,8 @@ class _Run:
     parts: frozenset[Part]
     dry_run: bool = False
     say: Say | None = None
+    force: bool = False
+    start: bool = False
     done: list[Step] = field(default_factory=list)
 
     def converge(self) -> Outcome:
@@ -189,16 +203,15 @@ class _Run:
                         # Somebody else was at work meanwhile: what we saw is old.
                         state = probe.read_host(shell, self.settings, [self.service])
                         continue
-                state = self._act(shell, state, todo, eye, password)
-            todo = self._plan(state, eye)
-            if todo.steps:
-                lacking = "; ".join(f"{step.verb}: {step.reason}" for step in todo.steps)
-                raise MeshfabError(
-                    f"still lacking after {_ROUNDS} rounds: {lacking}",
-                    host=shell.host,
-                    todo="is somebody else changing it?",
-                )
-            return self._outcome(shell, state, todo, eye)
+                leaf = act.carry_out(shell, state, todo, self.settings, eye, password, self.say or _silent)
+                self.done += todo.steps
+                if not todo.wiring.is_blind:
+                    shown = eye.last if todo.port else None
+                    return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
+                state = probe.read_host(shell, self.settings, [self.service])
+            lacking = "; ".join(f"{step.verb}: {step.reason}" for step in self._plan(state, eye).steps)
+            what = f"still lacking after {_ROUNDS} rounds: {lacking}"
+            raise MeshfabError(what, host=shell.host, todo="is somebody else changing it?")
 
     def _plan(self, state: HostState, eye: Eye) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
@@ -206,9 +219,9 @@ class _Run:
         if "wire-nginx" in self.parts:
             ready.require(ready.of_nginx_program(state.tools), state.host)
         kept = plan.keep_asked(state, self.service)
-        port = plan.port(state, kept, self.settings)
-        shown = eye.look(state, port).der if port else None
-        return plan.make(state, self.service, self.settings, shown, self.parts)
+        found = wiring.endpoint(state, kept, self.settings)
+        shown = eye.look(state, found[1], found[0]).der if found else None
+        return plan.make(state, self.service, self.settings, shown, self.parts, force=self.force, start=self.start)
 
     def _lock(self, shell: RootShell) -> bool:
         """Take the lock; True when we had to wait for it."""
@@ -235,11 +248,6 @@ class _Run:
             )
         return answer.text == "waited"
 
-    def _act(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye, password: Password | None) -> HostState:
-        fresh = act.carry_out(shell, state, todo, self.settings, eye, password, self.say or _silent)
-        self.done += todo.steps
-        return fresh
-
     def _outcome(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> Outcome:
         text = state.services[self.service.name].cert
         try:
@@ -255,7 +263,7 @@ class _Run:
                 leaf,
                 shown,
                 todo.notes,
-                act.diffs(shell, state, todo, self.settings),
+                act.diffs(shell, todo),
             )
         return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
 

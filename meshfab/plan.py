@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from meshfab import certificate, findings, nginx, renewal, vhost
+from meshfab import certificate, findings, listening, nginx, renewal, validation, vhost, wiring
 from meshfab.errors import InputError, NginxError
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from meshfab.nginx import Place
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
+    from meshfab.wiring import Wiring
 
 Part = Literal["mint", "renew-enable", "wire-nginx"]
 EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
@@ -35,7 +36,7 @@ _MINT_HEALS = {
 class Step:
     """One thing to do, and why."""
 
-    verb: Literal["finish", "sweep", "mint", "rights", "units", "timer", "vhost", "reload", "renew"]
+    verb: Literal["finish", "sweep", "mint", "rights", "units", "timer", "vhost", "snippet", "reload", "renew"]
     reason: str
 
 
@@ -47,17 +48,29 @@ class Plan:
         service: the service, with what an earlier run was asked for and this one left open.
         steps: in the order they are done in; empty when nothing is to do.
         files: the unit files to put in place.
-        place: where our vhost lies; None when the vhost is not ours to write.
-        notes: what the operator should know and we do not change.
+        wiring: what is to be done about nginx.
         port: where the service is asked for; None when nothing serves it and nothing is meant to.
+        addresses: those of the host that it is asked for at; empty for its mesh address.
+        starts: whether nginx is to be started, where it would be reloaded otherwise.
     """
 
     service: Service
     steps: tuple[Step, ...]
     files: tuple[renewal.File, ...] = ()
-    place: Place | None = None
-    notes: tuple[str, ...] = ()
+    wiring: Wiring = field(default_factory=wiring.Wiring)
     port: int | None = None
+    addresses: tuple[str, ...] = ()
+    starts: bool = False
+
+    @property
+    def place(self) -> Place | None:
+        """Where our vhost lies; None when the vhost is not ours to write."""
+        return self.wiring.place
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the operator should know and we do not change."""
+        return self.wiring.notes
 
     def reason(self, verb: str) -> str | None:
         """Why a step is in the plan; None when it is not."""
@@ -70,12 +83,17 @@ def make(
     settings: Settings,
     served: bytes | None,
     parts: frozenset[Part] = EVERYTHING,
+    *,
+    force: bool = False,
+    start: bool = False,
 ) -> Plan:
     """Compare a host with what a service needs.
 
     Args:
         served: the leaf (DER) that a TLS client gets today, None when nothing answers.
         parts: the steps that were asked for.
+        force: as for `wiring.decide`.
+        start: start an nginx that is stopped.
 
     Raises:
         NginxError: the configuration was broken before we came, or is not ours to change.
@@ -89,32 +107,29 @@ def make(
         wanted = renewal.wanted(service, settings)
         files = renewal.drifted(state, wanted)
         steps += _renewal_steps(state, service, wanted)
-    wiring = _Wiring.of(state, service, settings, minting) if "wire-nginx" in parts else _Wiring()
-    steps += wiring.steps
-    if not wiring.steps and parts & {"mint", "wire-nginx"}:
-        steps += _serving_steps(state, service, settings, minting, faults, served)
-    if state.unit("nginx.service").active != "active" and any(step.verb in ("vhost", "reload") for step in steps):
-        raise NginxError(
-            "nginx is not running", host=state.host, todo="`systemctl start nginx` there, then run this again"
-        )
-    at = 443 if wiring.steps else port(state, service, settings)
-    return Plan(service, tuple(steps), tuple(files), wiring.place, wiring.notes, at)
+    heals = any(step.verb in ("mint", "finish") for step in steps)
+    wired = wiring.Wiring()
+    if "wire-nginx" in parts:
+        wired = wiring.decide(state, service, settings, minting=heals, force=force)
+        steps += [Step(wired.verb, wired.reason)] * bool(wired.reason)
+    found = wiring.endpoint(state, service, settings)
+    if "wire-nginx" not in parts and state.unit("nginx.service").active not in ("active", "reloading"):
+        # A stopped nginx holds no old pair, and takes the new one up when it is started.
+        found, parts = None, frozenset(parts - {"mint"})
+    if wired.place and wired.reason:
+        found = listening.addresses(state, service, settings), 443
+    is_loaded = bool(wired.reason) and wired.is_loaded
+    if not is_loaded and parts & {"mint", "wire-nginx"}:
+        steps += _serving_steps(state, service, minting, faults, served, is_served=found is not None)
+    starts = (is_loaded or any(step.verb == "reload" for step in steps)) and nginx.must_start(state, start=start)
+    addresses, port = found or ((), None)
+    return Plan(service, tuple(steps), tuple(files), wired, port, addresses, starts)
 
 
 def port(state: HostState, service: Service, settings: Settings) -> int | None:
     """The TCP port that nginx serves the pair on; None where its live configuration does not."""
-    where = nginx.place(state, service, settings)
-    text = state.services[service.name].vhosts.get(where.path)
-    if text and nginx.knows(state, where) and is_ours(text):
-        return 443
-    found = [server for server in nginx.servers(state, service) if server.cert == service.cert]
-    return found[0].ports[0] if found else None
-
-
-def is_ours(text: str) -> bool:
-    """Whether a vhost was written by us and not edited since."""
-    mark = vhost.read_mark(text)
-    return mark is not None and mark.is_untouched
+    found = wiring.endpoint(state, service, settings)
+    return found[1] if found else None
 
 
 def keep_asked(state: HostState, service: Service) -> Service:
@@ -124,19 +139,20 @@ def keep_asked(state: HostState, service: Service) -> Service:
     have = state.services[service.name]
     changes: dict[str, Any] = {}
     mark = next((mark for mark in map(vhost.read_mark, have.vhosts.values()) if mark), None)
+    if mark and service.listen is None and isinstance(mark.asked.get("listen"), list):
+        changes.update(listen=tuple(mark.asked["listen"]))
     if mark and service.upstream is None and isinstance(mark.asked.get("upstream"), str):
         changes.update(upstream=mark.asked["upstream"], mtls=service.mtls or bool(mark.asked.get("mtls")))
     if service.sans is None:
         changes["sans"] = _more_names(have.cert, service)
-    kept = dataclasses.replace(service, **changes)
-    if kept.upstream and kept.upstream != service.upstream:
-        from meshfab import validation
-
-        try:
-            validation.url(kept.upstream, "the upstream of the vhost on the host")
-        except InputError as error:
-            raise NginxError(error.what, host=state.host, todo="give --upstream") from None
-    return kept
+    try:
+        if "upstream" in changes:
+            validation.url(changes["upstream"], "the upstream of the vhost on the host")
+        for word in changes.get("listen", ()):
+            validation.listen(word, "the address that the vhost on the host listens on")
+    except InputError as error:
+        raise NginxError(error.what, host=state.host, todo="give --upstream, or --listen") from None
+    return dataclasses.replace(service, **changes)
 
 
 def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:
@@ -184,68 +200,15 @@ def _renewal_steps(state: HostState, service: Service, wanted: list[renewal.File
 def _serving_steps(
     state: HostState,
     service: Service,
-    settings: Settings,
     minting: bool,
     faults: list[Finding],
     served: bytes | None,
+    *,
+    is_served: bool,
 ) -> list[Step]:
     if minting:
         return [Step("reload", "nginx holds the old pair")] * nginx.loads(state, service)
-    if port(state, service, settings) is None or any(fault.code in _MINT_HEALS for fault in faults):
+    if not is_served or any(fault.code in _MINT_HEALS for fault in faults):
         return []
     disk = certificate.read_leaf(state.services[service.name].cert or "")
     return [Step("reload", fault.message) for fault in findings.of_served(service, disk, served)]
-
-
-@dataclass(frozen=True)
-class _Wiring:
-    steps: tuple[Step, ...] = ()
-    place: Place | None = None
-    notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, state: HostState, service: Service, settings: Settings, minting: bool) -> _Wiring:
-        words = nginx.broken(state)
-        if words:
-            if minting and nginx.is_about(words, service):
-                # The pair is what nginx complains about: with a new one the configuration can be read.
-                return cls(notes=("nginx's configuration can be judged once the pair is whole",))
-            raise NginxError(
-                f"nginx's configuration was broken before we came: {nginx.emergency(words)}",
-                host=state.host,
-                todo="repair it (nginx -t), then run this again",
-            )
-        where = nginx.place(state, service, settings)
-        text = state.services[service.name].vhosts.get(where.path)
-        mark = vhost.read_mark(text) if text else None
-        if text and mark and is_ours(text) and nginx.knows(state, where):
-            if not service.vhost or mark.wants == vhost.wants(service, settings, state.nginx_version):
-                return cls(place=where)
-            return cls((Step("vhost", "it was written for other settings"),), where)
-        found = nginx.servers(state, service)
-        if found:
-            return cls._adopt(state, service, found)
-        if not service.vhost:
-            note = f"no server of nginx answers to {service.fqdn} yet, so nothing proves the pair"
-            return cls(notes=(f"{note}: name it in a vhost of yours",))
-        if text is not None and not is_ours(text):
-            raise NginxError(
-                f"{where.path} was not written by meshfab, or edited since, and is not enabled",
-                host=state.host,
-                todo="enable it, or move it away",
-            )
-        return cls((Step("vhost", "no server of nginx answers to the name"),), where)
-
-    @classmethod
-    def _adopt(cls, state: HostState, service: Service, found: list[nginx.Server]) -> _Wiring:
-        """A server block that somebody wrote: right as it is, or theirs to change."""
-        for server in found:
-            if (server.cert, server.key) != (service.cert, service.key):
-                raise NginxError(
-                    f"{server.file}:{server.line} serves {service.fqdn} with {server.cert or 'another pair'},"
-                    " and that file is not ours to edit",
-                    host=state.host,
-                    todo=f"set there `ssl_certificate {service.cert};` and `ssl_certificate_key {service.key};`",
-                )
-        notes = (f"the vhost at {found[0].file}:{found[0].line} is yours: adopted as it is",)
-        return cls(notes=notes)

@@ -55,7 +55,7 @@ class ServiceState:
         staged: a certificate that an interrupted run left complete beside the live one.
         has_leftovers: whether files of an interrupted run lie beside the pair, that certificate among them.
         secret: the path of a password file that lies there.
-        vhosts: the text of each vhost file of the service's name, by path.
+        vhosts: the text of each vhost and snippet file of the service's name, by path.
     """
 
     cert: str | None = None
@@ -80,6 +80,7 @@ class HostState:
     nginx_version: tuple[int, ...]
     nginx_user: str
     has_sites: bool
+    has_ipv6: bool
     digests: Mapping[str, str]
     stats: Mapping[str, Stat]
     units: Mapping[str, Unit]
@@ -142,8 +143,12 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         root=said.get("root"),
         nginx_conf=said.get("nginx.conf", ""),
         nginx_version=_version(said.get("nginx.conf", "")),
-        nginx_user=settings.nginx_user or _user(said.get("nginx.conf", "")),
+        nginx_user=settings.nginx_user
+        or _user(said.get("nginx.conf", ""))
+        or _user(f"user {said.get('nginx.user', '')};")
+        or "nginx",
         has_sites="nginx.sites" in said,
+        has_ipv6="no-ipv6" not in said,
         digests={row[66:]: row[:64] for row in said.get("digests", "").splitlines()},
         stats=_stats(said.get("stats", "")),
         units=_units(said.get("units", "")),
@@ -204,7 +209,7 @@ def _units(text: str) -> dict[str, Unit]:
 def _user(conf: str) -> str:
     """The workers' user in `nginx -T` output; the builds of Debian and Fedora both set it in the main file."""
     match = re.search(r"^\s*user\s+([A-Za-z0-9_.-]{1,32})[\s;]", conf, re.MULTILINE)
-    return match[1] if match else "nginx"
+    return match[1] if match else ""
 
 
 def _version(text: str) -> tuple[int, ...]:

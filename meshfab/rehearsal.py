@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, findings, plan, probe, renewal, served
+from meshfab import certificate, findings, plan, probe, renewal, served, wiring
 from meshfab.errors import NotReadyError, RenewError, ServedError
 from meshfab.eye import Eye
 from meshfab.flow import Outcome
@@ -72,12 +72,14 @@ def _ready(state: HostState, service: Service, settings: Settings) -> Leaf:
 def _proved(state: HostState, service: Service, settings: Settings, eye: Eye, outcome: Outcome) -> Outcome:
     import dataclasses
 
-    port, leaf = plan.port(state, service, settings), outcome.leaf
-    if port is None or leaf is None:
+    found, leaf = wiring.endpoint(state, service, settings), outcome.leaf
+    if found is None or leaf is None:
         note = f"no server of nginx answers to {service.fqdn}, so nothing proves the renewal on the wire"
         return dataclasses.replace(outcome, notes=(note,))
-    shown = served.until(leaf.der, lambda: eye.look(state, port))
+    shown = served.until(leaf.der, lambda: eye.look(state, found[1], found[0]))
     if shown.der == leaf.der:
         return dataclasses.replace(outcome, served=shown)
-    what = f"renewed, and clients at {shown.address}:{port} do not get the new leaf ({shown.why or 'another one'})"
+    what = (
+        f"renewed, and clients at {shown.address}:{shown.port} do not get the new leaf ({shown.why or 'another one'})"
+    )
     raise ServedError(what, host=outcome.host, todo="see nginx's error log there")

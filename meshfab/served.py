@@ -59,8 +59,10 @@ def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -
         return Served(None, address, port, why=getattr(error, "strerror", None) or str(error))
 
 
-def until(wanted: bytes, look: Callable[[], Served], *, seconds: float = 10.0) -> Served:
-    """Look until the wanted leaf is served or the time is up: nginx's master takes a reload up after `reload` returned.
+def until(wanted: bytes | None, look: Callable[[], Served], *, seconds: float = 10.0) -> Served:
+    """Look until the wanted leaf (None for none at all) is served or the time is up.
+
+    nginx's master takes a reload up after `reload` returned.
 
     The first look is at once and the pauses grow from 5 ms, so that a quick nginx costs next to nothing.
     """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from meshfab import validation
 from meshfab.errors import InputError
@@ -42,6 +43,8 @@ class Settings:
         key_dir: folder of the keys on a host.
         nginx_user: the user of nginx's workers; None reads it from the host's nginx configuration.
         conf_dir: folder for vhosts; None finds the host's own layout.
+        listen: addresses that our vhosts listen on, or networks of which a host's own are meant; empty for all.
+        snippets: a folder on the operator's machine whose templates take the place of those in nginx-snippets/.
         hosts: the hosts that `check-certs` asks beside those of the services.
         services: declared services, by name.
         parallel: how many hosts are worked on at once.
@@ -63,6 +66,8 @@ class Settings:
     key_dir: str = "/etc/nginx/tls/key"
     nginx_user: str | None = None
     conf_dir: str | None = None
+    listen: tuple[str, ...] = ()
+    snippets: str | None = None
     hosts: tuple[str, ...] = ()
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     parallel: int = 16
@@ -86,6 +91,17 @@ class Settings:
         for key, (fits, todo) in _SHAPES.items():
             if not fits(getattr(self, key)):
                 raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", todo=todo)
+        self._check_nginx()
+
+    def _check_nginx(self) -> None:
+        # One address, as YAML has it without a list.
+        listen: Any = self.listen
+        listen = [listen] if isinstance(listen, str) else listen
+        if not isinstance(listen, (list, tuple)):
+            raise InputError("meshfab.listen is not a list of addresses")
+        object.__setattr__(self, "listen", tuple(validation.listen(word, "meshfab.listen") for word in listen))
+        if self.snippets is not None and not (isinstance(self.snippets, str) and self.snippets_folder):
+            raise InputError(f"meshfab.snippets: {self.snippets!r} is no folder here", todo="name one on this machine")
 
     @classmethod
     def load(cls, config: Mapping[str, Any] | Any) -> Settings:
@@ -108,6 +124,12 @@ class Settings:
         return cls(**block)
 
     @property
+    def snippets_folder(self) -> Path | None:
+        """The operator's own folder of templates, with `~` expanded; None where there is none."""
+        folder = Path(self.snippets).expanduser() if self.snippets else None
+        return folder if folder and folder.is_dir() else None
+
+    @property
     def password_file(self) -> Path:
         """The provisioner's password file, with `~` expanded."""
         return Path(self.provisioner_password).expanduser()
@@ -124,6 +146,7 @@ class Service:
         upstream: the URL that nginx proxies to; None answers 200 with a line that names the service.
         mtls: whether nginx shows the pair to the upstream as a client certificate.
         vhost: whether the vhost is ours to write.
+        listen: what was asked for in the place of `Settings.listen`; None when nothing was.
         cert: path of the certificate with its chain.
         key: path of the private key.
     """
@@ -136,6 +159,7 @@ class Service:
     vhost: bool
     cert: str
     key: str
+    listen: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -147,6 +171,7 @@ class Service:
         upstream: str | None = None,
         mtls: bool = False,
         vhost: bool = True,
+        listen: tuple[str, ...] | list[str] | None = None,
     ) -> Service:
         """Check the words and work out the paths.
 
@@ -160,6 +185,11 @@ class Service:
             validation.url(upstream, "the upstream")
         if mtls and (upstream is None or not upstream.startswith("https://")):
             raise InputError("mtls needs an upstream that speaks TLS", todo="add --upstream https://HOST:PORT")
+        if mtls and upstream and validation.is_address(urlsplit(upstream).hostname or ""):
+            # OpenSSL's X509_check_host, which nginx calls, compares names only.
+            raise InputError(
+                "mtls verifies the upstream by its name, and that is an address", todo="give https://NAME:PORT"
+            )
         return cls(
             name=name,
             fqdn=fqdn,
@@ -169,6 +199,7 @@ class Service:
             vhost=vhost,
             cert=f"{settings.cert_dir}/{fqdn}.pem",
             key=f"{settings.key_dir}/{fqdn}.pem",
+            listen=None if not listen else tuple(validation.listen(word) for word in listen),
         )
 
     @property

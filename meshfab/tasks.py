@@ -38,6 +38,9 @@ _HELP = {
     "upstream": "URL that nginx proxies to (left out: kept as it is)",
     "mtls": "show the pair to the upstream as a client certificate",
     "vhost": "--no-vhost leaves the vhost to you; the pair and its renewal are ours",
+    "listen": "address for the vhost to listen on, or a network of which the host's own is meant; repeat for more",
+    "force": "overwrite a file of ours that you edited; take an address from the host's other servers",
+    "start": "start nginx if it is stopped",
     "rehearse": "renew once through the installed unit as well: what would fail at night fails now",
     "dry-run": "read only: the plan and a diff of every file",
     "format": "table, json, prometheus or html",
@@ -50,21 +53,27 @@ def _helped(*names: str) -> dict[str, str]:
     return {name: _HELP[name] for name in names}
 
 
-@task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "rehearse", "dry-run"), iterable=["san"])
+_WIRING = ("upstream", "mtls", "vhost", "listen", "force", "start")
+
+
+@task(help=_helped("name", "host", "san", *_WIRING, "rehearse", "dry-run"), iterable=["san", "listen"])
 def provision(
     c: Context,
     name: str,
     host: str,
     san: list[str],
+    listen: list[str],
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    force: bool = False,
+    start: bool = False,
     rehearse: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Take a service to a certificate that is served, trusted and renews itself."""
-    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost}
-    _run(c, host, "provision", name, options, dry_run=dry_run)
+    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost, "listen": listen or None}
+    _run(c, host, "provision", name, options, {"force": force, "start": start}, dry_run=dry_run)
     if rehearse and not dry_run:
         _run(c, host, "renew", name, {})
 
@@ -81,20 +90,23 @@ def renew_enable(c: Context, name: str, host: str, dry_run: bool = False) -> Non
     _run(c, host, "renew_enable", name, {}, dry_run=dry_run)
 
 
-@task(help=_helped("name", "host", "san", "upstream", "mtls", "vhost", "dry-run"), iterable=["san"])
+@task(help=_helped("name", "host", "san", *_WIRING, "dry-run"), iterable=["san", "listen"])
 def wire_nginx(
     c: Context,
     name: str,
     host: str,
     san: list[str],
+    listen: list[str],
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
+    force: bool = False,
+    start: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Make sure that nginx serves the pair that lies on the host."""
-    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost}
-    _run(c, host, "wire_nginx", name, options, dry_run=dry_run)
+    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost, "listen": listen or None}
+    _run(c, host, "wire_nginx", name, options, {"force": force, "start": start}, dry_run=dry_run)
 
 
 @task(help=_helped("name", "host"))
@@ -125,7 +137,16 @@ def doctor(c: Context, host: list[str]) -> None:
         raise Exit(code=status)
 
 
-def _run(c: Context, host: str, step: str, name: str, options: dict[str, Any], *, dry_run: bool = False) -> None:
+def _run(
+    c: Context,
+    host: str,
+    step: str,
+    name: str,
+    options: dict[str, Any],
+    consent: dict[str, bool] | None = None,
+    *,
+    dry_run: bool = False,
+) -> None:
     """Check the words, connect, and call the step of that name."""
     began = time.monotonic()
     dry_run = dry_run or c.config.run.dry
@@ -150,6 +171,7 @@ def _run(c: Context, host: str, step: str, name: str, options: dict[str, Any], *
 
             do, lines = getattr(meshfab, step), Lines()
             opening.result()
+            options |= consent or {}
             options |= {"settings": settings, "say": lines.step} | ({"dry_run": True} if dry_run else {})
             try:
                 outcome = do(connection, name, **options)
@@ -192,6 +214,7 @@ def _one_line_errors(code: int = 1) -> Iterator[None]:
     try:
         yield
     except MeshfabError as error:
+        print(getattr(error, "diff", ""), end="")
         # What a clean-up found out comes first, and what had led to it is not lost.
         first = None if error.__suppress_context__ else error.__context__
         raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=code) from None

@@ -105,6 +105,28 @@ def url(word: object, what: str, *, schemes: tuple[str, ...] = ("http", "https")
     return text
 
 
+def listen(word: object, what: str = "the address to listen on") -> str:
+    """An address, a network of which the host's own addresses are meant, or `all`."""
+    import ipaddress
+
+    text = _text(word, what)
+    try:
+        return text if text == "all" else str((ipaddress.ip_network if "/" in text else ipaddress.ip_address)(text))
+    except ValueError as error:
+        raise InputError(f"{what}: {error}", todo="give 10.87.0.12, a network such as 10.87.0.0/16, or all") from None
+
+
+def is_address(word: str) -> bool:
+    """Whether a host is given as an IP address and not by name."""
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(word)
+    except ValueError:
+        return False
+    return True
+
+
 def user(word: object, what: str) -> str:
     """A login name, as useradd(8) takes it."""
     text = _text(word, what)

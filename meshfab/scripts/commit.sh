@@ -9,17 +9,14 @@ trap 'rm -rf -- "$stage" "$new_key" "$new_cert"' EXIT
 for folder in "${cert%/*}" "${key%/*}"; do
 	[ -d "$folder" ] || install -d -m 0755 -- "$folder"
 done
-cp -- "$stage/cert" "$new_cert"
-cp -- "$stage/key" "$new_key"
-chown root:root -- "$new_cert" "$new_key"
-chmod 0644 -- "$new_cert"
-# chmod after setfacl would set the ACL's mask, and 0600 there makes the entry #effective:---.
-chmod 0640 -- "$new_key"
+install -o root -g root -m 0644 -- "$stage/cert" "$new_cert"
+install -o root -g root -m 0640 -- "$stage/key" "$new_key"
+# After the mode: chmod would set the ACL's mask, and 0600 there makes the entry #effective:---.
 setfacl -b -m "u:$user:r" -- "$new_key"
+getfacl -cp -- "$new_key" | grep -qx "user:$user:r--" # read back; a mask would show as #effective:
 sync "$new_cert" "$new_key"
 for file in "$cert" "$key"; do
-	rm -f -- "${file%/*}/.${file##*/}.old"
-	[ ! -e "$file" ] || ln -- "$file" "${file%/*}/.${file##*/}.old"
+	[ ! -e "$file" ] || ln -f -- "$file" "${file%/*}/.${file##*/}.old"
 done
 trap 'rm -rf -- "$stage"' EXIT
 mv -fT -- "$new_key" "$key"

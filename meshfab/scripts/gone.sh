@@ -8,4 +8,5 @@ for file in "$1" "$2"; do
 		exit 1
 	fi
 done
-systemctl stop "$3.timer" 2>/dev/null || :
+# Not waited for: it has nothing left to do, and the next mint stops it if it still bears the name.
+systemctl --no-block stop "$3.timer" 2>/dev/null || :

@@ -17,3 +17,45 @@ say() { printf '%s\n' "$*" >&2; }
 
 # put KEY VALUE: one field of an answer, which meshfab/probe.py reads.
 put() { printf '%s %d\n%s\n' "$1" "${#2}" "$2"; }
+
+# label PATH: its SELinux label, where the host has such.
+label() { ! command -v restorecon >/dev/null || restorecon -- "$1"; }
+
+# in_turn: one at a time at nginx's configuration, ticks and operators, until this script ends.
+in_turn() {
+	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab
+	exec 8>>/run/meshfab/nginx.lock
+	flock -w 60 8 || {
+		say "/run/meshfab/nginx.lock is held by $(cat /run/meshfab/nginx.lock)"
+		return 75
+	}
+	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/nginx.lock
+}
+
+# load reload|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts
+# when the master has new workers, or else what it wrote into its error log is said.
+# Status 6: systemd could not; 7: the master did not take the configuration up.
+load() {
+	size=$(cat -- "$2" 2>/dev/null | wc -c)
+	main=$(systemctl show --value -p MainPID nginx.service)
+	old=" $(pgrep -P "$main" | tr '\n' ' ')"
+	words=$(timeout 60 systemctl "$1" nginx.service 2>&1) || {
+		say "$words"
+		return 6
+	}
+	[ "$1" = reload ] && [ "$old" != ' ' ] || return 0
+	tries=0 words=''
+	while [ $tries -lt 400 ]; do
+		for pid in $(pgrep -P "$main"); do
+			case $old in *" $pid "*) ;; *) return 0 ;; esac
+		done
+		words=$(tail -c "+$((size + 1))" -- "$2" 2>/dev/null | grep -F '[emerg]')
+		# It tries an address that is in use for two more seconds.
+		case $words in '' | *'bind()'*) ;; *) break ;; esac
+		case $words in *'still could not bind()'*) break ;; esac
+		sleep 0.02
+		tries=$((tries + 1))
+	done
+	say "$(printf '%s\n' "${words:-no new workers, and no word in $2}" | head -n 1)"
+	return 7
+}

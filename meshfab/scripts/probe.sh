@@ -18,7 +18,15 @@ done)"
 put_file root "$root"
 
 # -v beside -T: the version and the whole configuration by one call.
-put nginx.conf "${nginx_conf-$(nginx -v -T 2>&1)}"
+conf=${nginx_conf-$(nginx -v -T 2>&1)}
+put nginx.conf "$conf"
+case $conf in
+*'# configuration file /'*) ;;
+*) # A broken configuration is not dumped, and a mint that heals it must know the user all the same.
+	put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
+	;;
+esac
+[ -e /proc/net/if_inet6 ] || put no-ipv6 yes
 [ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
 
 state="nginx.service ${more_units-}"
@@ -41,8 +49,10 @@ while [ $# -ge 6 ]; do
 		[ ! -e "$file.old" ] && [ ! -e "$file.new" ] || put "$name/leftovers" yes
 	done
 	[ ! -e "$secret" ] && [ ! -L "$secret" ] || put "$name/secret" "$secret"
-	for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf"; do
+	for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf" \
+		"/etc/nginx/snippets/$fqdn.tls.conf" "/etc/nginx/snippets/$fqdn.mtls.conf"; do
 		put_file "$name/vhost:$file" "$file"
+		[ ! -e "${file%/*}/.${file##*/}.old" ] || put "$name/leftovers" yes
 	done
 done
 # One line a file: name|kind|owner:group|mode. Words split: every path was checked by meshfab/validation.py.

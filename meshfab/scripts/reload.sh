@@ -1,9 +1,10 @@
-# Try nginx's configuration and reload it. The master takes it up later: only the wire tells when (meshfab/served.py).
+# Try nginx's configuration and load it. $1 reload or start, $2 nginx's error log. Exit status as for wire.sh
 # shellcheck shell=sh
-set -eu
+set -u
 trap '' HUP INT TERM PIPE
+in_turn || exit
 said=$(umask 022 && nginx -t 2>&1) || {
 	say "$said"
 	exit 3
 }
-systemctl reload nginx.service
+load "$1" "$2"

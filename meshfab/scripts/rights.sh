@@ -6,4 +6,5 @@ chmod 0644 -- "$1"
 # chmod after setfacl would set the ACL's mask, and 0600 there makes the entry #effective:---.
 chmod 0640 -- "$2"
 setfacl -b -m "u:$3:r" -- "$2"
+getfacl -cp -- "$2" | grep -qx "user:$3:r--" # read back; a mask would show as #effective:
 ! command -v restorecon >/dev/null || restorecon "$1" "$2"

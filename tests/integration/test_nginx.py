@@ -1,0 +1,353 @@
+"""nginx on real hosts: wired, proved, rolled back and adopted, each failure with a look at every byte of /etc."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import ssl
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.integration.conftest import Inv, Mesh
+
+NAME = "gongfoo"
+FQDN = f"{NAME}.internal"
+CERT, KEY = f"/etc/nginx/tls/cert/{FQDN}.pem", f"/etc/nginx/tls/key/{FQDN}.pem"
+ROOT = "/etc/pki/ca-trust/source/anchors/root-internal.pem"
+VHOST = f"/etc/nginx/conf.d/{FQDN}.conf"
+SNIPPET = f"/etc/nginx/snippets/{FQDN}.tls.conf"
+THEIRS = f"""\
+server {{
+    listen 443 ssl;
+    server_name {FQDN};
+    ssl_certificate /etc/pki/tls/misc/h2.internal.pem;
+    ssl_certificate_key /etc/pki/tls/private/h2.internal.pem;
+    location / {{ return 200 "by hand"; }}
+}}
+"""
+
+
+class Host:
+    """The host of a test, with the service's name pointed at it."""
+
+    def __init__(self, mesh: Mesh, inv: Inv, name: str) -> None:
+        self.mesh, self.inv, self.name = mesh, inv, name
+
+    def sh(self, command: str, *, text: str | None = None) -> str:
+        return str(self.mesh.hosts.run(self.name, command, input=text).stdout)
+
+    def write(self, path: str, text: str, mode: str = "0644") -> None:
+        self.sh(f"install -D -m {mode} /dev/stdin {shlex.quote(path)}", text=text)
+
+    def files(self) -> dict[str, str]:
+        return dict(self.mesh.hosts.snapshot(self.name, ["/etc", "/usr/local"]))
+
+    def do(self, step: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return self.inv(step, "--name", NAME, "--host", self.name, *options, env=env)
+
+    def done(self, step: str, *options: str, **env: str) -> str:
+        """What a step prints that must succeed."""
+        run = self.do(step, *options, **env)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout
+
+    def refused(self, step: str, *options: str, **env: str) -> str:
+        """The one line of a step that must fail, and leave every file as it was and nginx serving as before."""
+        before, leaf, runs = self.files(), self.leaf(), self.is_running()
+        run = self.do(step, *options, **env)
+        assert run.returncode == 1, run.stdout
+        assert self.files() == before
+        assert (self.leaf(), self.is_running()) == (leaf, runs)
+        lines = run.stderr.splitlines()
+        assert len(lines) == 1, run.stderr
+        assert lines[0].startswith(f"{self.name}: ")
+        self.said = run.stdout
+        return lines[0]
+
+    def leaf(self, name: str = FQDN) -> str:
+        """The serial that a client gets at the mesh address; "" for none."""
+        ask = f"openssl s_client -connect {self.mesh.hosts.address(self.name)}:443 -servername {name}"
+        return self.sh(f"{ask} </dev/null 2>/dev/null | openssl x509 -noout -serial 2>/dev/null || :").strip()
+
+    def on_disk(self) -> str:
+        return self.sh(f"openssl x509 -noout -serial -in {CERT}").strip()
+
+    def squat(self) -> None:
+        """Have another program serve on port 443, until `systemctl stop squat`."""
+        pair = f"/etc/pki/tls/misc/{self.name}.internal.pem -key /etc/pki/tls/private/{self.name}.internal.pem"
+        self.sh(f"systemd-run -q --unit=squat openssl s_server -www -accept 443 -cert {pair}")
+        self.sh("for i in $(seq 50); do ss -Hltn 'sport = :443' | grep -q . && exit; sleep 0.05; done; exit 1")
+
+    def is_running(self) -> bool:
+        return self.sh("systemctl is-active nginx || :").strip() == "active"
+
+    def reloads(self) -> int:
+        return int(self.sh("journalctl --sync; journalctl -u nginx -o cat | grep -c '^Reloaded' || :"))
+
+
+@pytest.fixture
+def host(clean_host: str, mesh: Mesh, inv: Inv) -> Iterator[Host]:
+    mesh.names.point(NAME, clean_host)
+    yield Host(mesh, inv, clean_host)
+    mesh.reset(clean_host)
+
+
+@pytest.fixture
+def minted(host: Host) -> Host:
+    """The pair lies there, and nginx knows nothing of it: what a failed wiring must leave is exactly this."""
+    host.done("mint")
+    return host
+
+
+LAYOUTS = {
+    "h1": (f"/etc/nginx/sites-available/{FQDN}.conf", f"/etc/nginx/sites-enabled/{FQDN}.conf"),
+    "h2": (VHOST, ""),
+}
+
+
+@pytest.mark.parametrize("clean_host", LAYOUTS, indirect=True)
+def test_each_layout_gets_its_vhost_by_one_reload_and_a_second_run_touches_nothing(host: Host) -> None:
+    before = host.reloads()
+    said = host.done("provision")
+    path, link = LAYOUTS[host.name]
+    assert f"{path} written, nginx reloaded" in said
+    assert "(asked from here)" in said
+    assert host.sh(f"readlink {link}").strip() == path if link else not host.sh("ls /etc/nginx | grep sites || :")
+    assert host.reloads() == before + 1
+    assert host.leaf() == host.on_disk()
+    files = host.files()
+    again = host.do("provision", PYTHONPROFILEIMPORTTIME="1")
+    assert "nothing changed" in again.stdout
+    assert (host.files(), host.reloads()) == (files, before + 1)
+    # What only a change needs costs a run that changes nothing no time.
+    assert "meshfab.vhost" in again.stderr
+    assert not re.search("jinja2|crossplane", again.stderr)
+
+
+def test_what_clients_verify_they_get(minted: Host, mesh: Mesh) -> None:
+    minted.done("wire-nginx")
+    curl = subprocess.run(
+        ["curl", "-sS", "--cacert", mesh.root, "-w", "%{http_version} %{ssl_verify_result}", f"https://{FQDN}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert curl.stdout == f"{FQDN} is served by meshfab\n2 0"
+    ask = ["openssl", "s_client", "-connect", f"{FQDN}:443", "-servername", FQDN, "-CAfile", str(mesh.root)]
+    verified = subprocess.run(
+        [*ask, "-verify_return_error", "-verify_hostname", FQDN],
+        input="",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Verify return code: 0 (ok)" in verified.stdout
+    import socket
+
+    context = ssl.create_default_context(cafile=str(mesh.root))
+    with socket.create_connection((FQDN, 443), 5) as raw, context.wrap_socket(raw, server_hostname=FQDN) as tls:
+        assert tls.version() == "TLSv1.3"
+
+
+def test_nginx_orgs_reload_that_is_green_whatever_happens_is_not_believed(minted: Host) -> None:
+    minted.write(
+        "/etc/systemd/system/nginx.service.d/org.conf",
+        "[Service]\nExecReload=\nExecReload=/bin/sh -c '/bin/kill -s HUP $(/bin/cat /run/nginx.pid)'\n",
+    )
+    minted.sh("systemctl daemon-reload")
+    minted.squat()
+    error = minted.refused("wire-nginx")
+    assert "did not take the configuration up: bind() to " in error
+    assert ":443 failed (98: Address already in use)" in error
+    assert "what was there before is back" in error
+    minted.sh("systemctl stop squat")
+    assert "nginx reloaded" in minted.done("wire-nginx")
+    assert minted.leaf() == minted.on_disk()
+
+
+def test_a_folder_of_ones_own_must_be_included_by_the_configuration(minted: Host) -> None:
+    env = {"INVOKE_MESHFAB_CONF_DIR": "/srv/vhosts"}
+    error = minted.refused("wire-nginx", **env)
+    assert f"includes nothing at /srv/vhosts/{FQDN}.conf" in error
+    assert "include /srv/vhosts/*.conf;" in error
+    minted.sh("sed -i 's|include /etc/nginx/conf.d|include /srv/vhosts/*.conf; &|' /etc/nginx/nginx.conf")
+    assert f"/srv/vhosts/{FQDN}.conf written" in minted.done("wire-nginx", **env)
+    assert "nothing changed" in minted.done("wire-nginx", **env)
+
+
+def test_a_broken_configuration_is_quoted_and_neither_changed_nor_reloaded(host: Host) -> None:
+    host.write("/etc/nginx/conf.d/shop.conf", "server {\n    listen 80;\n    server_nam shop;\n}\n")
+    before = host.reloads()
+    error = host.refused("provision")
+    assert 'broken before we came: unknown directive "server_nam" in /etc/nginx/conf.d/shop.conf:3' in error
+    assert host.reloads() == before
+
+
+def test_a_vhost_of_theirs_is_never_edited_but_told_what_to_change(minted: Host) -> None:
+    shop = "/etc/nginx/conf.d/shop.conf"
+    minted.write(shop, THEIRS)
+    minted.sh("systemctl reload nginx")
+    error = minted.refused("wire-nginx")
+    assert f"{shop}:1 serves {FQDN} with /etc/pki/tls/misc/h2.internal.pem" in error
+    assert f"set {shop}:4 to `ssl_certificate {CERT};` and set {shop}:5 to `ssl_certificate_key {KEY};`" in error
+    said = minted.done("wire-nginx", "--no-vhost")
+    assert f"{SNIPPET} written" in said
+    assert f"put `include {SNIPPET};` in the place of {shop}:4 and {shop}:5" in said
+    # As told, to the letter.
+    minted.sh(f"sed -i -e '4s|.*|include {SNIPPET};|' -e 5d {shop}")
+    said = minted.done("wire-nginx")
+    assert "nginx reloaded" in said
+    assert f"the vhost at {shop}:1 is yours: adopted as it is" in said
+    assert minted.leaf() == minted.on_disk()
+    assert "nothing changed" in minted.done("wire-nginx", "--no-vhost")
+    assert minted.sh(f"cat {shop}") == THEIRS.replace(
+        THEIRS[THEIRS.index("ssl_certificate ") : THEIRS.index("    location")], f"include {SNIPPET};\n"
+    ).replace("    include", "include")
+
+
+def test_a_vhost_of_ours_that_was_edited_is_shown_and_only_forced(minted: Host) -> None:
+    minted.done("wire-nginx")
+    minted.sh(f"sed -i 's/is served by meshfab/is mine/' {VHOST}; systemctl reload nginx")
+    said = minted.done("wire-nginx")
+    assert "edited by hand" in said
+    assert "nothing changed" in said
+    error = minted.refused("wire-nginx", "--upstream", "http://127.0.0.1:8080")
+    assert "--force" in error
+    assert '-        return 200 "gongfoo.internal is mine\\n";' in minted.said
+    assert "+        proxy_pass http://127.0.0.1:8080;" in minted.said
+    minted.done("wire-nginx", "--upstream", "http://127.0.0.1:8080", "--force")
+    assert "proxy_pass http://127.0.0.1:8080;" in minted.sh(f"cat {VHOST}")
+    assert "nothing changed" in minted.done("wire-nginx")
+
+
+def test_a_name_that_another_server_has_is_not_taken_and_not_lost(minted: Host) -> None:
+    shop = THEIRS.replace(FQDN, "shop.internal")
+    minted.write("/etc/nginx/conf.d/shop.conf", shop)
+    minted.sh("systemctl reload nginx")
+    error = minted.refused("wire-nginx", "--san", "shop.internal")
+    assert "shop.internal is served by /etc/nginx/conf.d/shop.conf:1 already" in error
+    # Where the name cannot be read from the block itself, nginx's own warning tells, which fails no `nginx -t`.
+    minted.write("/etc/nginx/conf.d/a.conf", THEIRS.replace(f"server_name {FQDN};", "include /etc/nginx/*.name;"))
+    minted.write("/etc/nginx/one.name", f"server_name {FQDN};\n")
+    minted.sh("systemctl reload nginx")
+    error = minted.refused("wire-nginx")
+    assert f'conflicting server name "{FQDN}" on 0.0.0.0:443, ignored' in error
+
+
+def test_a_template_of_ones_own_is_used_and_taken_back_when_nginx_refuses_it(minted: Host, tmp_path: Path) -> None:
+    env = {"INVOKE_MESHFAB_SNIPPETS": str(tmp_path)}
+    own = tmp_path / "vhost.conf.j2"
+    head = "server { server_name {{ names | join(' ') }}; {{ tls }} return 200 mine; listen 443 ssl"
+    own.write_text(f"{head} default_server; }}")
+    minted.write("/etc/nginx/conf.d/shop.conf", THEIRS.replace(FQDN, "x").replace("443 ssl", "443 ssl default_server"))
+    minted.sh("systemctl reload nginx")
+    error = minted.refused("wire-nginx", **env)
+    assert "a duplicate default server for 0.0.0.0:443" in error
+    own.write_text(f"{head}; {{{{ nonsense }}}} }}")
+    run = minted.do("wire-nginx", **env)
+    assert "'nonsense' is undefined" in run.stderr
+    own.write_text(f"{head}; }}")
+    minted.done("wire-nginx", **env)
+    assert "nothing changed" in minted.done("wire-nginx", **env)
+    assert "return 200 mine;" in minted.sh(f"cat {VHOST}")
+    # A new text that nginx refuses leaves the old one of ours, not none.
+    own.write_text(f"{head} default_server; }}")
+    assert "duplicate default server" in minted.refused("wire-nginx", **env)
+
+
+def test_a_stopped_nginx_is_started_only_when_asked_and_stopped_again_if_it_fails(minted: Host) -> None:
+    minted.sh("systemctl stop nginx")
+    assert "nginx is not running -> give --start" in minted.refused("wire-nginx")
+    minted.squat()
+    assert "systemd could not load nginx" in minted.refused("wire-nginx", "--start")
+    minted.sh("systemctl stop squat")
+    assert "nginx started" in minted.done("wire-nginx", "--start")
+    assert minted.leaf() == minted.on_disk()
+    minted.sh("systemctl mask nginx")
+    error = minted.refused("wire-nginx", "--upstream", "http://127.0.0.1:1")
+    assert "masked" in error
+    assert "systemctl unmask nginx" in error
+
+
+def test_it_listens_on_the_address_that_is_asked_for_and_on_no_other(minted: Host) -> None:
+    address = minted.mesh.hosts.address(minted.name)
+    assert "no address of the host is in 192.0.2.0/24" in minted.refused("wire-nginx", "--listen", "192.0.2.0/24")
+    error = minted.refused("wire-nginx", "--listen", "192.0.2.7")
+    assert "bind() to 192.0.2.7:443 failed (99: Cannot assign requested address)" in error
+    minted.done("wire-nginx", "--listen", "10.87.0.0/16")
+    listening = minted.sh("ss -Hltn 'sport = :443' | awk '{ print $4 }'").split()
+    assert listening == [f"{address}:443"]
+    assert "nothing changed" in minted.done("wire-nginx")
+    error = minted.refused("wire-nginx", "--listen", "all")
+    assert "a running nginx cannot change between all addresses and single ones" in error
+    minted.sh("systemctl stop nginx")
+    assert "nginx started" in minted.done("wire-nginx", "--listen", "all", "--start")
+    # And back, where a neighbour would be robbed of its connections.
+    minted.write("/etc/nginx/conf.d/shop.conf", THEIRS.replace(FQDN, "shop.internal"))
+    minted.sh("systemctl reload nginx")
+    error = minted.refused("wire-nginx", "--listen", address)
+    assert "would take the connections there from /etc/nginx/conf.d/shop.conf:2" in error
+
+
+def test_labels_are_restored_where_selinux_is_on(host: Host) -> None:
+    host.write("/usr/local/sbin/restorecon", '#!/bin/sh\nfor word; do echo "$word"; done >>/run/labels\n', "0755")
+    host.sh("rm -f /run/labels")
+    host.done("provision")
+    labelled = host.sh("cat /run/labels").split()
+    assert {CERT, KEY, VHOST, "/etc/systemd/system/step@.service"} <= set(labelled)
+    host.sh(f"rm {VHOST}; systemctl reload nginx; : >/run/labels")
+    host.done("wire-nginx", "--no-vhost")
+    assert host.sh("grep ^/ /run/labels").split() == ["/etc/nginx/snippets", SNIPPET]
+
+
+@pytest.fixture
+def walled(mesh: Mesh) -> Iterator[Callable[[str], None]]:
+    """Drop what the operator sends to a host's port 443, as a firewall before the mesh does."""
+
+    def wall(host: str) -> None:
+        rule = f"add rule inet wall out ip daddr {mesh.hosts.address(host)} tcp dport 443 drop"
+        chain = "add chain inet wall out { type filter hook output priority 0; }"
+        subprocess.run(["nft", "-f", "-"], input=f"add table inet wall\n{chain}\n{rule}\n", text=True, check=True)
+
+    yield wall
+    subprocess.run(["nft", "delete", "table", "inet", "wall"], capture_output=True, check=False)
+
+
+def test_an_operator_who_is_not_on_the_mesh_has_the_host_ask_and_is_told_so(
+    minted: Host, walled: Callable[[str], None]
+) -> None:
+    walled(minted.name)
+    began = time.monotonic()
+    said = minted.done("wire-nginx")
+    assert f"(asked from {minted.name}, not from here)" in said
+    assert "nothing changed" in minted.done("wire-nginx")
+    assert time.monotonic() - began < 15
+
+
+def test_the_hundredth_service_is_as_quick_as_the_first_and_reloads_once(host: Host) -> None:
+    began = time.monotonic()
+    host.done("provision", "--upstream", "http://127.0.0.1:1")
+    first = time.monotonic() - began
+    host.sh(
+        f"cd /etc/nginx; for i in $(seq 99); do cp {CERT} tls/cert/s$i.internal.pem; cp {KEY} tls/key/s$i.internal.pem;"
+        f" sed 's/gongfoo/s'$i/ {VHOST} >conf.d/s$i.internal.conf; done; rm {VHOST} {CERT} {KEY};"
+        " systemctl restart nginx"
+    )
+    before = host.reloads()
+    began = time.monotonic()
+    host.done("provision")
+    hundredth = time.monotonic() - began
+    assert host.reloads() == before + 1
+    # nginx itself takes 2 ms for each certificate whenever it reads its configuration, which it does five times here:
+    # for the look before, the trial, the reload twice over, and the look after.
+    assert hundredth < first + 100 * 5 * 0.002 * 2 + 1
+    began = time.monotonic()
+    assert "nothing changed" in host.done("provision")
+    assert time.monotonic() - began < first + 1

@@ -1,0 +1,99 @@
+"""What we write for nginx, judged by a linter: gixy finds nothing in any of its forms."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meshfab import vhost
+from meshfab.errors import InputError
+from meshfab.settings import Service, Settings
+
+SETTINGS = Settings()
+OLD, NEW = (1, 22, 1), (1, 26, 2)
+FORMS: dict[str, dict[str, object]] = {
+    "nothing behind it": {},
+    "a plain upstream": {"upstream": "http://127.0.0.1:8080"},
+    "an upstream with TLS": {"upstream": "https://app.internal:8443"},
+    "an upstream with mTLS": {"upstream": "https://app.internal:8443", "mtls": True},
+    "one address and more names": {"listen": ["10.87.0.12"], "sans": ["tea.internal"]},
+}
+
+
+def rendered(form: str, version: tuple[int, ...] = OLD) -> str:
+    service = Service.of("gongfoo", SETTINGS, **FORMS[form])  # type: ignore[arg-type]
+    listens = ("10.87.0.12:443",) if service.listen else vhost.EVERYWHERE
+    return vhost.render(service, SETTINGS, version, listens)
+
+
+def test_gixy_finds_nothing(tmp_path: Path) -> None:
+    paths = []
+    for number, form in enumerate(FORMS):
+        for version in (OLD, NEW):
+            paths.append(tmp_path / f"{number}-{version[1]}.conf")
+            paths[-1].write_text(f"events {{}}\nhttp {{\n{rendered(form, version)}}}\n")
+    gixy = str(Path(sys.executable).with_name("gixy"))
+    done = subprocess.run([gixy, "-f", "json", *paths], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout) == [], done.stdout
+    assert done.returncode == 0, done.stderr
+
+
+def test_gixy_would_have_found_something(tmp_path: Path) -> None:
+    bad = rendered("a plain upstream").replace("server_tokens off;", "")
+    (tmp_path / "nginx.conf").write_text(f"events {{}}\nhttp {{\n{bad}}}\n")
+    gixy = str(Path(sys.executable).with_name("gixy"))
+    done = subprocess.run([gixy, "-f", "json", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+    assert [finding["plugin"] for finding in json.loads(done.stdout)] == ["version_disclosure"]
+
+
+def test_http2_is_spelled_as_the_installed_nginx_wants_it() -> None:
+    old, new = rendered("nothing behind it", OLD), rendered("nothing behind it", NEW)
+    assert "listen 443 ssl http2;" in old
+    assert "http2 on;" not in old
+    assert "listen 443 ssl;" in new
+    assert "http2 on;" in new
+
+
+def test_it_listens_on_what_is_asked_for_only() -> None:
+    text = rendered("one address and more names")
+    assert [line.strip() for line in text.splitlines() if "listen " in line and line.endswith(";")] == [
+        "listen 10.87.0.12:443 ssl http2;"
+    ]
+
+
+def test_a_snippet_is_marked_and_known_again() -> None:
+    service = Service.of("gongfoo", SETTINGS)
+    text = vhost.render(service, SETTINGS, OLD, (), "tls")
+    mark = vhost.read_mark(text)
+    assert mark is not None
+    assert mark.is_untouched
+    assert mark.wants == vhost.wants(service, SETTINGS, OLD, (), "tls")
+    assert mark.wants != vhost.wants(service, SETTINGS, OLD, (), "mtls")
+    assert f"ssl_certificate     {service.cert};" in text
+    assert "server {" not in text
+
+
+def test_a_template_of_the_operators_own_counts_more(tmp_path: Path) -> None:
+    (tmp_path / "tls.conf.j2").write_text("ssl_certificate {{ cert }}; # mine\n")
+    own, service = Settings(snippets=str(tmp_path)), Service.of("gongfoo", SETTINGS)
+    assert f"ssl_certificate {service.cert}; # mine" in vhost.render(service, own, OLD)
+    assert vhost.wants(service, own, OLD) != vhost.wants(service, SETTINGS, OLD)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{{ upstrem }}", "'upstrem' is undefined"), ("{% if %}", "Expected an expression"), ("{{ 1 / 0 }}", "division")],
+)
+def test_a_template_that_cannot_be_rendered_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "vhost.conf.j2").write_text(text)
+    with pytest.raises(InputError, match=words):
+        vhost.render(Service.of("gongfoo", SETTINGS), Settings(snippets=str(tmp_path)), OLD)
+
+
+def test_a_folder_of_templates_that_is_not_there_is_an_error_before_any_connection(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"meshfab\.snippets"):
+        Settings(snippets=str(tmp_path / "nowhere"))

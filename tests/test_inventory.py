@@ -11,7 +11,7 @@ from meshfab.errors import InputError
 
 DECLARED: dict[str, dict[str, Any]] = {
     "tea": {"host": "h2", "sans": ["green.internal"]},
-    "web": {"hosts": ["h1", "h2"], "upstream": "https://127.0.0.1:8443", "mtls": True},
+    "web": {"hosts": ["h1", "h2"], "upstream": "https://app.internal:8443", "mtls": True},
 }
 
 
@@ -36,7 +36,7 @@ def test_a_host_has_the_services_that_name_it() -> None:
         ("h2", "is not a mapping"),
         ({"host": "h 2"}, "is not a host name"),
         ({"hosts": "h2"}, "is not a list of hosts"),
-        ({"host": "h2", "sans": "a.internal"}, "is not a list of names"),
+        ({"host": "h2", "sans": "a.internal"}, "meshfab.services.tea.sans is not a list"),
         ({"host": "h2", "sans": ["a b"]}, "is not a DNS name"),
         ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
         ({"host": "h2", "mtls": True}, "speaks TLS"),

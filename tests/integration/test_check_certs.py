@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -277,11 +278,12 @@ def test_hosts_that_hang_cost_their_own_time_only_and_hide_nothing(mesh: Mesh, i
     TEA.sh(f"systemctl stop {TEA.timer}")
     try:
         began = time.monotonic()
-        done = inv("check-certs", "--host", "h1", "--host", "h2", "--host", "h3", "--format", "json")
-        took = time.monotonic() - began
+        with ThreadPoolExecutor(1) as beside:
+            halves = beside.submit(_interrupted_after, 4, "h1", "h2")
+            done = inv("check-certs", "--host", "h1", "--host", "h2", "--host", "h3", "--format", "json")
+            took = time.monotonic() - began
         mixed = inv("check-certs", "--host", "h2").returncode
         alone = inv("check-certs", "--host", "nowhere.internal").returncode
-        half = _interrupted_after(2.5, "h1", "h2")
     finally:
         mesh.faults.restore("h3")
         mesh.hosts.run("h1", "pkill -CONT -o sshd")
@@ -291,8 +293,8 @@ def test_hosts_that_hang_cost_their_own_time_only_and_hide_nothing(mesh: Mesh, i
     assert (done.returncode, mixed, alone) == (2, 2, 3), "critical over unknown"
     assert [said[host]["status"] for host in ("h1", "h2", "h3")] == ["unknown", "critical", "unknown"]
     assert said["h1"]["error"] and said["h3"]["error"]
-    status, text, seconds = half
-    assert (status, seconds < 6) == (2, True)
+    status, text, seconds = halves.result()
+    assert (status, seconds < 8) == (2, True)
     assert "timer-missing" in text and "interrupted before it answered" in text
 
 

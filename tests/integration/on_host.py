@@ -1,0 +1,180 @@
+"""A service that the tests provision on a lab host: what is there, and what an operator was told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import hosts, layout, names
+
+if TYPE_CHECKING:
+    import subprocess
+
+CERT_DIR, KEY_DIR = "/etc/nginx/tls/cert", "/etc/nginx/tls/key"
+RUNBOOK = Path(__file__).with_name("runbook.sh")
+# Beside what meshfab may write to, the places where an interrupted run could leave something.
+FOLDERS = ("/etc", "/usr/local", "/tmp", "/opt", "/srv", "/root", "/home")
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Site:
+    """One name on one host; the name is a new one unless it is given."""
+
+    host: str
+    name: str = field(default_factory=lambda: f"site-{os.getpid()}-{next(_numbers)}")
+    is_sound: bool = True
+
+    def __post_init__(self) -> None:
+        names.point(self.name, self.host)
+
+    @property
+    def fqdn(self) -> str:
+        return f"{self.name}.internal"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What every command for it takes."""
+        return ("--name", self.name, "--host", self.host)
+
+    @property
+    def cert(self) -> str:
+        return f"{CERT_DIR}/{self.fqdn}.pem"
+
+    @property
+    def key(self) -> str:
+        return f"{KEY_DIR}/{self.fqdn}.pem"
+
+    @property
+    def secret(self) -> str:
+        return f"/tmp/{self.name}-provisioner"
+
+    @property
+    def timer(self) -> str:
+        return f"step@{self.name}.timer"
+
+    @property
+    def nginx_user(self) -> str:
+        return "www-data" if layout.flavour(self.host) == "debian" else "nginx"
+
+    @property
+    def vhost(self) -> str:
+        folder = "sites-available" if layout.flavour(self.host) == "debian" else "conf.d"
+        return f"/etc/nginx/{folder}/{self.fqdn}.conf"
+
+    def sh(self, command: str, *, check: bool = True, stdin: str | None = None) -> str:
+        done = hosts.run(self.host, command, check=False, input=stdin)
+        assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def write(self, path: str, text: str) -> None:
+        self.sh(f"install -D -m 0644 /dev/stdin '{path}'", stdin=text)
+
+    def serial(self) -> str:
+        """Of the certificate on disk."""
+        return self.sh(f"openssl x509 -noout -serial -in {self.cert}")
+
+    def served(self, port: int = 443) -> str:
+        """The serial of what a client gets at the host's mesh address."""
+        at = f"{hosts.address(self.host)}:{port}"
+        return self.sh(
+            f"openssl s_client -connect {at} -servername {self.fqdn} </dev/null 2>/dev/null"
+            " | openssl x509 -noout -serial 2>/dev/null",
+            check=False,
+        )
+
+    def look(self) -> dict[str, str]:
+        return hosts.snapshot(self.host, FOLDERS)
+
+    def workers(self) -> str:
+        return self.sh("pgrep -f '^nginx: worker process$'")
+
+    def logins(self) -> int:
+        """How many SSH logins the host has seen."""
+        return self._logged("sshd", "^Accepted ")
+
+    def commands(self) -> int:
+        """How many commands sudo has run."""
+        return self._logged("sudo", "COMMAND=")
+
+    def _logged(self, who: str, pattern: str) -> int:
+        return int(self.sh(f"journalctl --sync; journalctl -q -t {who} -o cat | grep -c '{pattern}' || :"))
+
+    def leftovers(self) -> str:
+        """Everything that a finished run must not leave."""
+        return self.sh(
+            f"ls -d {self.secret} /tmp/.meshfab-* /run/meshfab/*.stage 2>/dev/null;"
+            f" find /etc /usr/local -name '.*.old' -o -name '.*.new' -o -name '.*.tick' -o -name '.*.prev';"
+            " systemctl list-units --all --plain --no-legend 'meshfab-reap-*'",
+            check=False,
+        )
+
+    def mint_by_hand(self, *sans: str, life: str = "24h", cert: str = "", key: str = "") -> None:
+        """What the runbook's second step does, with other names or another life."""
+        words = " ".join(f"--san {san}" for san in sans or (self.fqdn,))
+        self.sh(
+            "umask 077; step ca certificate --force --provisioner lair --provisioner-password-file /dev/stdin"
+            f" --ca-url {layout.CA_URL} --root {layout.ROOT_ON_HOST} --not-after {life}"
+            f" {words} {self.fqdn} {cert or self.cert} {key or self.key}",
+            stdin=layout.current().password.read_text(),
+        )
+        self.sh(
+            f"chmod 0644 {cert or self.cert}; chmod 0640 {key or self.key};"
+            f" setfacl -m u:{self.nginx_user}:r {key or self.key}"
+        )
+
+    def runbook(self) -> None:
+        """Set it up as a person does who has never heard of meshfab."""
+        self.sh(f"umask 077; cat >{self.secret}", stdin=layout.current().password.read_text())
+        self.sh(f"cat >/root/runbook.sh && sh /root/runbook.sh {self.name} 2>&1", stdin=RUNBOOK.read_text())
+
+    def timer_state(self) -> dict[str, str]:
+        out = self.sh(f"systemctl show -p ActiveState -p UnitFileState -p NeedDaemonReload {self.timer}")
+        return dict(row.split("=", 1) for row in out.splitlines())
+
+
+def curl(site: Site, path: str = "/", *more: str, start: str = "h3") -> str:
+    """What another host of the mesh gets, its trust being the mesh's root."""
+    return hosts.run(
+        start,
+        [
+            "curl",
+            "-sS",
+            "--fail",
+            "--max-time",
+            "10",
+            "--cacert",
+            str(layout.ROOT_ON_HOST),
+            *more,
+            f"https://{site.fqdn}{path}",
+        ],
+    ).stdout
+
+
+def get_json(site: Site, path: str = "/", *more: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(curl(site, path, *more))
+    return found
+
+
+def assert_done(done: subprocess.CompletedProcess[str]) -> str:
+    """It succeeded without a word of complaint; returns what it said."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> str:
+    """It failed in one line on stderr that holds the words and a remedy; returns the line."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert " -> " in done.stderr, done.stderr
+    assert "internal error" not in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stderr.strip()

@@ -1,0 +1,398 @@
+"""The flow: what is sent to a host, by script name, in the state it is found in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fabric import Config, Connection
+from invoke.context import Context
+
+import meshfab
+from meshfab import flow, served
+from meshfab.errors import InputError, LockedError, MeshfabError, MintError, NotReadyError, ServedError
+from meshfab.script import Answer, Request
+from meshfab.served import Served
+from tests.factories import (
+    PASSWORD,
+    SERVICE,
+    SETTINGS,
+    Host,
+    Pair,
+    RecordingShell,
+    authority,
+    encoded,
+    good_pair,
+    unit,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from meshfab.settings import Settings
+
+ADDRESS = "10.87.0.12"
+FRESH: dict[str, Any] = {
+    "cert": None,
+    "public": None,
+    "digests": {"/x": "0" * 64},
+    "units": {
+        "nginx.service": unit("nginx.service"),
+        SERVICE.timer: unit(SERVICE.timer, load="not-found", enabled="", active="inactive"),
+    },
+}
+
+
+@dataclass
+class World:
+    """A host that does what its scripts are for, and a client that asks it."""
+
+    host: Host
+    next_pair: Pair = field(default_factory=good_pair)
+    serves: bytes | None = None
+    is_deaf: bool = False
+    shell: RecordingShell = field(default_factory=RecordingShell)
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.shell.answers.update(
+            probe=lambda _: self.host.answer(),
+            mint=lambda _: self.answer("mint", cert=self.next_pair.pem, public=self.next_pair.public),
+            commit=self.does(self._commit),
+            enable=self.does(self._enable),
+            install=self.does(self._install),
+            wire=self.does(self._wire),
+            reload=self.does(self._reload),
+            read=lambda request: self.answer("read", **dict.fromkeys(request.args[:1], self.host.cert or "")),
+            served=lambda request: Answer(request.script, 0, b"", ""),
+        )
+
+    @staticmethod
+    def answer(script: str, **fields: str) -> Answer:
+        return Answer(script, 0, encoded(fields), "")
+
+    @staticmethod
+    def does(act: Callable[[Request], None]) -> Callable[[Request], Answer]:
+        def run(request: Request) -> Answer:
+            act(request)
+            return Answer(request.script, 0, b"", "")
+
+        return run
+
+    def ask(self, address: str, _fqdn: str, port: int = 443, **_more: float) -> Served:
+        return Served(self.serves, address, port, why="" if self.serves else "connection refused")
+
+    def _commit(self, _: Request) -> None:
+        pair = self.next_pair
+        self.host = replace(self.host, pair=pair, cert=pair.pem, public=pair.public)
+
+    def _enable(self, _: Request) -> None:
+        self.host = replace(self.host, units={**self.host.units, SERVICE.timer: unit(SERVICE.timer)})
+
+    def _install(self, _: Request) -> None:
+        self.host = replace(self.host, digests={})
+        self.host.__post_init__()
+
+    def _wire(self, request: Request) -> None:
+        *_, path, text = request.args
+        self.host = self.host.wired(text, path)
+        self._reload(request)
+
+    def _reload(self, _: Request) -> None:
+        if not self.is_deaf:
+            assert self.host.pair is not None
+            self.serves = self.host.pair.der
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    path = tmp_path / "password"
+    path.touch(0o600)
+    path.write_text(f"{PASSWORD}\n")
+    return replace(SETTINGS, provisioner_password=str(path))
+
+
+@pytest.fixture
+def c() -> Connection:
+    return Connection("h2", config=Config())
+
+
+@pytest.fixture
+def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], World]:
+    """Put a world in the place of the network."""
+
+    def put(world: World) -> World:
+        monkeypatch.setattr(flow, "RootShell", lambda _c: world.shell)
+        monkeypatch.setattr(served, "resolve", lambda _fqdn: (ADDRESS,))
+        monkeypatch.setattr(served, "ask", world.ask)
+        monkeypatch.setattr(served.until, "__kwdefaults__", {"seconds": 0.05})
+        return world
+
+    return put
+
+
+Live = Callable[[World], World]
+
+
+def done() -> World:
+    return World(Host().wired(), serves=good_pair().der)
+
+
+def test_a_converged_host_gets_one_script_and_it_is_the_probe(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(done())
+    outcome = flow.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
+    assert world.shell.scripts == ["probe"]
+    assert outcome.changed == ()
+    assert outcome.served is not None
+    assert outcome.served.der == good_pair().der
+    assert world.said == []
+
+
+def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
+    live: Live, c: Connection, settings: Settings
+) -> None:
+    world = live(World(Host(**FRESH)))
+    outcome = flow.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
+    assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
+    assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
+    acting = [name for name in world.shell.scripts if name not in ("probe", "read", "served", "settle")]
+    assert acting == ["lock", "secret", "mint", "gone", "commit", "install", "enable", "wire"]
+    world.shell.sent.clear()
+    again = flow.provision(c, "gongfoo", settings=settings)
+    assert world.shell.scripts == ["probe"]
+    assert again.changed == ()
+
+
+def test_the_password_is_gone_before_the_pair_is_moved_in(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(World(Host(**FRESH)))
+    flow.provision(c, "gongfoo", settings=settings)
+    names = world.shell.scripts
+    assert names.index("lock") < names.index("secret") < names.index("mint") < names.index("gone")
+    assert names.index("gone") < names.index("commit")
+    assert [request.script for request in world.shell.sent if request.data] == ["secret"]
+
+
+@pytest.mark.parametrize("part", [flow.mint, flow.renew_enable, flow.wire_nginx], ids=lambda part: part.__name__)
+def test_each_step_alone_on_a_converged_host_is_the_probe(
+    live: Live, c: Connection, settings: Settings, part: Callable[..., flow.Outcome]
+) -> None:
+    world = live(done())
+    assert part(c, "gongfoo", settings=settings).changed == ()
+    assert world.shell.scripts == ["probe"]
+
+
+ALONE: dict[str, tuple[Callable[..., flow.Outcome], set[str]]] = {
+    "mint": (flow.mint, {"secret", "mint", "gone", "commit"}),
+    "renew-enable": (flow.renew_enable, {"install", "enable"}),
+    "wire-nginx": (flow.wire_nginx, {"wire"}),
+}
+
+
+@pytest.mark.parametrize(("part", "scripts"), ALONE.values(), ids=ALONE)
+def test_each_step_alone_does_no_others_work(
+    live: Live, c: Connection, settings: Settings, part: Callable[..., flow.Outcome], scripts: set[str]
+) -> None:
+    fresh = Host(**FRESH) if "wire" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
+    world = live(World(fresh))
+    part(c, "gongfoo", settings=settings)
+    assert set(world.shell.scripts) - {"probe", "lock", "read", "served", "settle"} == scripts
+
+
+def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
+    world = live(World(Host(**FRESH)))
+    outcome = flow.provision(c, "gongfoo", settings=SETTINGS, dry_run=True)
+    assert world.shell.scripts == ["probe", "read"]
+    assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
+    assert len(outcome.diffs) == 5
+    assert any("+++ /etc/nginx/conf.d/gongfoo.internal.conf" in diff for diff in outcome.diffs)
+    assert not SETTINGS.password_file.exists()
+
+
+def test_a_run_without_its_password_ends_before_the_first_connection(live: Live, c: Connection) -> None:
+    world = live(World(Host(**FRESH)))
+    with pytest.raises(InputError, match="password file"):
+        flow.provision(c, "gongfoo", settings=SETTINGS)
+    assert world.shell.sent == []
+
+
+@pytest.mark.parametrize("name", ["Gongfoo", "a.b", "", "$(x)"])
+def test_a_bad_word_ends_before_the_first_connection(live: Live, c: Connection, settings: Settings, name: str) -> None:
+    world = live(World(Host(**FRESH)))
+    for part in (flow.provision, flow.mint, flow.renew_enable, flow.wire_nginx):
+        with pytest.raises(InputError):
+            part(c, name, settings=settings)
+    assert world.shell.sent == []
+
+
+def test_the_settings_of_the_connections_own_configuration_are_read(live: Live) -> None:
+    world = live(World(Host(**FRESH)))
+    c = Connection("h2", config=Config(overrides={"meshfab": {"root": "/srv/root.pem"}}))
+    flow.provision(c, "gongfoo", dry_run=True)
+    assert "/srv/root.pem" in world.shell.sent[0].args
+
+
+def test_a_context_in_place_of_a_connection_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "resolve", lambda _fqdn: ())
+    with pytest.raises(InputError, match="connect"):
+        flow.renew_enable(Context(), "gongfoo", settings=SETTINGS)
+
+
+LACKING = {
+    "step": "step",
+    "nginx": "nginx",
+    "openssl": "openssl",
+    "setfacl": "acl",
+    "flock": "util-linux",
+    "systemd-run": "systemd",
+}
+
+
+@pytest.mark.parametrize(("tool", "word"), LACKING.items(), ids=LACKING)
+def test_a_host_that_lacks_a_program_is_told_which_before_anything_is_done(
+    live: Live, c: Connection, settings: Settings, tool: str, word: str
+) -> None:
+    host = Host(**FRESH)
+    del host.tools[tool]
+    world = live(World(host))
+    with pytest.raises(NotReadyError, match=tool) as caught:
+        flow.provision(c, "gongfoo", settings=settings)
+    assert word in str(caught.value.todo)
+    assert world.shell.scripts == ["probe"]
+
+
+def test_a_host_without_the_root_is_told_where_it_belongs(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(World(Host(**FRESH, root=None)))
+    with pytest.raises(NotReadyError) as caught:
+        flow.provision(c, "gongfoo", settings=settings)
+    assert settings.root in str(caught.value)
+    assert world.shell.scripts == ["probe"]
+
+
+STEP_SAYS = {
+    "wrong password": ("error decrypting JWE: go-jose: error in cryptographic primitive, decryption", "password"),
+    "no such provisioner": ("provisioner with name lair not found", "no provisioner 'lair'"),
+    "CA down": ("dial tcp 10.87.0.2:443: connect: connection refused", "not reached"),
+    "another root": ("x509: certificate signed by unknown authority", "does not chain"),
+    "anything else": ("the sky is falling", "sky"),
+}
+
+
+@pytest.mark.parametrize(("said", "word"), STEP_SAYS.values(), ids=STEP_SAYS)
+def test_a_refused_mint_is_sorted_by_what_to_do_and_leaves_no_password(
+    live: Live, c: Connection, settings: Settings, said: str, word: str
+) -> None:
+    world = live(World(Host(**FRESH)))
+    world.shell.answers["mint"] = lambda request: Answer(request.script, 1, b"", said)
+    with pytest.raises(MintError, match=word) as caught:
+        flow.provision(c, "gongfoo", settings=settings)
+    assert caught.value.todo
+    assert "commit" not in world.shell.scripts
+    assert world.shell.scripts[-1] == "gone"
+
+
+UNFIT = {
+    "another name": authority().pair("x.internal"),
+    "another root": authority("Other").pair(SERVICE.fqdn),
+    "no chain": authority().pair(SERVICE.fqdn, is_bare=True),
+}
+
+
+@pytest.mark.parametrize("pair", UNFIT.values(), ids=UNFIT)
+def test_a_pair_that_does_not_pass_the_checks_is_not_moved_in(
+    live: Live, c: Connection, settings: Settings, pair: Pair
+) -> None:
+    world = live(World(Host(**FRESH), next_pair=pair))
+    with pytest.raises(MintError, match="fit"):
+        flow.provision(c, "gongfoo", settings=settings)
+    assert "commit" not in world.shell.scripts
+
+
+def test_a_key_that_is_not_the_new_certificates_is_not_moved_in(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(World(Host(**FRESH)))
+    other = authority().pair(SERVICE.fqdn)
+    world.shell.answers["mint"] = lambda _: world.answer("mint", cert=good_pair().pem, public=other.public)
+    with pytest.raises(MintError, match="fit"):
+        flow.provision(c, "gongfoo", settings=settings)
+    assert "commit" not in world.shell.scripts
+
+
+def test_a_green_reload_without_the_leaf_on_the_wire_is_a_failure_and_taken_back(
+    live: Live, c: Connection, settings: Settings
+) -> None:
+    world = live(World(Host(**FRESH), serves=authority().pair("x.internal").der, is_deaf=True))
+    with pytest.raises(ServedError) as caught:
+        flow.provision(c, "gongfoo", settings=settings)
+    assert "what was there before is back" in str(caught.value)
+    assert world.shell.scripts[-2:] == ["putback", "unwire"]
+    assert "settle" not in world.shell.scripts
+
+
+def test_a_vhost_that_nginx_refuses_leaves_the_old_pair_and_vhost_in_place(
+    live: Live, c: Connection, settings: Settings
+) -> None:
+    # wire.sh itself puts the old vhost back; taking "ours" out once more would remove the operator's.
+    world = live(done())
+    world.shell.answers["wire"] = lambda request: Answer(request.script, 3, b"", "nginx: [emerg] host not found")
+    with pytest.raises(MeshfabError, match="host not found"):
+        flow.provision(c, "gongfoo", upstream="http://nowhere.internal:1", settings=settings)
+    assert "unwire" not in world.shell.scripts
+
+
+@pytest.mark.parametrize("script", ["install", "enable"])
+def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
+    live: Live, c: Connection, settings: Settings, script: str
+) -> None:
+    expired = authority().pair("x.internal")
+    world = live(World(replace(Host(**{**FRESH, "cert": "", "public": ""}), pair=expired).wired()))
+    world.host = replace(world.host, cert=expired.pem, public=expired.public)
+    world.shell.answers[script] = lambda request: Answer(request.script, 1, b"", "Read-only file system")
+    with pytest.raises(NotReadyError, match="Read-only"):
+        flow.provision(c, "gongfoo", settings=settings)
+    names = world.shell.scripts
+    assert "commit" not in names or "putback" in names[names.index("commit") :]
+
+
+def test_a_lock_that_somebody_holds_is_told_with_the_holder(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(World(Host(**FRESH)))
+    world.shell.answers["lock"] = lambda request: Answer(request.script, 75, b"", "ann@desk since 12:00")
+    with pytest.raises(LockedError, match="ann@desk"):
+        flow.provision(c, "gongfoo", settings=settings)
+    assert world.shell.scripts == ["probe", "lock"]
+
+
+def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(World(Host(**FRESH)))
+
+    def waited(request: Request) -> Answer:
+        # The colleague whom we waited for has done it all.
+        world.host, world.serves = Host().wired(), good_pair().der
+        return Answer(request.script, 0, b"waited\n", "")
+
+    world.shell.answers["lock"] = waited
+    assert flow.provision(c, "gongfoo", settings=settings).changed == ()
+    assert world.shell.scripts == ["probe", "lock", "probe"]
+
+
+def test_a_host_on_which_nothing_sticks_is_an_error_and_no_loop(live: Live, c: Connection, settings: Settings) -> None:
+    world = live(World(Host(key_rights="root:root|600").wired(), serves=good_pair().der))
+    with pytest.raises(MeshfabError, match="still lacking"):
+        flow.provision(c, "gongfoo", settings=settings)
+    assert world.shell.scripts.count("rights") <= 3
+
+
+def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(
+    live: Live, c: Connection, settings: Settings
+) -> None:
+    world = live(World(Host().wired(), serves=None))
+    world.shell.answers["served"] = lambda request: Answer(request.script, 0, good_pair().pem.encode(), "")
+    outcome = flow.provision(c, "gongfoo", settings=settings)
+    assert outcome.changed == ()
+    assert outcome.served is not None
+    assert outcome.served.via == "h2"
+
+
+def test_the_public_names_are_the_flows_own() -> None:
+    for name in ("provision", "mint", "renew_enable", "wire_nginx"):
+        assert getattr(meshfab, name) is getattr(flow, name)

@@ -12,7 +12,7 @@ from meshfab.settings import Service
 if TYPE_CHECKING:
     from meshfab.settings import Settings
 
-_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "vhost"}
+_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "vhost", "listen"}
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
@@ -47,16 +47,20 @@ def check(settings: Settings) -> None:
 
 def _service(name: str, settings: Settings) -> Service:
     said = _said(name, settings)
-    sans = said.get("sans")
-    if sans is not None and (isinstance(sans, str) or not isinstance(sans, Sequence)):
-        raise InputError(f"meshfab.services.{name}.sans is not a list of names")
+    lists: dict[str, tuple[str, ...] | None] = {}
+    for key in ("sans", "listen"):
+        value = said.get(key)
+        if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
+            raise InputError(f"meshfab.services.{name}.{key} is not a list")
+        lists[key] = None if value is None else tuple(value)
     for key in ("mtls", "vhost"):
         if not isinstance(said.get(key, False), bool):
             raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", todo="set true or false")
     return Service.of(
         name,
         settings,
-        sans=sans if sans is None else tuple(sans),
+        sans=lists["sans"],
+        listen=lists["listen"],
         upstream=said.get("upstream"),
         mtls=said.get("mtls", False),
         vhost=said.get("vhost", True),

@@ -40,12 +40,14 @@ def _cards(report: Report) -> list[dict[str, Any]]:
 
 
 def _unknown(host: HostReport) -> dict[str, Any]:
-    said = [{"status": "unknown", "code": "not asked", "message": host.error or "nothing is there", "todo": ""}]
+    what, _, todo = (host.error or "nothing is there").partition(" -> ")
+    said = [{"status": "unknown", "code": "not asked", "message": what, "todo": todo}]
     return {
         "status": host.status,
         "title": host.host,
-        "host": host.host,
+        "host": "",
         "part": None,
+        "life": "",
         "left": "",
         "facts": [],
         "findings": said,
@@ -66,8 +68,9 @@ def _card(host: HostReport, one: CertificateReport, now: datetime) -> dict[str, 
     return {
         "status": one.status,
         "title": one.fqdn,
-        "host": host.host if one.kind == "service" else f"{host.host}, its own pair",
+        "host": f"on {host.host}" if one.kind == "service" else "its own pair",
         "part": part,
+        "life": "ok" if part is None or part >= 1 / 3 else "warning" if part else "critical",
         "left": left(one.not_after - now) if part and one.not_after else "over" if part == 0 else "",
         "facts": facts,
         "findings": one.findings,

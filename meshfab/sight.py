@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, probe, served, wiring
+from meshfab import certificate, plan, probe, served, wiring
+from meshfab.errors import MeshfabError
 from meshfab.eye import mesh_address
 from meshfab.script import Request
 from meshfab.served import Served
@@ -49,10 +50,13 @@ def look(shell: RootShell, survey: Survey, settings: Settings, *, seconds: float
     def one(service: Service) -> Sight:
         resolved = served.resolve(service.fqdn)
         public = tuple(asked_public(service.fqdn, settings.public_resolvers))
-        port = asked_port(survey, service, settings)
-        if port is None:
+        at = asked_at(survey, service, settings)
+        if at is None:
             return Sight(None, resolved, public)
-        address = mesh_address(resolved, survey.state.addresses, peer)
+        (addresses, port), own = at, survey.state.addresses
+        # Clients go where the name leads, whatever nginx listens on; where it leads astray, its own address will do.
+        leads = sorted((one for one in resolved if one in own), key=lambda one: one not in addresses)
+        address = mesh_address(leads, own if leads else addresses or own, peer)
         return Sight(served.ask(address, service.fqdn, port, timeout=seconds), resolved, public)
 
     with ThreadPoolExecutor(min(_AT_ONCE, len(services)), thread_name_prefix="sight") as pool:
@@ -60,20 +64,23 @@ def look(shell: RootShell, survey: Survey, settings: Settings, *, seconds: float
     return {**seen, **_from_host(shell, services, seen)}
 
 
-def asked_port(survey: Survey, service: Service, settings: Settings) -> int | None:
-    """Where clients ask for a service; None when nothing is meant to serve it.
+def asked_at(survey: Survey, service: Service, settings: Settings) -> tuple[tuple[str, ...], int] | None:
+    """Where clients ask for a service: addresses (none for any) and the port. None when nothing is meant to serve it.
 
     A pair that nobody declared and that neither a timer nor nginx knows is a leftover. One that nginx's configuration
     mentions as a client certificate only is shown to upstreams, and to nobody else.
     """
     state, name = survey.state, service.name
-    found = wiring.endpoint(state, service, settings)
-    if found or name in survey.declared:
-        return found[1] if found else 443
+    try:
+        found = wiring.endpoint(state, plan.keep_asked(state, service), settings)
+    except MeshfabError:
+        found = None  # a vhost that asks for what the host has not: clients are the judges
+    if found is not None or name in survey.declared:
+        return found or ((), 443)
     if name not in survey.vhosted:
         timer = state.unit(service.timer)
-        return 443 if timer.enabled == "enabled" or timer.active == "active" else None
-    return None if _is_for_upstreams(state.nginx_conf, service) else 443
+        return ((), 443) if timer.enabled == "enabled" or timer.active == "active" else None
+    return None if _is_for_upstreams(state.nginx_conf, service) else ((), 443)
 
 
 def asked_public(fqdn: str, resolvers: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from meshfab.errors import one_line
@@ -10,6 +11,7 @@ from meshfab.report import left
 from meshfab.verdict import weight
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from rich.console import Console, ConsoleRenderable
@@ -38,9 +40,8 @@ def show(report: Report, to: Console) -> None:
     """Print the table, the findings and the sum."""
     to.print(of(report, to))
     for host in by_weight(report):
-        for line in _words(host):
-            # soft_wrap: a command that is copied must not have line breaks of ours in it.
-            to.print(line, soft_wrap=True)
+        for status, words, todo in _sentences(host):
+            _say(to, status, words, todo)
     to.print(summary(report), soft_wrap=True)
 
 
@@ -146,20 +147,33 @@ def _next(one: CertificateReport, now: datetime) -> Text:
     return Text(left(max(one.timer.next - now, timedelta())))
 
 
-def _words(host: HostReport) -> list[Text]:
-    from rich.text import Text
-
-    lines = []
+def _sentences(host: HostReport) -> Iterator[tuple[Status, str, str]]:
+    """Each finding in words, and the command that heals it where the next one does not say the same."""
     if host.error is not None:
-        lines.append(Text.assemble(("unknown ", STYLES["unknown"]), f" {host.host}: {one_line(host.error)}"))
+        what, _, todo = host.error.partition(" -> ")
+        yield "unknown", one_line(f"{host.host}: {what}"), one_line(todo)
     for one in sorted(host.certificates, key=lambda one: -weight(one.status)):
         where = f"{host.host} {one.name}" if one.kind == "service" else host.host
-        for finding in one.findings:
-            head = (f"{finding.status:<8}", STYLES[finding.status])
-            lines.append(Text.assemble(head, f" {where}: {finding.code}: {one_line(finding.message)}"))
-            if finding.todo:
-                lines.append(Text.assemble(f"{'':8} -> ", (one_line(finding.todo), "bold")))
-    return lines
+        for finding, after in zip_longest(one.findings, one.findings[1:]):
+            is_said_below = after is not None and after.todo == finding.todo
+            words = one_line(f"{where}: {finding.code}: {finding.message}")
+            yield finding.status, words, "" if is_said_below else one_line(finding.todo)
+
+
+def _say(to: Console, status: Status, words: str, todo: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Text(f"{status:<8}", STYLES[status])
+    if to.is_terminal:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(head, Text(words))
+        to.print(grid)
+    else:
+        to.print(Text.assemble(head, " ", words), soft_wrap=True)
+    if todo:
+        # soft_wrap: a command that is copied must not have line breaks of ours in it.
+        to.print(Text.assemble(f"{'':8} -> ", (todo, "bold")), soft_wrap=True)
 
 
 def _plain(word: str) -> Text:

@@ -95,6 +95,7 @@ def survey(**changes: Any) -> Survey:
         nginx_version=(1, 22, 1),
         nginx_user="nginx",
         has_sites=False,
+        has_ipv6=False,
         digests={file.path: file.digest for file in renewal.wanted(TEA, SETTINGS)},
         stats={
             TEA.cert: Stat("regular file", "root:root", 0o644),

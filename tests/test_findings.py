@@ -9,6 +9,7 @@ import pytest
 
 from meshfab import certificate, findings, renewal
 from meshfab.findings import key_acl_right
+from meshfab.probe import Stat
 from meshfab.settings import Service
 from tests.factories import HOUR, NOW, SERVICE, SETTINGS, Host, acl, authority, good_pair, unit
 
@@ -123,8 +124,10 @@ def test_unit_files_that_differ_or_are_missing_are_named() -> None:
 
 def test_a_tick_that_systemd_could_not_run_and_units_that_it_has_not_read_are_named() -> None:
     wanted = renewal.wanted(SERVICE, SETTINGS)
-    state = Host(units={SERVICE.timer: unit(SERVICE.timer) + "\nNeedDaemonReload=yes"}).state()
-    state = replace(state, stats={**state.stats, "/usr/local/libexec/meshfab-tick": Stat("regular file", "root:root", 0o644)})
+    state = Host(units={SERVICE.timer: unit(SERVICE.timer, stale="yes")}).state()
+    state = replace(
+        state, stats={**state.stats, "/usr/local/libexec/meshfab-tick": Stat("regular file", "root:root", 0o644)}
+    )
     (found,) = findings.of_renewal(state, SERVICE, wanted)
     assert "meshfab-tick has the mode 0644" in found.message
     assert f"systemd has not read {SERVICE.timer} yet" in found.message

@@ -36,7 +36,7 @@ def test_a_host_has_the_services_that_name_it() -> None:
         ("h2", "is not a mapping"),
         ({"host": "h 2"}, "is not a host name"),
         ({"hosts": "h2"}, "is not a list of hosts"),
-        ({"host": "h2", "sans": "a.internal"}, "is not a list of names"),
+        ({"host": "h2", "sans": "a.internal"}, "meshfab.services.tea.sans is not a list"),
         ({"host": "h2", "sans": ["a b"]}, "is not a DNS name"),
         ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
         ({"host": "h2", "mtls": True}, "speaks TLS"),

@@ -104,4 +104,4 @@ def test_durations_are_gos(text: str, seconds: float | None) -> None:
     ids=["a vhost", "a timer", "nothing", "declared", "a client's certificate", "an active timer"],
 )
 def test_a_service_is_asked_for_where_something_is_meant_to_serve_it(change: dict[str, Any], port: int | None) -> None:
-    assert sight.asked_port(survey(**change), TEA, Settings()) == port
+    assert sight.asked_at(survey(**change), TEA, Settings()) == (((), port) if port else None)

@@ -33,6 +33,10 @@ class Place:
         return f"{self.name}.internal"
 
     @property
+    def timer(self) -> str:
+        return f"step@{self.name}.timer"
+
+    @property
     def cert(self) -> str:
         return f"/etc/nginx/tls/cert/{self.fqdn}.pem"
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,12 @@ def served(mesh: Mesh, inv: Inv) -> Iterator[None]:
     mesh.names.point(TEA.name, TEA.host)
     done = inv("provision", "--name", TEA.name, "--host", TEA.host)
     assert done.returncode == 0, done.stderr
+    # A tick of its own accord would heal what a test has just broken.
+    TEA.sh(
+        f"mkdir /etc/systemd/system/{TEA.timer}.d; cd /etc/systemd/system/{TEA.timer}.d;"
+        " printf '[Timer]\\nOnCalendar=\\nOnCalendar=*-01-01\\n' > later.conf;"
+        f" systemctl daemon-reload; systemctl restart {TEA.timer}"
+    )
     yield
     mesh.reset("h1", "h2", "h3")
     mesh.names.unpoint(TEA.name)
@@ -89,8 +96,8 @@ CONDITIONS: dict[str, tuple[str, str, Callable[[], object]]] = {
     "open key": ("mode-drift", "critical", lambda: TEA.sh(f"chmod 0644 {TEA.key}")),
     "no acl": ("acl-missing", "warning", lambda: TEA.sh(f"setfacl -b {TEA.key}")),
     "masked acl": ("acl-missing", "warning", lambda: TEA.sh(f"chmod 0600 {TEA.key}")),
-    "stopped timer": ("timer-missing", "critical", lambda: TEA.sh(f"systemctl stop step@{TEA.name}.timer")),
-    "disabled timer": ("timer-missing", "critical", lambda: TEA.sh(f"systemctl disable step@{TEA.name}.timer")),
+    "stopped timer": ("timer-missing", "critical", lambda: TEA.sh(f"systemctl stop {TEA.timer}")),
+    "disabled timer": ("timer-missing", "critical", lambda: TEA.sh(f"systemctl disable {TEA.timer}")),
     "other unit": ("unit-drift", "warning", lambda: TEA.sh("echo '# mine' >> /etc/systemd/system/step@.service")),
     "failed tick": ("renewal-failed", "warning", _break_renewal),
     "lost reload": ("served-stale", "critical", _renew_without_reload),
@@ -268,25 +275,26 @@ def test_metrics_replace_their_file_at_once_and_a_pipe_gets_plain_text(inv: Inv,
 def test_hosts_that_hang_cost_their_own_time_only_and_hide_nothing(mesh: Mesh, inv: Inv) -> None:
     mesh.faults.cut("h3")
     mesh.hosts.run("h1", "pkill -STOP -o sshd")
-    TEA.sh(f"systemctl stop step@{TEA.name}.timer")
+    TEA.sh(f"systemctl stop {TEA.timer}")
     try:
         began = time.monotonic()
-        done = inv("check-certs", "--host", "h1", "--host", "h2", "--host", "h3", "--format", "json")
-        took = time.monotonic() - began
+        with ThreadPoolExecutor(1) as beside:
+            halves = beside.submit(_interrupted_after, 4, "h1", "h2")
+            done = inv("check-certs", "--host", "h1", "--host", "h2", "--host", "h3", "--format", "json")
+            took = time.monotonic() - began
         mixed = inv("check-certs", "--host", "h2").returncode
         alone = inv("check-certs", "--host", "nowhere.internal").returncode
-        half = _interrupted_after(2.5, "h1", "h2")
     finally:
         mesh.faults.restore("h3")
         mesh.hosts.run("h1", "pkill -CONT -o sshd")
-        TEA.sh(f"systemctl start step@{TEA.name}.timer")
+        TEA.sh(f"systemctl start {TEA.timer}")
     said = {host["host"]: host for host in json.loads(done.stdout)["hosts"]}
     assert took < 20
     assert (done.returncode, mixed, alone) == (2, 2, 3), "critical over unknown"
     assert [said[host]["status"] for host in ("h1", "h2", "h3")] == ["unknown", "critical", "unknown"]
     assert said["h1"]["error"] and said["h3"]["error"]
-    status, text, seconds = half
-    assert (status, seconds < 6) == (2, True)
+    status, text, seconds = halves.result()
+    assert (status, seconds < 8) == (2, True)
     assert "timer-missing" in text and "interrupted before it answered" in text
 
 

@@ -54,7 +54,7 @@ def carry_out(
             say(step.verb, f"{_done(step.verb, todo)}: {step.reason}")
     # The last answer is the certificate as it lies on disk now: the proof compares with that, not with our intent.
     text = probe.fields(answers[-1].out).get(todo.service.cert)
-    disk = certificate.read_leaf(text) if text is not None else None
+    disk = certificate.leaf_of(text)
     if proof and disk:
         proof.require(disk)
     settled = shell.batch([_settle(todo)])[0]

@@ -80,6 +80,14 @@ def read_der(der: bytes) -> Leaf:
         raise ValueError(f"what is served is not a certificate ({type(error).__name__})") from None
 
 
+def leaf_of(pem: str | None) -> Leaf | None:
+    """The leaf of a chain file, None where there is no file or nothing that can be read."""
+    try:
+        return read_leaf(pem or "")
+    except ValueError:
+        return None
+
+
 def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat

@@ -72,11 +72,8 @@ class Eye:
         """The same question through the root shell, for an operator who is not on the mesh."""
         at = f"[{failed.address}]:{failed.port}" if ":" in failed.address else f"{failed.address}:{failed.port}"
         answer = self.shell.run("served", at, self.fqdn)
-        try:
-            leaf = certificate.read_leaf(answer.text)
-        except ValueError:
-            return failed
-        return Served(leaf.der, failed.address, failed.port, via=self.shell.host)
+        leaf = certificate.leaf_of(answer.text)
+        return Served(leaf.der, failed.address, failed.port, via=self.shell.host) if leaf else failed
 
 
 def mesh_address(resolved: Sequence[str], own: Sequence[str], peer: str) -> str:

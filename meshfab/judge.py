@@ -115,10 +115,7 @@ def _secrets(seen: Survey, paths: Iterable[str]) -> Iterator[Finding]:
 
 
 def _leaf(seen: Survey, service: Service) -> Leaf | None:
-    try:
-        return certificate.read_leaf(seen.state.services[service.name].cert or "")
-    except ValueError:
-        return None
+    return certificate.leaf_of(seen.state.services[service.name].cert)
 
 
 def _life(leaf: Leaf | None) -> _Life:

@@ -154,12 +154,10 @@ def keep_asked(state: HostState, service: Service) -> Service:
 
 
 def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:
-    try:
-        leaf = certificate.read_leaf(cert or "")
-    except ValueError:
+    leaf = certificate.leaf_of(cert)
+    if leaf is None or service.fqdn not in leaf.sans:
         return None
-    more = tuple(name for name in leaf.sans if name != service.fqdn)
-    return more if service.fqdn in leaf.sans and more else None
+    return tuple(name for name in leaf.sans if name != service.fqdn) or None
 
 
 def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> list[Step]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from meshfab import certificate, findings, plan, probe, renewal, served, wiring
 from meshfab.errors import NotReadyError, RenewError, ServedError
 from meshfab.eye import Eye
-from meshfab.flow import Outcome
+from meshfab.run import Outcome
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from fabric import Connection
 
     from meshfab.certificate import Leaf
-    from meshfab.flow import Say
     from meshfab.probe import HostState
+    from meshfab.run import Say
 
 # Above all of the tick's own time-outs (unit-files/step@.service, TimeoutStartSec).
 _TICK_SECONDS = 390.0

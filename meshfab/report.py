@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from meshfab.errors import one_line
 
 if TYPE_CHECKING:
-    from meshfab.flow import Outcome
+    from meshfab.run import Outcome
 
 _GREEN, _YELLOW, _BOLD, _DIM, _OFF = "\x1b[32m", "\x1b[33m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 

@@ -22,6 +22,8 @@ def wire(state: HostState, todo: Plan) -> Request:
     shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
     words = [word for file in wiring.files for word in (file.path, file.text)]
     action = _action(todo) if wiring.is_loaded else ""
+    if action == "reload" and wiring.place and nginx.is_free(state, 443):
+        action = "open"
     return Request("wire", (wiring.link, action, nginx.error_log(state), " ".join(todo.service.names), shown, *words))
 
 

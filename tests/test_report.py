@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from meshfab import certificate
-from meshfab.flow import Outcome
 from meshfab.plan import Step
 from meshfab.report import Lines, left
+from meshfab.run import Outcome
 from meshfab.served import Served
 from tests.factories import SERVICE, authority, good_pair
 

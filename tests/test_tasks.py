@@ -14,6 +14,7 @@ from invoke.program import Program
 
 from meshfab import connect, flow, ns
 from meshfab.errors import MintError, SecretLeftError
+from meshfab.run import Outcome
 from tests.factories import PASSWORD, SERVICE
 
 Run = Callable[..., tuple[int, str, str]]
@@ -64,8 +65,8 @@ TASKS = ["provision", "mint", "renew-enable", "wire-nginx"]
 WORDS = ("--name", "gongfoo", "--host", "h2")
 
 
-def nothing_to_do() -> flow.Outcome:
-    return flow.Outcome("h2", SERVICE, (), None, None)
+def nothing_to_do() -> Outcome:
+    return Outcome("h2", SERVICE, (), None, None)
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:

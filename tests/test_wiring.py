@@ -294,7 +294,7 @@ class TestTransaction:
         site = f"/etc/nginx/sites-available/{SERVICE.fqdn}.conf"
         link = f"/etc/nginx/sites-enabled/{SERVICE.fqdn}.conf"
         args = transaction.wire(host.state(), made).args
-        assert args[:6] == (link, "reload", "/var/log/nginx/error.log", SERVICE.fqdn, link, site)
+        assert args[:6] == (link, "open", "/var/log/nginx/error.log", SERVICE.fqdn, link, site)
         linked = replace(host, conf={MAIN: DEBIAN_CONF, link: vhost.render(SERVICE, SETTINGS, OLD)})
         linked.vhosts = {site: vhost.render(SERVICE, SETTINGS, OLD)}
         again = transaction.wire(linked.state(), self.made(linked, upstream="http://127.0.0.1:1")).args

@@ -32,26 +32,30 @@ in_turn() {
 	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/.nginx.lock
 }
 
-# load reload|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts
+# load reload|open|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts
 # when the master has new workers and the old ones, a tenth of a second later, take no more connections; or else what it
-# wrote into its error log is said.
+# wrote into its error log is said. `open` is a reload that opens a port which nobody listened on before: new workers are
+# enough then, since the old ones cannot answer there.
 # Status 6: systemd could not; 7: the master did not take the configuration up.
 load() {
 	workers() { pgrep -P "$main" -f '^nginx: worker process$' | tr '\n' ' '; }
 	size=$(cat -- "$2" 2>/dev/null | wc -c)
 	main=$(systemctl show --value -p MainPID nginx.service)
 	old=$(workers)
-	words=$(timeout 60 systemctl "$1" nginx.service 2>&1) || {
+	verb=$1
+	[ "$1" != open ] || verb=reload
+	words=$(timeout 60 systemctl "$verb" nginx.service 2>&1) || {
 		say "$words"
 		return 6
 	}
-	[ "$1" = reload ] && [ -n "$old" ] || return 0
+	[ "$verb" = reload ] && [ -n "$old" ] || return 0
 	tries=0 words=''
 	while [ $tries -lt 400 ]; do
 		taken=no
 		for pid in $(workers); do
 			case " $old" in *" $pid "*) taken=no && break ;; *) taken=yes ;; esac
 		done
+		[ "$1" != open ] || case $(workers) in "$old" | '') ;; *) taken=yes ;; esac
 		[ $taken = no ] || return 0
 		words=$(tail -c "+$((size + 1))" -- "$2" 2>/dev/null | grep -F '[emerg]')
 		# It tries an address that is in use for two more seconds.

@@ -1,5 +1,5 @@
 # Put files of ours into nginx's configuration, try it and load it; or leave everything as it was.
-# $1 the link to the first file that is to be made or '', $2 reload, start, or '' where nothing includes the files,
+# $1 the link to the first file that is to be made or '', $2 reload, open, start, or '' where nothing includes the files,
 # $3 nginx's error log, $4 the service's names, $5 what `nginx -T` calls the first file; then for each file: path text
 # Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include the file, 6 and 7 see `load` in the
 # prelude, 75 somebody else is at it

@@ -58,8 +58,8 @@ class Struck(RootShell):
 
 
 if __name__ == "__main__":
-    from meshfab import flow
+    from meshfab import run
 
-    for module in (flow, secret):
+    for module in (run, secret):
         vars(module)["RootShell"] = Struck
     Program(version="0").run(["inv", *sys.argv[3:]])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshfab import flow
+from meshfab import flow, run
 from meshfab.connect import connect
 from meshfab.errors import LockedError
 from meshfab.settings import Settings
@@ -69,7 +69,7 @@ def test_a_lock_that_is_let_go_of_in_time_is_waited_for(inv: Inv, held: subproce
 def test_whoever_holds_the_lock_too_long_is_named(
     held: subprocess.Popen[str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(run, "_LOCK_SECONDS", 1)
     before = mesh.hosts.checksum(HOST)
     with connect(HOST) as c, pytest.raises(LockedError, match="ann@desk since noon"):
         flow.provision(c, NAME, settings=Settings())

@@ -44,7 +44,8 @@ load() {
 	old=$(workers)
 	verb=$1
 	[ "$1" != open ] || verb=reload
-	words=$(timeout 60 systemctl "$verb" nginx.service 2>&1) || {
+	# -k: what runs here was told to ignore the polite signal, and a host that shuts down never answers.
+	words=$(timeout -k 1 20 systemctl "$verb" nginx.service 2>&1) || {
 		say "$words"
 		return 6
 	}

@@ -87,7 +87,10 @@ mount --bind "$folder" "$stage/under"
 mount --make-private "$stage/under"
 kilobytes=$(du -sk "$folder" | cut -f1)
 mount -t tmpfs -o "size=$((kilobytes * 2 + 512))k" full "$stage/disk"
-cp -a "$folder" "$stage/disk/files"
+# What is at work in the folder must not be copied halfway.
+until cp -a "$folder" "$stage/disk/files" 2> /dev/null && diff -r "$folder" "$stage/disk/files" > /dev/null; do
+    rm -rf "$stage/disk/files"
+done
 mount --bind "$stage/disk/files" "$folder"
 cat /dev/zero > "$stage/disk/filler" 2> /dev/null || true
 """
@@ -96,6 +99,7 @@ set -eu
 folder=$(realpath -- FOLDER)
 stage=/run/lab-full$(printf %s "$folder" | tr / -)
 [ -e "$stage" ] || exit 0
+mountpoint -q "$folder" || exit 0
 find "$stage/under" -mindepth 1 -delete
 cp -a "$folder/." "$stage/under/"
 umount --lazy "$folder" "$stage/under" "$stage/disk"

@@ -77,8 +77,7 @@ def unread(state: HostState, service: Service) -> list[str]:
 
 def install(state: HostState, service: Service, files: Sequence[File]) -> list[Request]:
     """Put files in place; the manager reads its units anew only when it holds older ones."""
-    units = [file.path for file in files if file.path.startswith("/etc/systemd/")]
-    stale = any(path in state.digests or path.endswith(".conf") for path in units) or unread(state, service)
+    stale = unread(state, service)
     words = [word for file in files for word in (file.path, file.mode, file.text)]
     return [Request("install", ("reload" if stale else "", *words))] if words or stale else []
 

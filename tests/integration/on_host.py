@@ -92,7 +92,9 @@ class Site:
         return hosts.snapshot(self.host, FOLDERS)
 
     def workers(self) -> str:
-        return self.sh("pgrep -f '^nginx: worker process$'")
+        # nginx lets the old ones go on for a tenth of a second after a reload: asked until nothing changes.
+        now = "now=$(pgrep -f '^nginx: worker process$')"
+        return self.sh(f'was=; while {now}; [ "$now" != "$was" ]; do was=$now; sleep 0.2; done; echo "$now"')
 
     def logins(self) -> int:
         """How many SSH logins the host has seen."""

@@ -42,7 +42,7 @@ WORDS: dict[str, dict[str, str]] = {
     "upstream of another scheme": {"--upstream": "file:///etc/shadow"},
     "upstream with a variable": {"--upstream": "http://$host"},
     "SAN that is no name": {"--san": "a b"},
-    "SAN like an option": {"--san": "--force"},
+    "SAN like an option": {"--san": "-x.internal"},
 }
 SETTINGS: dict[str, tuple[str, str]] = {
     "unknown key": ("ca_ulr: https://ca.internal", "meshfab.ca_url"),

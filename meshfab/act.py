@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from meshfab import certificate, listening, nginx, pair, probe, renewal, secret, served, transaction, vhost
@@ -73,6 +74,9 @@ def diffs(shell: RootShell, todo: Plan) -> tuple[str, ...]:
 def _mint(shell: RootShell, state: HostState, todo: Plan, settings: Settings, password: Password | None) -> Leaf:
     if password is None:
         raise MeshfabError("a new pair is needed, and there is no password to mint it with", host=shell.host)
+    # Rendered while the CA works. What goes wrong there goes wrong again, and is told, when the text is asked for.
+    drafts = Thread(target=lambda: [file.text for file in todo.wiring.files], daemon=True)
+    drafts.start()
     with secret.carried(shell, todo.service, password) as path:
         return pair.mint(shell, state, todo.service, settings, path)
 
@@ -85,7 +89,7 @@ def _requests(state: HostState, todo: Plan) -> list[Request]:
         "mint": [pair.commit(state, service)],
         "rights": [pair.set_rights(state, service)],
         "units": renewal.install(state, service, todo.files),
-        "timer": [renewal.enable(service)],
+        "timer": [renewal.enable(state, service)],
         "reload": [transaction.reload(state, todo)],
     }
     if todo.wiring.files:

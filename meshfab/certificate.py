@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime, timedelta
 
     from cryptography.x509 import Certificate
@@ -88,15 +91,24 @@ def leaf_of(pem: str | None) -> Leaf | None:
         return None
 
 
+@contextmanager
+def _long_names() -> Iterator[None]:
+    """A CN of over 64 characters breaks X.520's bound and nothing else: clients ignore the CN."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     chain = x509.load_pem_x509_certificates(raw) if is_pem else [x509.load_der_x509_certificate(raw)]
     leaf = chain[0]
-    for certificate in chain:
-        # Parsed when they are asked for: damage in them is to show here and not later.
-        _ = certificate.subject, certificate.issuer
+    with _long_names():
+        for certificate in chain:
+            # Parsed when they are asked for: damage in them is to show here and not later.
+            _ = certificate.subject, certificate.issuer
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         sans = names.get_values_for_type(x509.DNSName)
@@ -141,7 +153,13 @@ def chain_fault(leaf: Leaf, root_pem: str, now: datetime) -> str:
         roots = x509.load_pem_x509_certificates(root_pem.encode())
     except ValueError:
         return "the root file holds no certificate"
-    moment = min(max(now, leaf.not_before), leaf.not_after)
+    with _long_names():
+        return _walk(leaf, roots, min(max(now, leaf.not_before), leaf.not_after))
+
+
+def _walk(leaf: Leaf, roots: list[Certificate], moment: datetime) -> str:
+    from cryptography import x509
+
     first = below = x509.load_der_x509_certificate(leaf.der)
     left = [x509.load_der_x509_certificate(der) for der in leaf.issuers]
     while True:

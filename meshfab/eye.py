@@ -6,7 +6,7 @@ import dataclasses
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, served, vhost
+from meshfab import certificate, served
 from meshfab.served import Served
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ class Eye:
             found = served.ask(self._resolved[0], self.fqdn)
             self._early = dataclasses.replace(found, resolved=self._resolved)
         certificate.warm_up()
-        vhost.warm_up()
 
     def _address(self, state: HostState, addresses: tuple[str, ...]) -> str:
         """The mesh address: the one the name resolves to if it is the host's, else the one that SSH reached."""

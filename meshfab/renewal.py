@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from meshfab import files
 from meshfab.script import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
@@ -37,6 +38,27 @@ class File:
     path: str
     mode: str
     text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text in hex."""
+        return files.digest(self.text)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A file whose text is rendered when it is first asked for: a template engine takes a tenth of a second to load,
+    which a run can spend while the CA works.
+    """
+
+    path: str
+    render: Callable[[], str]
+    mode: str = "0644"
+
+    @cached_property
+    def text(self) -> str:
+        """What the file is to hold."""
+        return self.render()
 
     @property
     def digest(self) -> str:
@@ -82,9 +104,10 @@ def install(state: HostState, service: Service, files: Sequence[File]) -> list[R
     return [Request("install", ("reload" if stale else "", *words))] if words or stale else []
 
 
-def enable(service: Service) -> Request:
+def enable(state: HostState, service: Service) -> Request:
     """Enable the timer and start it; a no-op for systemd where it is both."""
-    return Request("enable", (service.timer,))
+    runs = state.unit(service.timer).active == "active"
+    return Request("enable", (service.timer, "reload" if runs else ""))
 
 
 def force(service: Service) -> Request:

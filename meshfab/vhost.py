@@ -68,13 +68,6 @@ def asked(service: Service) -> dict[str, Any]:
     return {"upstream": service.upstream, "mtls": service.mtls, "names": list(service.names), "listen": listen}
 
 
-def warm_up() -> None:
-    """Import and compile what `render` needs, in a thread that has nothing better to do while a host answers."""
-    env = _environment((files.folder("nginx-snippets"),))
-    for name in _SNIPPETS["vhost"]:
-        env.get_template(name)
-
-
 def wants(
     service: Service,
     settings: Settings,

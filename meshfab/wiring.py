@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from meshfab import listening, nginx, server, snippet, vhost
 from meshfab.errors import EditedError, NginxError
-from meshfab.renewal import File
+from meshfab.renewal import Draft, File
 
 if TYPE_CHECKING:
     from meshfab.nginx import Place
@@ -32,7 +32,7 @@ class Wiring:
 
     reason: str = ""
     place: Place | None = None
-    files: tuple[File, ...] = ()
+    files: tuple[File | Draft, ...] = ()
     link: str = ""
     is_loaded: bool = True
     is_blind: bool = False
@@ -182,7 +182,9 @@ class _Job:
                 host=self.state.host,
                 todo=f"add `include {path.rpartition('/')[0]}/*.conf;` to its http block, or set meshfab.conf_dir",
             )
-        file = File(self.where.path, "0644", self._render())
+        file = Draft(self.where.path, self._render)
+        if self.settings.snippets:
+            _ = file.text  # a template of theirs may be wrong: that is to show before anything is done
         return Wiring(reason, self.where, (file,), "" if is_known else self.where.link)
 
     def _require_free_names(self) -> None:

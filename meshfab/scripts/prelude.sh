@@ -39,11 +39,11 @@ in_turn() {
 # Status 6: systemd could not; 7: the master did not take the configuration up.
 load() {
 	workers() { pgrep -P "$main" -f '^nginx: worker process$' | tr '\n' ' '; }
-	size=$(cat -- "$2" 2>/dev/null | wc -c)
-	main=$(systemctl show --value -p MainPID nginx.service)
-	old=$(workers)
 	verb=$1
 	[ "$1" != open ] || verb=reload
+	size=$(stat -c %s -- "$2" 2>/dev/null || echo 0)
+	main=$(systemctl show --value -p MainPID nginx.service)
+	old=$(workers)
 	# -k: what runs here was told to ignore the polite signal, and a host that shuts down never answers.
 	words=$(timeout -k 1 20 systemctl "$verb" nginx.service 2>&1) || {
 		say "$words"
@@ -52,11 +52,11 @@ load() {
 	[ "$verb" = reload ] && [ -n "$old" ] || return 0
 	tries=0 words=''
 	while [ $tries -lt 400 ]; do
-		taken=no
-		for pid in $(workers); do
+		taken=no now=$(workers)
+		for pid in $now; do
 			case " $old" in *" $pid "*) taken=no && break ;; *) taken=yes ;; esac
 		done
-		[ "$1" != open ] || case $(workers) in "$old" | '') ;; *) taken=yes ;; esac
+		[ "$1" != open ] || case $now in "$old" | '') ;; *) taken=yes ;; esac
 		[ $taken = no ] || return 0
 		words=$(tail -c "+$((size + 1))" -- "$2" 2>/dev/null | grep -F '[emerg]')
 		# It tries an address that is in use for two more seconds.

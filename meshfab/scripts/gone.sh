@@ -9,4 +9,4 @@ for file in "$1" "$2"; do
 	fi
 done
 # Not waited for: it has nothing left to do, and the next mint stops it if it still bears the name.
-systemctl --no-block stop "$3.timer" 2>/dev/null || :
+systemctl --no-block stop "$3.timer" >/dev/null 2>&1 &

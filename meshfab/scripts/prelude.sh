@@ -38,9 +38,13 @@ in_turn() {
 # enough then, since the old ones cannot answer there.
 # Status 6: systemd could not; 7: the master did not take the configuration up.
 load() {
-	workers() { pgrep -P "$main" -f '^nginx: worker process$' | tr '\n' ' '; }
 	verb=$1
-	[ "$1" != open ] || verb=reload
+	workers() { pgrep -P "$main" -f '^nginx: worker process$' | tr '\n' ' '; }
+	if [ "$1" = open ]; then
+		verb=reload
+		# Any child will do, and the kernel lists them in a fifth of the time.
+		workers() { cat "/proc/$main/task/$main/children" 2>/dev/null || pgrep -P "$main" | tr '\n' ' '; }
+	fi
 	size=$(stat -c %s -- "$2" 2>/dev/null || echo 0)
 	main=$(systemctl show --value -p MainPID nginx.service)
 	old=$(workers)
@@ -54,9 +58,11 @@ load() {
 	while [ $tries -lt 400 ]; do
 		taken=no now=$(workers)
 		for pid in $now; do
-			case " $old" in *" $pid "*) taken=no && break ;; *) taken=yes ;; esac
+			case " $old " in
+			*" $pid "*) [ "$1" = open ] || { taken=no && break; } ;;
+			*) taken=yes ;;
+			esac
 		done
-		[ "$1" != open ] || case $now in "$old" | '') ;; *) taken=yes ;; esac
 		[ $taken = no ] || return 0
 		words=$(tail -c "+$((size + 1))" -- "$2" 2>/dev/null | grep -F '[emerg]')
 		# It tries an address that is in use for two more seconds.

@@ -5,6 +5,7 @@
     ├── ConnectError       the host cannot be reached or logged in to (also a ConnectionError)
     │   ├── HostKeyError   its key is unknown, changed or revoked
     │   └── LostError      the line dropped while we were working
+    │       └── StoppedError   the run was stopped from elsewhere: Ctrl-C, or its deadline
     ├── NotReadyError      the host lacks something that the job needs
     │   └── SudoAsksError  sudo wants a password that nobody gave
     ├── LockedError        somebody else is at work on the same service
@@ -60,6 +61,10 @@ class HostKeyError(ConnectError):
 
 class LostError(ConnectError):
     """The connection dropped while a command ran; its outcome is unknown."""
+
+
+class StoppedError(LostError):
+    """The run on this host was stopped before its end, and cleaned up."""
 
 
 class NotReadyError(MeshfabError):

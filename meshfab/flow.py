@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshfab import plan
+from meshfab.password import read_password
 from meshfab.run import Outcome, Run, Say
 from meshfab.settings import Service, Settings
 
@@ -64,7 +65,7 @@ def provision(
         vhost=vhost,
         listen=None if listen is None else tuple(listen),
     )
-    return Run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say, force=force, start=start).converge()
+    return _run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say, force=force, start=start)
 
 
 def mint(
@@ -79,7 +80,7 @@ def mint(
     """Make sure that a valid pair lies in its place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
     service = Service.of(name, settings, sans=None if sans is None else tuple(sans))
-    return Run(c, service, settings, frozenset({"mint"}), dry_run=dry_run, say=say).converge()
+    return _run(c, service, settings, frozenset({"mint"}), dry_run=dry_run, say=say)
 
 
 def renew_enable(
@@ -92,14 +93,7 @@ def renew_enable(
 ) -> Outcome:
     """Make sure that the service's timer is installed and runs. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
-    return Run(
-        c,
-        Service.of(name, settings),
-        settings,
-        frozenset({"renew-enable"}),
-        dry_run=dry_run,
-        say=say,
-    ).converge()
+    return _run(c, Service.of(name, settings), settings, frozenset({"renew-enable"}), dry_run=dry_run, say=say)
 
 
 def wire_nginx(
@@ -128,5 +122,24 @@ def wire_nginx(
         vhost=vhost,
         listen=None if listen is None else tuple(listen),
     )
-    parts: frozenset[Part] = frozenset({"wire-nginx"})
-    return Run(c, service, settings, parts, dry_run=dry_run, say=say, force=force, start=start).converge()
+    return _run(c, service, settings, frozenset({"wire-nginx"}), dry_run=dry_run, say=say, force=force, start=start)
+
+
+def _run(
+    c: Connection,
+    service: Service,
+    settings: Settings,
+    parts: frozenset[Part],
+    *,
+    dry_run: bool,
+    say: Say | None,
+    force: bool = False,
+    start: bool = False,
+) -> Outcome:
+    # Before any connection: a run that would need the password ends here when there is none.
+    password = read_password(settings.password_file) if "mint" in parts and not dry_run else None
+    tell = (lambda _service, verb, text: say(verb, text)) if say else None
+    outcome = Run(c, (service,), settings, parts, password, dry_run, tell, force, start).converge()[0]
+    if outcome.error:
+        raise outcome.error
+    return outcome

@@ -10,7 +10,7 @@ from meshfab import files
 from meshfab.script import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
@@ -97,17 +97,18 @@ def unread(state: HostState, service: Service) -> list[str]:
     return [f"systemd has not read {unit} yet" for unit in units if state.unit(unit).needs_reload]
 
 
-def install(state: HostState, service: Service, files: Sequence[File]) -> list[Request]:
-    """Put files in place; the manager reads its units anew only when it holds older ones."""
-    stale = unread(state, service)
-    words = [word for file in files for word in (file.path, file.mode, file.text)]
+def install(state: HostState, services: Sequence[Service], files: Iterable[File]) -> list[Request]:
+    """Put files in place, each once; the manager reads its units anew only when it holds older ones."""
+    stale = [word for service in services for word in unread(state, service)]
+    words = [word for file in dict.fromkeys(files) for word in (file.path, file.mode, file.text)]
     return [Request("install", ("reload" if stale else "", *words))] if words or stale else []
 
 
-def enable(state: HostState, service: Service) -> Request:
-    """Enable the timer and start it; a no-op for systemd where it is both."""
-    runs = state.unit(service.timer).active == "active"
-    return Request("enable", (service.timer, "reload" if runs else ""))
+def enable(state: HostState, services: Sequence[Service]) -> Request:
+    """Enable the timers and start them; a no-op for systemd where they are both."""
+    timers = [service.timer for service in services]
+    runs = any(state.unit(timer).active == "active" for timer in timers)
+    return Request("enable", ("reload" if runs else "", *timers))
 
 
 def force(service: Service) -> Request:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import getpass
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe, ready, wiring
-from meshfab.errors import LockedError, MeshfabError, NotReadyError
+from meshfab import act, certificate, pair, plan, probe, ready, survey, wiring
+from meshfab.errors import LockedError, LostError, MeshfabError, NotReadyError, SecretLeftError
 from meshfab.eye import Eye
-from meshfab.password import read_password
 from meshfab.script import Request
 from meshfab.shell import RootShell
 
 if TYPE_CHECKING:
     from fabric import Connection
 
+    from meshfab.act import Tell
     from meshfab.certificate import Leaf
+    from meshfab.password import Password
     from meshfab.plan import Part, Plan, Step
     from meshfab.probe import HostState
     from meshfab.served import Served
     from meshfab.settings import Service, Settings
 
-# What a run tells while it works: a step's verb, and a sentence.
+# What a run of one service tells while it works: a step's verb, and a sentence.
 Say = Callable[[str, str], None]
 # A pair that nginx choked on takes a second round, since only then can its vhosts be read; a wait for the lock a third.
 _ROUNDS = 3
@@ -34,7 +35,7 @@ _LOCK_SECONDS = 30
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to.
+    """What a run came to for one service.
 
     Attributes:
         host: the host, as it was named.
@@ -44,110 +45,187 @@ class Outcome:
         served: what a TLS client got at the end; None where nothing is meant to serve the name.
         notes: what the operator should know.
         diffs: in a dry run, a unified diff of every file that would change.
+        error: why the service is not as it was asked for; a step function raises it instead.
     """
 
     host: str
     service: Service
-    changed: tuple[Step, ...]
+    changed: tuple[Step, ...] = ()
     leaf: Leaf | None = None
     served: Served | None = None
     notes: tuple[str, ...] = ()
     diffs: tuple[str, ...] = ()
+    error: MeshfabError | None = None
 
 
 @dataclass
 class Run:
-    """One service on one host, from the first look to the proof."""
+    """Services on one host, from the first look to the proof.
+
+    They are worked on together: one probe, one lock, one load of units and of nginx. One that fails keeps no other
+    from what it lacks.
+
+    Attributes:
+        password: the provisioner's; None where nothing is to be minted.
+        tell: called with a service, a step's verb and a sentence.
+        is_whole: whether these are all the services that the host is to have; then `strays` says what else is there.
+        strays: sentences on services that lie on the host and were not asked for.
+    """
 
     c: Connection
-    service: Service
+    services: Sequence[Service]
     settings: Settings
-    parts: frozenset[Part]
+    parts: frozenset[Part] = plan.EVERYTHING
+    password: Password | None = None
     dry_run: bool = False
-    say: Say | None = None
+    tell: Tell | None = None
     force: bool = False
     start: bool = False
-    done: list[Step] = field(default_factory=list)
+    is_whole: bool = False
+    strays: tuple[str, ...] = ()
+    _outcomes: dict[str, Outcome] = field(default_factory=dict)
+    _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
 
-    def converge(self) -> Outcome:
-        """Do what the host lacks, prove it, and say what that came to; in a dry run, only say what it lacks."""
-        # Before any connection: a run that would need the password ends here when there is none.
-        password = read_password(self.settings.password_file) if "mint" in self.parts and not self.dry_run else None
-        shell = RootShell(self.c)
-        # Before the shell is there: the first look at what is served fills the time that its start takes.
-        eye = Eye(shell, self.service.fqdn)
-        with shell:
-            state, is_locked = probe.read_host(shell, self.settings, [self.service]), False
-            for _ in range(_ROUNDS):
-                todo = self._plan(state, eye)
-                if not todo.steps or self.dry_run:
-                    return self._outcome(shell, state, todo, eye)
-                if not is_locked:
-                    is_locked = True
-                    if self._lock(shell):
-                        # Somebody else was at work meanwhile: what we saw is old.
-                        state = probe.read_host(shell, self.settings, [self.service])
-                        continue
-                leaf = act.carry_out(shell, state, todo, self.settings, eye, password, self.say or _silent)
-                self.done += todo.steps
-                if not todo.wiring.is_blind:
-                    shown = eye.last if todo.port else None
-                    return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
-                state = probe.read_host(shell, self.settings, [self.service])
-            lacking = "; ".join(f"{step.verb}: {step.reason}" for step in self._plan(state, eye).steps)
-            what = f"still lacking after {_ROUNDS} rounds: {lacking}"
-            raise MeshfabError(what, host=shell.host, todo="is somebody else changing it?")
+    def __post_init__(self) -> None:
+        """Make the shell, which somebody else may have to stop."""
+        self.shell = RootShell(self.c)
 
-    def _plan(self, state: HostState, eye: Eye) -> Plan:
+    def converge(self) -> list[Outcome]:
+        """Do what the host lacks and prove it, or, in a dry run, say what it lacks. One outcome for each service."""
+        try:
+            # Before the shell is there: the first look at what is served fills the time that its start takes.
+            self._eyes = {service.name: Eye(self.shell, service.fqdn) for service in self.services}
+            with self.shell:
+                try:
+                    self._rounds(self.services)
+                except (LostError, SecretLeftError):
+                    raise
+                except MeshfabError:
+                    if len(self._open(self.services)) == 1:
+                        raise
+                    self._one_by_one(self._open(self.services))
+        except MeshfabError as error:
+            # What concerns the host concerns every service that had not come to its end.
+            for service in self._open(self.services):
+                self._fail(service, error)
+        return [self._outcomes[service.name] for service in self.services]
+
+    def stop(self) -> None:
+        """From another thread: end the run, which cleans up on its way out."""
+        self.shell.interrupt()
+
+    def _rounds(self, services: Sequence[Service]) -> None:
+        state, is_locked = self._read(), False
+        for _ in range(_ROUNDS):
+            lacking = self._lacking(state, services)
+            if not lacking:
+                return
+            if not is_locked and self._lock([todo.service for todo in lacking]):
+                # Somebody else was at work meanwhile: what we saw is old.
+                is_locked, state = True, self._read()
+                continue
+            is_locked = True
+            self._carry_out(state, lacking)
+            if not self._open(services):
+                return
+            state = self._read()
+        for todo in self._plans(state, self._open(services)):
+            what = "; ".join(f"{step.verb}: {step.reason}" for step in todo.steps)
+            what = f"still lacking after {_ROUNDS} rounds: {what}"
+            self._fail(todo.service, MeshfabError(what, host=self.shell.host, todo="is somebody else changing it?"))
+
+    def _one_by_one(self, services: Sequence[Service]) -> None:
+        """After all together failed, and was undone: each alone, with an error of its own."""
+        for service in services:
+            try:
+                self._rounds([service])
+            except (LostError, SecretLeftError):
+                raise
+            except MeshfabError as error:
+                self._fail(service, error)
+
+    def _open(self, services: Sequence[Service]) -> list[Service]:
+        return [service for service in services if service.name not in self._outcomes]
+
+    def _lacking(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
+        """The plans with something to do; for the other services the run has come to its end."""
+        lacking = []
+        for todo in self._plans(state, self._open(services)):
+            if todo.steps and not self.dry_run:
+                lacking.append(todo)
+            else:
+                self._end(state, todo, certificate.leaf_of(state.services[todo.service.name].cert))
+        return lacking
+
+    def _read(self) -> HostState:
+        if not self.is_whole:
+            return probe.read_host(self.shell, self.settings, self.services)
+        answer = self.shell.batch([survey.request(self.settings, self.services)])[0]
+        seen = survey.parse(answer, self.shell.host, self.settings, self.services)
+        self.strays = survey.strays(seen)
+        return seen.state
+
+    def _plans(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
+        plans = []
+        for service in services:
+            try:
+                plans.append(self._plan(state, service))
+            except MeshfabError as error:
+                self._fail(service, error)
+        return plans
+
+    def _plan(self, state: HostState, service: Service) -> Plan:
         if self.parts & {"mint"} or not self.dry_run:
             pair.require(state, self.settings)
         if "wire-nginx" in self.parts:
             ready.require(ready.of_nginx_program(state.tools), state.host)
-        kept = plan.keep_asked(state, self.service)
+        kept = plan.keep_asked(state, service)
         found = wiring.endpoint(state, kept, self.settings)
-        shown = eye.look(state, found[1], found[0]).der if found else None
-        return plan.make(state, self.service, self.settings, shown, self.parts, force=self.force, start=self.start)
+        shown = self._eyes[service.name].look(state, found[1], found[0]).der if found else None
+        return plan.make(state, service, self.settings, shown, self.parts, force=self.force, start=self.start)
 
-    def _lock(self, shell: RootShell) -> bool:
-        """Take the lock; True when we had to wait for it."""
-        who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
-        words = (
-            self.service.name,
-            who,
-            str(_LOCK_SECONDS),
-            self.service.secret,
-            pair.staging(self.service),
+    def _carry_out(self, state: HostState, lacking: Sequence[Plan]) -> None:
+        found = act.carry_out(
+            self.shell, state, lacking, self.settings, self._eyes, self.password, self.tell or _silent
         )
-        answer = shell.batch([Request("lock", words, stays=True)], timeout=_LOCK_SECONDS + 15)[0]
+        for todo in lacking:
+            name, result = todo.service.name, found[todo.service.name]
+            if isinstance(result, MeshfabError):
+                self._fail(todo.service, result)
+                continue
+            self._changed[name] = self._changed.get(name, ()) + todo.steps
+            if not todo.wiring.is_blind:
+                self._end(state, todo, result)
+
+    def _lock(self, services: Sequence[Service]) -> bool:
+        """Take the services' locks; True when we had to wait for one."""
+        who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
+        words = [who, str(_LOCK_SECONDS)]
+        # In one order for all, so that two operators cannot each hold what the other waits for.
+        for service in sorted(services, key=lambda service: service.name):
+            words += [service.name, service.secret, pair.staging(service)]
+        seconds = _LOCK_SECONDS * len(services) + 15
+        answer = self.shell.batch([Request("lock", tuple(words), stays=True)], timeout=seconds)[0]
         if answer.status == 75:
-            raise LockedError(
-                f"{self.service.fqdn} is being worked on by {answer.err}",
-                host=shell.host,
-                todo="try again when that has ended",
-            )
+            fqdns = " or ".join(service.fqdn for service in services)
+            what = f"{fqdns} is being worked on by {answer.err}"
+            raise LockedError(what, host=self.shell.host, todo="try again when that has ended")
         if not answer.ok:
-            raise NotReadyError(
-                f"no lock could be taken: {answer.err}",
-                host=shell.host,
-                todo="is /run writable there?",
-            )
-        return answer.text == "waited"
+            what = f"no lock could be taken: {answer.err}"
+            raise NotReadyError(what, host=self.shell.host, todo="is /run writable there?")
+        return "waited" in answer.text
 
-    def _outcome(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> Outcome:
-        leaf = certificate.leaf_of(state.services[self.service.name].cert)
-        shown = eye.last if todo.port else None
-        if self.dry_run:
-            return Outcome(
-                shell.host,
-                todo.service,
-                todo.steps,
-                leaf,
-                shown,
-                todo.notes,
-                act.diffs(shell, todo),
-            )
-        return Outcome(shell.host, todo.service, tuple(self.done), leaf, shown, todo.notes)
+    def _end(self, state: HostState, todo: Plan, leaf: Leaf | None) -> None:
+        name = todo.service.name
+        changed = todo.steps if self.dry_run else self._changed.get(name, ())
+        diffs = act.diffs(self.shell, todo) if self.dry_run else ()
+        shown = self._eyes[name].last if todo.port else None
+        self._outcomes[name] = Outcome(state.host, todo.service, changed, leaf, shown, todo.notes, diffs)
+
+    def _fail(self, service: Service, error: MeshfabError) -> None:
+        changed = self._changed.get(service.name, ())
+        self._outcomes[service.name] = Outcome(self.shell.host, service, changed, error=error)
 
 
-def _silent(verb: str, text: str) -> None:
+def _silent(_service: Service, _verb: str, _text: str) -> None:
     """Say nothing: a library call's outcome is its return value."""

@@ -21,7 +21,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from meshfab.errors import LostError, NotReadyError, SudoAsksError
+from meshfab.errors import LostError, NotReadyError, StoppedError, SudoAsksError
 from meshfab.script import Answer, Request, readable, text, words
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class RootShell:
         self.pid = ""
         self._mark = secrets.token_hex(8)
         self._channel: Any = None
+        self._is_stopped = False
         self._waiting = 0
         self._out, self._err = bytearray(), bytearray()
 
@@ -74,6 +75,12 @@ class RootShell:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+    def interrupt(self) -> None:
+        """From another thread: whoever waits for an answer gets a StoppedError, and no request goes out any more."""
+        self._is_stopped = True
+        if self._channel is not None:
+            self._channel.close()
 
     @property
     def is_idle(self) -> bool:
@@ -134,6 +141,8 @@ class RootShell:
             self._channel.exec_command(f"sh -c {words([_AS_ROOT % sudo])} sh sh -c {words([_LOOP])} meshfab")
         except (SSHException, EOFError) as error:
             raise LostError(f"no command can be run ({error})", host=self.host, todo=_AGAIN) from None
+        if self._is_stopped:
+            raise self._ended()
         if sudo == "-n":
             self._greet()
 
@@ -198,7 +207,9 @@ class RootShell:
         return chunk
 
     def _ended(self) -> LostError | NotReadyError:
-        """Why the shell is gone: sudo said no, a program is missing, or the line dropped."""
+        """Why the shell is gone: we were stopped, sudo said no, a program is missing, or the line dropped."""
+        if self._is_stopped:
+            return StoppedError("stopped before its end", host=self.host, todo=_AGAIN)
         channel, said = self._channel, bytes(self._err)
         channel.settimeout(2)
         try:

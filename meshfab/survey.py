@@ -90,6 +90,22 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     )
 
 
+def strays(seen: Survey) -> tuple[str, ...]:
+    """A sentence on each service that lies on the host and is not declared for it. Nobody removes one unasked."""
+    found = []
+    for service in seen.services:
+        timer = seen.state.unit(service.timer)
+        parts = [
+            "a pair" * (seen.state.services[service.name].cert is not None),
+            "a timer" * (timer.enabled == "enabled" or timer.active == "active"),
+            "a place in nginx's configuration" * (service.name in seen.vhosted),
+        ]
+        if service.name not in seen.declared and any(parts):
+            what = ", ".join(part for part in parts if part)
+            found.append(f"orphan: {service.fqdn} has {what} here and is not declared; left as it is")
+    return tuple(found)
+
+
 def elapse(text: str) -> datetime | None:
     """systemd's wording of a time in UTC.
 

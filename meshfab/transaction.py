@@ -10,33 +10,41 @@ from meshfab.errors import LockedError, MeshfabError, NginxError
 from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.plan import Plan
     from meshfab.probe import HostState
 
 _BACK = "what was there before is back in place"
 
 
-def wire(state: HostState, todo: Plan) -> Request:
+def wire(state: HostState, plans: Sequence[Plan]) -> Request:
     """Put the files in, try the configuration and load it; what was there before comes back when nginx refuses."""
-    wiring = todo.wiring
-    shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
-    words = [word for file in wiring.files for word in (file.path, file.text)]
-    action = _action(todo) if wiring.is_loaded else ""
-    if action == "reload" and wiring.place and nginx.is_free(state, 443):
+    loaded = [todo for todo in plans if todo.wiring.is_loaded]
+    action = _action(loaded) if loaded else ""
+    if action == "reload" and any(todo.place for todo in loaded) and nginx.is_free(state, 443):
         action = "open"
-    return Request("wire", (wiring.link, action, nginx.error_log(state), " ".join(todo.service.names), shown, *words))
+    names = " ".join(name for todo in loaded for name in todo.service.names)
+    words = [word for todo in plans for word in _words(todo)]
+    return Request("wire", (action, nginx.error_log(state), names, *words))
 
 
-def reload(state: HostState, todo: Plan) -> Request:
+def reload(state: HostState, plans: Sequence[Plan]) -> Request:
     """Try the configuration, then load it."""
-    return Request("reload", (_action(todo), nginx.error_log(state)))
+    return Request("reload", (_action(plans), nginx.error_log(state)))
 
 
-def unwire(state: HostState, todo: Plan) -> Request:
+def unwire(state: HostState, plans: Sequence[Plan]) -> Request:
     """Take the files of this run out again, or only load what is there when it wrote none."""
-    files = todo.wiring.files if todo.wiring.reason else ()
-    words = [word for file in files for word in (file.path, file.digest)]
-    return Request("unwire", (todo.wiring.link, "stop" if todo.starts else "reload", nginx.error_log(state), *words))
+    words = [
+        word
+        for todo in plans
+        for file, link in zip(todo.wiring.files, _links(todo), strict=True)
+        if todo.wiring.reason
+        for word in (file.path, link, file.digest)
+    ]
+    action = "stop" if any(todo.starts for todo in plans) else "reload"
+    return Request("unwire", (action, nginx.error_log(state), *words))
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
@@ -64,5 +72,23 @@ def _not_taken_up(words: str, state: HostState) -> NginxError:
     return NginxError(what, host=state.host, todo=f"{todo}; {_BACK}")
 
 
-def _action(todo: Plan) -> str:
-    return "start" if todo.starts else "reload"
+def _action(plans: Sequence[Plan]) -> str:
+    return "start" if any(todo.starts for todo in plans) else "reload"
+
+
+def _words(todo: Plan) -> list[str]:
+    """What wire.sh is told of each file: its path, its link, what `nginx -T` is to call it, and its text."""
+    wiring = todo.wiring
+    shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
+    if not wiring.is_loaded:
+        shown = ""
+    words = []
+    for file, link in zip(wiring.files, _links(todo), strict=True):
+        words += [file.path, link, shown, file.text]
+        shown = ""
+    return words
+
+
+def _links(todo: Plan) -> list[str]:
+    """The link to each file; only the first one, a vhost, may need one."""
+    return [todo.wiring.link if number == 0 else "" for number in range(len(todo.wiring.files))]

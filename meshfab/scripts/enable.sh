@@ -1,10 +1,12 @@
-# Enable and start a timer. --no-reload: an instance of a template needs none, and a reload costs 100 ms.
-# $1 the timer, $2 `reload` where it runs already: what systemd has in memory says `disabled` on, if somebody disabled it
+# Enable and start timers. --no-reload: an instance of a template needs none, and a reload costs 100 ms.
+# $1 `reload` where one runs already: what systemd has in memory says `disabled` on, if somebody disabled it; then the timers
 # shellcheck shell=sh
 set -eu
-systemctl --quiet --no-reload --now enable "$1" 2>/dev/null || {
+reload=$1
+shift
+systemctl --quiet --no-reload --now enable "$@" 2>/dev/null || {
 	# An old systemd does not see a unit file that is younger than its cache.
 	systemctl daemon-reload
-	systemctl --quiet --now enable "$1"
+	systemctl --quiet --now enable "$@"
 }
-[ -z "$2" ] || systemctl daemon-reload
+[ -z "$reload" ] || systemctl daemon-reload

@@ -1,19 +1,55 @@
-# Take the service's lock for the life of this shell, and see to what must not outlive it.
-# $1 service, $2 who we are, $3 seconds to wait, $4 password file, $5 staging folder
-# shellcheck shell=sh disable=SC2154
-take_lock() {
+# Take the locks of services for the life of this shell, and see to what must not outlive it.
+# $1 who we are, $2 seconds to wait for each, then for each service: name, password file, staging folder
+# Says `waited` when somebody else held one. Status 75: somebody still does.
+# shellcheck shell=sh disable=SC2154,SC2086
+# The words are paths of ours, without blanks.
+
+# hold FLOCK-FLAGS: take the locks in $others by processes that end with this shell, since a shell has no numbers for so
+# many open files. The last one reads a pipe that has no writer but us.
+hold() {
+	line=/run/meshfab/.line.$$
+	rm -f "$line.in" "$line.out"
+	mkfifo -m 0600 "$line.in" "$line.out" || return
+	exec 5<>"$line.out" 6<>"$line.in"
+	set -- "$@" -E 75
+	chain=''
+	for file in $others; do chain="$chain flock $* $file"; done
+	{ $chain sh -c 'echo held; exec cat' <"$line.in" || echo refused; } >"$line.out" 2>/dev/null 5>&- 6>&- &
+	rm -f "$line.in"
+	read -r word <&5
+	rm -f "$line.out"
+	exec 5>&-
+	[ "$word" = held ]
+}
+
+take_locks() {
+	who="$1 since $(date -Is)" seconds=$2 locks='' secrets='' stages=''
+	shift 2
+	while [ $# -ge 3 ]; do
+		locks="$locks /run/meshfab/$1.lock" secrets="$secrets $2" stages="$stages $3"
+		shift 3
+	done
 	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab 2>/dev/null
-	exec 9>>"/run/meshfab/$1.lock" || return 1
+	set -- $locks
+	exec 9>>"$1" || return 1
 	flock -n 9 || {
 		echo waited
-		flock -w "$3" 9 || {
-			say "$(cat "/run/meshfab/$1.lock")"
+		flock -w "$seconds" 9 || {
+			say "$(cat "$1")"
 			return 75
 		}
 	}
-	printf '%s since %s\n' "$2" "$(date -Is)" >"/run/meshfab/$1.lock"
-	secret=$4 stage=$5
-	trap 'rm -f -- "$secret"; rm -rf -- "$stage"' EXIT
+	shift
+	others=$*
+	[ -z "$others" ] || hold -n || {
+		echo waited
+		hold -w "$seconds" || {
+			for file in $others; do flock -n "$file" true || say "$(cat "$file")"; done
+			return 75
+		}
+	}
+	for file in $locks; do printf '%s\n' "$who" >"$file"; done
+	trap 'rm -f -- $secrets; rm -rf -- $stages' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
 }
-take_lock "$@"
+take_locks "$@"

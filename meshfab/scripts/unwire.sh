@@ -1,20 +1,20 @@
 # Take the files of this run out again, after nginx had taken them in: what was there before comes back and is loaded.
-# $1 the link that this run made or '', $2 reload, or stop where this run started nginx, $3 nginx's error log;
-# then for each file: path and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
+# $1 reload, or stop where this run started nginx, $2 nginx's error log; then for each file: path, the link to it that
+# this run made or '', and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
 # shellcheck shell=sh
 set -u
 trap '' HUP INT TERM PIPE
-link=$1 action=$2 log=$3 failed=0
-shift 3
+action=$1 log=$2 failed=0
+shift 2
 in_turn || exit
-[ -z "$link" ] || rm -f -- "$link"
-while [ $# -ge 2 ]; do
+while [ $# -ge 3 ]; do
 	old=${1%/*}/.${1##*/}.old
-	if [ "$(sha256sum <"$1" 2>/dev/null)" = "$2  -" ]; then
+	[ -z "$2" ] || rm -f -- "$2"
+	if [ "$(sha256sum <"$1" 2>/dev/null)" = "$3  -" ]; then
 		if [ -e "$old" ] || [ -L "$old" ]; then mv -fT -- "$old" "$1"; else rm -f -- "$1"; fi || failed=1
 		case ${1%/*} in */snippets) rmdir -- "${1%/*}" 2>/dev/null ;; esac
 	fi
-	shift 2
+	shift 3
 done
 [ "$failed" = 0 ] || exit 1
 [ "$action" = stop ] || said=$(umask 022 && nginx -t 2>&1) || {

@@ -1,42 +1,48 @@
 # Put files of ours into nginx's configuration, try it and load it; or leave everything as it was.
-# $1 the link to the first file that is to be made or '', $2 reload, open, start, or '' where nothing includes the files,
-# $3 nginx's error log, $4 the service's names, $5 what `nginx -T` calls the first file; then for each file: path text
-# Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include the file, 6 and 7 see `load` in the
+# $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 the services' names, then for
+# each file: path, the link to it that is to be made or '', what `nginx -T` is to call it or '', text
+# Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include a file, 6 and 7 see `load` in the
 # prelude, 75 somebody else is at it
 # shellcheck shell=sh
 set -u
 trap '' HUP INT TERM PIPE
-link=$1 action=$2 log=$3 names=$4 shown=$5 made=''
-shift 5
+# Paths of ours, without blanks: the links and folders that this run has made.
+action=$1 log=$2 names=$3 linked='' made=''
+shift 3
 
-each() { # COMMAND PATH TEXT...: run it for each file, with path, text, new and old set
+each() { # COMMAND PATH LINK SHOWN TEXT...: run it for each file, with path, link, shown, text, new and old set
 	do=$1
 	shift
-	while [ $# -ge 2 ]; do
-		path=$1 text=$2 new=${1%/*}/.${1##*/}.new old=${1%/*}/.${1##*/}.old
+	while [ $# -ge 4 ]; do
+		path=$1 link=$2 shown=$3 text=$4 new=${1%/*}/.${1##*/}.new old=${1%/*}/.${1##*/}.old
 		"$do" || return
-		shift 2
+		shift 4
 	done
 }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 prepare() { # by cat, which says why it could not write
-	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made=${path%/*} && label "$made"; } || return
+	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made="${path%/*} $made" && label "${path%/*}"; } || return
 	rm -f -- "$old" && printf %s "$text" | cat >"$new" && chmod 0644 -- "$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
 move() { mv -fT -- "$new" "$path" && label "$path"; }
+enable() { [ -z "$link" ] || { ln -s -- "$path" "$link" && linked="$linked $link"; }; }
+is_included() { [ -z "$shown" ] || case $said in *"# configuration file $shown:"*) ;; *) return 1 ;; esac }
 drop() { rm -f -- "$new" "$old"; }
 restore() {
 	rm -f -- "$new"
 	if is_there "$old"; then mv -fT -- "$old" "$path"; else rm -f -- "$path"; fi
 }
 
+# shellcheck disable=SC2086
+unmake() { [ -z "$made" ] || rmdir -- $made; }
+# shellcheck disable=SC2086
 go_back() {
-	[ -z "$link" ] || rm -f -- "$link"
+	[ -z "$linked" ] || rm -f -- $linked
 	each restore "$@"
-	[ -z "$made" ] || rmdir -- "$made"
+	unmake
 }
-refuse() { # STATUS WORDS PATH TEXT...
+refuse() { # STATUS WORDS FILES...
 	status=$1
 	say "$2"
 	shift 2
@@ -48,10 +54,10 @@ in_turn || exit
 # Nothing is moved before all is written: a full disk ends it here.
 if ! each prepare "$@" || ! each keep "$@"; then
 	each drop "$@"
-	[ -z "$made" ] || rmdir -- "$made"
+	unmake
 	exit 1
 fi
-if ! each move "$@" || ! { [ -z "$link" ] || ln -s -- "$1" "$link"; }; then
+if ! each move "$@" || ! each enable "$@"; then
 	refuse 1 "the files could not be moved in" "$@"
 fi
 [ -n "$action" ] || exit 0
@@ -62,7 +68,7 @@ for name in $names; do
 		refuse 4 "$(printf '%s\n' "$said" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;
 	esac
 done
-case $said in *"# configuration file $shown:"*) ;; *) refuse 5 "$shown" "$@" ;; esac
+each is_included "$@" || refuse 5 "$shown" "$@"
 load "$action" "$log" || {
 	status=$?
 	go_back "$@"

@@ -40,9 +40,14 @@ def check(settings: Settings) -> None:
     Raises:
         InputError: it names the service and the key.
     """
+    claimed: dict[tuple[str, str], str] = {}
     for name in settings.services:
-        _places(name, settings)
-        _service(name, settings)
+        for host in _places(name, settings):
+            for claim in _service(name, settings).names:
+                # nginx would ignore one of the two.
+                if (other := claimed.setdefault((host, claim), name)) != name:
+                    what = f"meshfab.services.{other} and meshfab.services.{name} both claim {claim} on {host}"
+                    raise InputError(what, todo="leave it to one of them")
 
 
 def _service(name: str, settings: Settings) -> Service:

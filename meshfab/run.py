@@ -70,6 +70,7 @@ class Run:
         tell: called with a service, a step's verb and a sentence.
         is_whole: whether these are all the services that the host is to have; then `strays` says what else is there.
         strays: sentences on services that lie on the host and were not asked for.
+        error: what kept the whole host from its end.
     """
 
     c: Connection
@@ -83,6 +84,7 @@ class Run:
     start: bool = False
     is_whole: bool = False
     strays: tuple[str, ...] = ()
+    error: MeshfabError | None = None
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
     _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
 
@@ -106,13 +108,14 @@ class Run:
                     self._one_by_one(self._open(self.services))
         except MeshfabError as error:
             # What concerns the host concerns every service that had not come to its end.
+            self.error = error
             for service in self._open(self.services):
                 self._fail(service, error)
         return [self._outcomes[service.name] for service in self.services]
 
-    def stop(self) -> None:
+    def stop(self, why: str) -> None:
         """From another thread: end the run, which cleans up on its way out."""
-        self.shell.interrupt()
+        self.shell.interrupt(why)
 
     def _rounds(self, services: Sequence[Service]) -> None:
         state, is_locked = self._read(), False

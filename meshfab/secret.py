@@ -66,7 +66,7 @@ def carried(shell: RootShell, service: Service, password: Password) -> Iterator[
             raise _refused(answer.status, answer.err, shell.host, path)
         yield path
     finally:
-        with _undisturbed():
+        with undisturbed():
             _remove(shell, words)
 
 
@@ -76,7 +76,7 @@ def sweep(service: Service) -> Request:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Let no second Ctrl-C or polite kill abort a clean-up, which is bounded by its own time-outs."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -21,7 +21,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
-from meshfab.errors import LostError, NotReadyError, StoppedError, SudoAsksError
+from meshfab.errors import ConnectError, LostError, NotReadyError, StoppedError, SudoAsksError
 from meshfab.script import Answer, Request, readable, text, words
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class RootShell:
         self.pid = ""
         self._mark = secrets.token_hex(8)
         self._channel: Any = None
-        self._is_stopped = False
+        self._stopped = ""
         self._waiting = 0
         self._out, self._err = bytearray(), bytearray()
 
@@ -76,11 +76,13 @@ class RootShell:
             self._channel.close()
             self._channel = None
 
-    def interrupt(self) -> None:
+    def interrupt(self, why: str) -> None:
         """From another thread: whoever waits for an answer gets a StoppedError, and no request goes out any more."""
-        self._is_stopped = True
+        self._stopped = why
         if self._channel is not None:
             self._channel.close()
+        else:
+            self.c.client.close()
 
     @property
     def is_idle(self) -> bool:
@@ -139,9 +141,13 @@ class RootShell:
             self._channel = opened(self.c).create_session()
             # $0 is the shell's name in `ps`, and how scripts/gone.sh knows it again.
             self._channel.exec_command(f"sh -c {words([_AS_ROOT % sudo])} sh sh -c {words([_LOOP])} meshfab")
-        except (SSHException, EOFError) as error:
+        except (ConnectError, SSHException, EOFError) as error:
+            if self._stopped:
+                raise self._ended() from None
+            if isinstance(error, ConnectError):
+                raise
             raise LostError(f"no command can be run ({error})", host=self.host, todo=_AGAIN) from None
-        if self._is_stopped:
+        if self._stopped:
             raise self._ended()
         if sudo == "-n":
             self._greet()
@@ -208,8 +214,8 @@ class RootShell:
 
     def _ended(self) -> LostError | NotReadyError:
         """Why the shell is gone: we were stopped, sudo said no, a program is missing, or the line dropped."""
-        if self._is_stopped:
-            return StoppedError("stopped before its end", host=self.host, todo=_AGAIN)
+        if self._stopped:
+            return StoppedError(self._stopped, host=self.host, todo=_AGAIN)
         channel, said = self._channel, bytes(self._err)
         channel.settimeout(2)
         try:

@@ -115,6 +115,20 @@ def renew(c: Context, name: str, host: str) -> None:
     _run(c, host, "renew", name, {})
 
 
+@task(help={"host": _HOSTS, **_helped("dry-run")}, iterable=["host"])
+def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
+    """Take every declared service to its certificate, on all hosts at once."""
+    dry_run = dry_run or c.config.run.dry
+    with _one_line_errors(), _collector_at_rest():
+        settings = Settings.load(c.config)
+        _require_password(settings, dry_run=dry_run)
+        from meshfab import rollout
+
+        is_well = rollout.run(c.config, settings, host, dry_run=dry_run)
+    if not is_well:
+        raise Exit(code=1)
+
+
 @task(help={"host": _HOSTS, **_helped("format", "output")}, iterable=["host"])
 def check_certs(c: Context, host: list[str], format: str = "table", output: str = "") -> None:  # noqa: A002
     """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
@@ -155,11 +169,8 @@ def _run(
         Service.of(name, settings, **options)
         if step == "renew" and dry_run:
             raise InputError("a renewal is for real: there is no dry run of it", todo="use provision --dry-run")
-        if step in ("provision", "mint") and not dry_run:
-            # A run that would need the password ends here, before any connection, when there is none.
-            read_password(settings.password_file)
-            if warning := exposure(settings.password_file):
-                print(f"warning: {warning}", file=sys.stderr)
+        if step in ("provision", "mint"):
+            _require_password(settings, dry_run=dry_run)
         from meshfab.connect import connect, opened
 
         accept_new = settings.host_keys == "accept-new"
@@ -182,6 +193,15 @@ def _run(
             lines.dry_run(outcome)
         else:
             lines.outcome(outcome, time.monotonic() - began)
+
+
+def _require_password(settings: Settings, *, dry_run: bool) -> None:
+    """A run that would need the password ends here, before any connection, when there is none."""
+    if dry_run:
+        return
+    read_password(settings.password_file)
+    if warning := exposure(settings.password_file):
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 @contextmanager
@@ -230,7 +250,7 @@ def _one_line_errors(code: int = 1) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-ns = Collection(provision, mint, renew_enable, wire_nginx, renew, check_certs, doctor)
+ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(
     {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}

@@ -14,7 +14,8 @@ hold() {
 	set -- "$@" -E 75
 	chain=''
 	for file in $others; do chain="$chain flock $* $file"; done
-	{ $chain sh -c 'echo held; exec cat' <"$line.in" || echo refused; } >"$line.out" 2>/dev/null 5>&- 6>&- &
+	{ $chain sh -c 'echo held; exec cat' <"$line.in" || echo refused; } >"$line.out" 2>/dev/null 5>&- 6>&- 9>&- &
+	holder=$!
 	rm -f "$line.in"
 	read -r word <&5
 	rm -f "$line.out"
@@ -30,6 +31,11 @@ take_locks() {
 		shift 3
 	done
 	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab 2>/dev/null
+	# A run that goes on with one service lets go of the others first.
+	[ -z "${holder-}" ] || {
+		exec 6>&-
+		wait "$holder"
+	}
 	set -- $locks
 	exec 9>>"$1" || return 1
 	flock -n 9 || {
@@ -49,7 +55,8 @@ take_locks() {
 		}
 	}
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done
-	trap 'rm -f -- $secrets; rm -rf -- $stages' EXIT
+	# Signals may follow each other, and the second one would meet the clean-up of the first.
+	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets; rm -rf -- $stages' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
 }
 take_locks "$@"

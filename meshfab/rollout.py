@@ -1,0 +1,54 @@
+"""`inv apply` without the command line: the runs, a live line while they go on, and what each host came to."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from meshfab import fleet, mesh
+from meshfab.report import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.status import Status
+
+    from meshfab.mesh import HostOutcome
+    from meshfab.settings import Settings
+
+
+def run(config: Any, settings: Settings, hosts: Sequence[str], *, dry_run: bool) -> bool:
+    """Apply what is declared, print what it came to, and return whether all hosts are well.
+
+    Raises:
+        InputError: a word cannot be used; nothing was connected.
+    """
+    began = time.monotonic()
+    names = fleet.asked(hosts, settings)
+    with _status(len(names)) as status:
+        # Made within: while the line is live, what is printed goes above it.
+        lines = Lines()
+
+        def tell(came: HostOutcome, to_come: int) -> None:
+            lines.host(came, dry_run=dry_run)
+            if status:
+                status.update(_words(len(names) - to_come, len(names)))
+
+        found = mesh.apply(names, settings=settings, config=config, dry_run=dry_run, tell=tell)
+    Lines().mesh(found, time.monotonic() - began, dry_run=dry_run)
+    return all(came.is_well for came in found)
+
+
+def _status(total: int) -> Status | nullcontext[None]:
+    if not sys.stdout.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.status import Status
+
+    return Status(_words(0, total), console=Console(highlight=False, emoji=False))
+
+
+def _words(done: int, total: int) -> str:
+    return f"{done} of {total} hosts"

@@ -1,0 +1,241 @@
+"""`inv apply`: a mesh declared in a file, on ten hosts at once, some of which are in no state for it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from lab import ca, faults, hosts, layout
+from lab.process import wait_until
+from tests.integration.conftest import CHECKOUT, Inv, Mesh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.lab
+TEN = layout.names(10)
+FOLDERS = ("/etc/nginx", "/etc/systemd/system", "/usr/local/libexec", "/etc/meshfab", "/var/lib/meshfab", "/tmp")
+
+
+class Declare(Protocol):
+    """`declare({"tea": {"host": "h2"}}, parallel=3)`: a mesh in a file, and the words for `inv` to apply it."""
+
+    def __call__(self, services: dict[str, Any], **settings: Any) -> tuple[str, ...]: ...
+
+
+@pytest.fixture(autouse=True)
+def clean(mesh: Mesh) -> Iterator[None]:
+    yield
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(mesh.reset, TEN))
+
+
+@pytest.fixture
+def declare(tmp_path: Path) -> Declare:
+    def write(services: dict[str, Any], **settings: Any) -> tuple[str, ...]:
+        file = tmp_path / "mesh.json"
+        file.write_text(json.dumps({"meshfab": {"services": services, **settings}}))
+        return "-f", str(file), "apply"
+
+    return write
+
+
+def sh(host: str, command: str) -> str:
+    return hosts.run(host, command, check=False).stdout.strip()
+
+
+def secrets(host: str) -> str:
+    return sh(host, "ls -d /tmp/*-provisioner /tmp/.meshfab-* /run/meshfab/*.stage 2>/dev/null")
+
+
+def serials(host: str, name: str) -> tuple[str, str]:
+    """The serial on disk, and the one that a client of the host gets."""
+    disk = sh(host, f"openssl x509 -noout -serial -in /etc/nginx/tls/cert/{name}.internal.pem")
+    wire = sh(
+        host,
+        f"openssl s_client -connect $(hostname -I | cut -d' ' -f1):443 -servername {name}.internal </dev/null"
+        " 2>/dev/null | openssl x509 -noout -serial",
+    )
+    return disk, wire
+
+
+def picture(host: str) -> str:
+    """Every file of ours with its time, and how often nginx and systemd were told to load."""
+    files = sh(host, f"find {shlex.join(FOLDERS)} -type f -printf '%p %T@ %s\\n' 2>/dev/null | sort")
+    return files + sh(host, "journalctl -q -o cat | grep -cE 'Reloading\\.|Reloaded nginx'")
+
+
+def loads(host: str) -> tuple[int, int]:
+    """How often systemd has read its units anew, and nginx its configuration, since the host was set up."""
+    said = sh(host, "journalctl -q -o cat")
+    return len(re.findall(r"(?m)^Reloading\.$", said)), said.count("Reloaded nginx.service")
+
+
+def test_many_services_of_a_host_cost_one_load_of_units_and_of_nginx(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h1", "h2", "h3")
+    names = ("tea", "milk", "cream", "sugar")
+    words = declare(
+        {
+            **{name: {"host": "h2"} for name in names},
+            "coffee": {"hosts": ["h1", "h3"], "sans": ["mocha.internal"]},
+        }
+    )
+    before = loads("h2")
+    done = inv(*words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = loads("h2")
+    assert after[0] - before[0] <= 1
+    assert after[1] - before[1] == 1
+    for name in names:
+        disk, wire = serials("h2", name)
+        assert disk == wire != ""
+        assert sh("h2", f"systemctl is-active step@{name}.timer") == "active"
+    for host in ("h1", "h3"):
+        disk, wire = serials(host, "coffee")
+        assert disk == wire != ""
+        assert "mocha.internal" in sh(host, "openssl x509 -noout -text -in /etc/nginx/tls/cert/coffee.internal.pem")
+    assert "3 hosts, 3 changed, 0 as declared" in done.stdout
+    was = {host: picture(host) for host in ("h1", "h2", "h3")}
+    again = inv(*words)
+    assert again.returncode == 0
+    assert "3 hosts, 0 changed, 3 as declared" in again.stdout
+    assert {host: picture(host) for host in was} == was
+
+
+def test_a_dry_run_shows_every_step_and_writes_nothing(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h1", "h2")
+    was = {host: picture(host) for host in ("h1", "h2")}
+    done = inv(*declare({"tea": {"hosts": ["h1", "h2"]}, "milk": {"host": "h2"}}), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mint     would be done") == 3
+    assert "+++ /etc/nginx/conf.d/milk.internal.conf" in done.stdout
+    assert "2 hosts, 2 to change, 0 as declared" in done.stdout
+    assert {host: picture(host) for host in was} == was
+
+
+def test_what_is_no_longer_declared_is_named_and_left(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h2")
+    assert inv(*declare({"tea": {"host": "h2"}, "milk": {"host": "h2"}})).returncode == 0
+    was = picture("h2")
+    done = inv(*declare({"tea": {"host": "h2"}}))
+    assert done.returncode == 0
+    assert "h2: orphan: milk.internal has a pair, a timer, a place in nginx's configuration here" in done.stdout
+    assert "tea.internal has" not in done.stdout
+    assert picture("h2") == was
+
+
+def test_ten_hosts_of_which_one_hangs_one_refuses_and_one_is_full(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset(*TEN)
+    words = declare({"tea": {"hosts": TEN}})
+    sh("h4", "pkill -STOP -o -x sshd")
+    sh("h5", "systemctl stop ssh.socket ssh.service")
+    faults.fill("h6", "/etc/nginx")
+    began = time.monotonic()
+    try:
+        done = inv(*words)
+    finally:
+        sh("h4", "pkill -CONT -o -x sshd")
+        sh("h5", "systemctl start ssh.service")
+        faults.free("h6", "/etc/nginx")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    assert time.monotonic() - began < 60
+    rest = [host for host in TEN if host not in ("h4", "h5", "h6")]
+    for host in rest:
+        disk, wire = serials(host, "tea")
+        assert disk == wire != "", host
+        assert f"{host} tea.internal: 4 changes" in done.stdout
+    failed = [line for line in done.stdout.splitlines() if line.lstrip().startswith("failed")]
+    assert len(failed) == 3
+    for host in ("h4", "h5", "h6"):
+        assert sum(f" {host}: " in line for line in failed) == 1
+        assert secrets(host) == ""
+    assert "10 hosts, 7 changed, 0 as declared, 3 failed: h4, h5, h6" in done.stdout
+    assert sh("h6", "ls /etc/nginx/tls/cert/tea.internal.pem 2>/dev/null") == ""
+    healed = inv(*words)
+    assert healed.returncode == 0, healed.stdout
+    assert "10 hosts, 3 changed, 7 as declared" in healed.stdout
+
+
+def test_one_bad_service_keeps_no_other_of_its_host_back(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h2")
+    # milk's vhost is somebody's own with another pair; cream's pair cannot be moved in.
+    sh("h2", "mkdir -p /etc/nginx/tls/cert/cream.internal.pem")
+    pair = "ssl_certificate /etc/ssl/other.pem; ssl_certificate_key /etc/ssl/other.key;"
+    sh(
+        "h2",
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=x"
+        " -keyout /etc/ssl/other.key -out /etc/ssl/other.pem 2>/dev/null;"
+        f" echo 'server {{ listen 443 ssl; server_name milk.internal; {pair} }}' > /etc/nginx/conf.d/own.conf;"
+        " systemctl reload nginx",
+    )
+    done = inv(*declare({name: {"host": "h2"} for name in ("cream", "milk", "sugar", "tea")}))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout + done.stderr
+    failed = [line for line in done.stdout.splitlines() if line.lstrip().startswith("failed")]
+    assert len(failed) == 2, done.stdout
+    assert any("/etc/nginx/conf.d/own.conf:1 serves milk.internal" in line for line in failed)
+    assert any("cream.internal" in line for line in failed)
+    for name in ("sugar", "tea"):
+        disk, wire = serials("h2", name)
+        assert disk == wire != ""
+    assert secrets("h2") == ""
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+def test_an_interruption_leaves_no_password_on_any_host(
+    declare: Declare, inv: Inv, mesh: Mesh, signals: tuple[signal.Signals, ...]
+) -> None:
+    mesh.reset(*TEN)
+    # Three at a time: some mint while a CA that says nothing keeps them, and some have not begun.
+    words = declare({"tea": {"hosts": TEN}}, parallel=3)
+    sh("h1", "pkill -STOP -o -x sshd")
+    ca.pause()
+    try:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("inv")), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+        )
+        minting = ("h2", "h3")
+        wait_until(lambda: all(sh(host, "pgrep -x step") for host in minting), "two mints to begin", 20, 0.05)
+        for number in signals:
+            process.send_signal(number)
+        began = time.monotonic()
+        out, err = process.communicate(timeout=30)
+        took = time.monotonic() - began
+        for host in TEN[1:]:
+            assert secrets(host) == "", host
+            assert sh(host, "pgrep -x step") == ""
+    finally:
+        ca.resume()
+        sh("h1", "pkill -CONT -o -x sshd")
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 1
+    assert took < 20
+    assert "Traceback" not in out + err
+    assert "10 hosts, 0 changed, 0 as declared, 10 failed" in out
+    assert out.count("interrupted before its turn") + out.count("interrupted before it had come to its end") >= 9
+    healed = inv(*words)
+    assert healed.returncode == 0, healed.stdout
+
+
+def test_nothing_is_connected_for_a_declaration_with_a_fault(declare: Declare, inv: Inv) -> None:
+    done = inv(*declare({"tea": {"host": "nowhere"}, "milk": {"host": "h2", "sans": ["tea.internal"]}, "x": {}}))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "meshfab.services.x names no host" in done.stderr

@@ -17,11 +17,9 @@ from meshfab.validation import host as valid_host
 from meshfab.validation import host_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from fabric import Connection
-
-    from meshfab.settings import Settings
 
 CONNECT_SECONDS = 10
 # Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
@@ -66,41 +64,6 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
     except ValueError as error:
         raise InputError(f"the SSH configuration of {host} is not usable ({error})", todo="see ssh_config(5)") from None
     return strict(c, accept_new=accept_new)
-
-
-def of_task(c: Any, host: str, settings: Settings) -> Connection:
-    """The connection that a task works on: a new one to `--host`, or the one that `fab -H` handed it, made strict.
-
-    Raises:
-        InputError: there is neither, or they name different hosts.
-    """
-    accept_new = settings.host_keys == "accept-new"
-    if not is_connection(c):
-        if not host:
-            raise InputError("no host was given", todo="add --host HOST")
-        return connect(host, c.config, ssh_config=settings.ssh_config, accept_new=accept_new)
-    if host:
-        name, user, port = host_parts(host)
-        if (name, user or c.user, port or c.port) != (c.original_host, c.user, c.port):
-            raise InputError(f"-H is {c.original_host} and --host is {host}", todo="give one of the two")
-    return strict(c, accept_new=accept_new)
-
-
-def hosts_of_task(c: Any, hosts: Sequence[str]) -> Sequence[str]:
-    """The hosts that a task of the fleet asks: those of `--host`, or the one of `fab -H`, as it was typed there.
-
-    Raises:
-        InputError: there are both.
-    """
-    if not is_connection(c):
-        return hosts
-    if hosts:
-        raise InputError("both -H and --host were given", todo="give --host alone, and again for more hosts")
-    # Fabric has taken the word apart; what it had from elsewhere is found there again.
-    user = "" if c.user == c.ssh_config.get("user", c.config.user) else f"{c.user}@"
-    port = "" if c.port == int(c.ssh_config.get("port", c.config.port)) else f":{c.port}"
-    name = f"[{c.original_host}]" if ":" in c.original_host else c.original_host
-    return [f"{user}{name}{port}"]
 
 
 def is_connection(c: Any) -> bool:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from meshfab import validation
+from meshfab import environment, validation
 from meshfab.errors import InputError
 
 KEY = "meshfab"
@@ -115,7 +114,7 @@ class Settings:
         if not isinstance(block, dict):
             raise InputError(f"the setting '{KEY}' is not a mapping")
         known = {f.name for f in dataclasses.fields(cls)}
-        block = {**_environment(config), **block}
+        block = {**environment.read(config, KEY, vars(cls())), **block}
         for key in block:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
@@ -233,32 +232,6 @@ class Service:
     def secret(self) -> str:
         """Where the provisioner's password lies on the host while it mints."""
         return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.secret  # noqa: S108  # the runbook's path; see meshfab.secret
-
-
-def _environment(config: Any) -> dict[str, Any]:
-    """What `INVOKE_MESHFAB_…` (under `fab`, `FABRIC_MESHFAB_…`) sets, for keys that nothing else has set.
-
-    Invoke reads a variable only where the task's own collection has a value for its key: not in a task of somebody
-    else's, nor where a parent collection has dropped our defaults.
-    """
-    prefix = getattr(config, "_env_prefix", None)
-    if not isinstance(prefix, str):
-        return {}
-    defaults = {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}
-    said = {key: os.environ.get(f"{prefix}{KEY}_{key}".upper()) for key in defaults}
-    return {key: _cast(key, word, defaults[key]) for key, word in said.items() if word is not None}
-
-
-def _cast(key: str, word: str, default: object) -> object:
-    """As Invoke does it (its env.py)."""
-    if isinstance(default, bool):
-        return word not in ("0", "")
-    if not isinstance(default, int):
-        return word
-    try:
-        return int(word)
-    except ValueError:
-        raise InputError(f"{KEY}.{key} is {word!r} in the environment", todo="set a whole number") from None
 
 
 def _hosts(value: Any) -> tuple[str, ...]:

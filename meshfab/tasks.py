@@ -133,9 +133,9 @@ def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
 def check_certs(c: Context, host: list[str], format: str = "table", output: str = "") -> None:  # noqa: A002
     """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
     with _one_line_errors(code=3):
-        from meshfab import connect, sweep
+        from meshfab import sweep, target
 
-        status = sweep.run(c.config, connect.hosts_of_task(c, host), format, output)
+        status = sweep.run(c.config, target.hosts(c, host), format, output)
     if status:
         raise Exit(code=status)
 
@@ -144,9 +144,9 @@ def check_certs(c: Context, host: list[str], format: str = "table", output: str 
 def doctor(c: Context, host: list[str]) -> None:
     """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
     with _one_line_errors(code=3):
-        from meshfab import clinic, connect
+        from meshfab import clinic, target
 
-        status = clinic.run(c.config, connect.hosts_of_task(c, host))
+        status = clinic.run(c.config, target.hosts(c, host))
     if status:
         raise Exit(code=status)
 
@@ -171,9 +171,10 @@ def _run(
             raise InputError("a renewal is for real: there is no dry run of it", todo="use provision --dry-run")
         if step in ("provision", "mint"):
             _require_password(settings, dry_run=dry_run)
-        from meshfab.connect import of_task, opened
+        from meshfab import target
+        from meshfab.connect import opened
 
-        connection = of_task(c, host, settings)
+        connection = target.connection(c, host, settings)
         with connection, ThreadPoolExecutor(1) as pool:
             # The handshake waits for the network; the imports that only the work needs fill that time.
             opening = pool.submit(opened, connection)

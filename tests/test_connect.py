@@ -11,10 +11,8 @@ from invoke.context import Context
 from paramiko import ECDSAKey, Ed25519Key, PKey
 from paramiko.ssh_exception import AuthenticationException, NoValidConnectionsError, SSHException
 
-from meshfab import host_keys
-from meshfab.connect import connect, hosts_of_task, of_task, opened, strict
+from meshfab.connect import connect, opened, strict
 from meshfab.errors import ConnectError, HostKeyError, InputError
-from meshfab.settings import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,15 +20,6 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
 OURS, OTHER = ECDSAKey.generate(), ECDSAKey.generate()
-
-
-@pytest.fixture
-def ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An ~/.ssh of its own, and no files of the machine's."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(host_keys, "_GLOBAL_FILES", "none")
-    (tmp_path / ".ssh").mkdir()
-    return tmp_path / ".ssh"
 
 
 def on_record(ssh: Path, name: str, key: PKey, marker: str = "") -> None:
@@ -253,58 +242,3 @@ def test_a_key_of_a_kind_that_paramiko_knows_can_be_judged(ssh: Path) -> None:
     on_record(ssh, "h2", OURS)
     on_record(ssh, "h2", key)
     show(connect("h2"), key)
-
-
-def fabs(words: str, **more: Any) -> Connection:
-    """What `fab -H words` hands a task."""
-    return Connection(words, config=Config(), **more)
-
-
-def test_a_task_without_a_connection_makes_one_to_the_host(ssh: Path) -> None:
-    on_record(ssh, "h2", OURS)
-    c = of_task(Context(), "ops@h2", Settings())
-    assert (c.original_host, c.user) == ("h2", "ops")
-    show(c, OURS)
-
-
-def test_a_task_without_a_connection_needs_a_host() -> None:
-    with pytest.raises(InputError, match="--host HOST"):
-        of_task(Context(), "", Settings())
-
-
-@pytest.mark.parametrize("host", ["", "h2", "ops@h2", "h2:2222", "ops@h2:2222"])
-def test_a_connection_of_fabs_is_used_and_made_strict(ssh: Path, host: str) -> None:
-    on_record(ssh, "[h2]:2222", OURS)
-    given = fabs("ops@h2:2222")
-    assert of_task(given, host, Settings()) is given
-    with pytest.raises(HostKeyError):
-        show(given, OTHER)
-
-
-def test_a_connection_of_fabs_may_put_a_new_key_on_record_where_the_settings_say_so(ssh: Path) -> None:
-    (ssh / "known_hosts").touch()
-    show(of_task(fabs("h2"), "", Settings(host_keys="accept-new")), OURS)
-    assert OURS.get_base64() in (ssh / "known_hosts").read_text()
-
-
-@pytest.mark.parametrize("host", ["h1", "root@h2", "h2:22"])
-def test_two_hosts_that_differ_are_refused(ssh: Path, host: str) -> None:
-    with pytest.raises(InputError, match="-H is h2 and --host is"):
-        of_task(fabs("ops@h2:2222"), host, Settings())
-    assert ssh
-
-
-@pytest.mark.parametrize("words", ["h2", "ops@h2", "h2:2222", "ops@h2:2222", "alias", "other@alias"])
-def test_a_task_of_the_fleet_asks_the_host_of_fabs_connection_by_the_words_that_were_typed(
-    ssh: Path, words: str
-) -> None:
-    (ssh / "config").write_text("Host alias\n HostName h2\n User ops\n Port 2222\n")
-    assert hosts_of_task(fabs(words), []) == [words]
-
-
-def test_a_task_of_the_fleet_takes_its_hosts_from_the_command_line_and_not_from_two_places(ssh: Path) -> None:
-    assert hosts_of_task(Context(), ["h1", "h2"]) == ["h1", "h2"]
-    assert hosts_of_task(fabs("fd00::12"), []) == ["[fd00::12]"]
-    with pytest.raises(InputError, match="both"):
-        hosts_of_task(fabs("h2"), ["h2"])
-    assert ssh

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
+__all__ = ["connect"]
+
 CONNECT_SECONDS = 10
 # Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
 # while nothing is under way and by the time-out of what is: paramiko's own keepalive asks for no answer.
@@ -39,11 +41,18 @@ _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 def connect(host: str, config: Any = None, *, ssh_config: str | None = None, accept_new: bool = False) -> Connection:
     """A strict connection to `host`, not yet open.
 
+    It is opened by its first use, or by `open()`, and then raises `meshfab.errors.HostKeyError` for the host or a jump
+    host whose key is not on record, as `ssh` refuses it (StrictHostKeyChecking in ssh_config(5)).
+
     Args:
-        host: `[user@]host[:port]` or an alias of the SSH configuration.
-        config: the Invoke or Fabric configuration to carry on (timeouts, connect_kwargs, gateway).
+        host: `[user@]host[:port]` or an alias of the SSH configuration; an IPv6 address in brackets.
+        config: the Invoke or Fabric configuration to carry on, such as a task's `c.config` (timeouts, connect_kwargs,
+            gateway, and the settings under `meshfab`); None for Fabric's own defaults.
         ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
         accept_new: put the key of a host that is not on record on it, as StrictHostKeyChecking=accept-new does.
+
+    Raises:
+        InputError: the host is no host name, or the SSH configuration cannot be read.
     """
     valid_host(host)
     from fabric import Config, Connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -9,6 +10,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -56,6 +58,12 @@ def test_no_submodule_takes_the_place_of_a_public_name() -> None:
 def test_every_public_name_is_there_with_its_words(module: str, name: str) -> None:
     thing = getattr(importlib.import_module(module), name)
     assert name == "ns" or inspect.getdoc(thing)
+
+
+def test_the_file_that_mypy_holds_against_the_wheel_uses_every_public_name() -> None:
+    tree = ast.parse(Path(__file__).with_name("every_name.py").read_text())
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert {name for _, name in NAMES} <= used
 
 
 def test_every_kind_of_error_is_public_and_in_the_tree_that_is_drawn() -> None:

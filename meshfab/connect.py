@@ -6,7 +6,9 @@ target and every jump host are checked against the files that `ssh` itself would
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +57,7 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
         InputError: the host is no host name, or the SSH configuration cannot be read.
     """
     valid_host(host)
+    _require_user()
     from fabric import Config, Connection
     from paramiko import SSHConfig
 
@@ -78,6 +81,14 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
 def is_connection(c: Any) -> bool:
     """Whether that is a Fabric connection, as `fab -H` hands one to a task; `run` of a mere context is local."""
     return all(hasattr(c, name) for name in ("open", "create_session", "client"))
+
+
+def _require_user() -> None:
+    """A container may run as a number that nobody has named, and Fabric and paramiko ask for the name to log in by."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise InputError(f"the user {os.getuid()} of this machine has no name", todo="set USER") from None
 
 
 def _checked(read: Callable[[], Any], file: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -242,3 +243,17 @@ def test_a_key_of_a_kind_that_paramiko_knows_can_be_judged(ssh: Path) -> None:
     on_record(ssh, "h2", OURS)
     on_record(ssh, "h2", key)
     show(connect("h2"), key)
+
+
+def test_a_user_without_a_name_is_told_what_to_set(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_number: int) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(InputError, match="has no name -> set USER"):
+        connect("h2")
+    monkeypatch.setenv("USER", "runner")
+    assert connect("ops@h2").user == "ops"
+    assert ssh

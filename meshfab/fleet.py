@@ -8,23 +8,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
 from functools import partial
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 from meshfab import inventory, judge, sight, survey, validation
-from meshfab.connect import connect, opened
-from meshfab.errors import InputError, LostError, MeshfabError, one_line
+from meshfab.connect import connect, opened, pass_through
+from meshfab.deadline import limit
+from meshfab.errors import InputError, MeshfabError, one_line
+from meshfab.jumps import Jumps
 from meshfab.settings import Settings
 from meshfab.shell import RootShell
 from meshfab.verdict import HostReport, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from fabric import Connection
 
 # All that one host may cost, however it hangs. A sound one takes a tenth of a second; behind a slow line, a few.
 HOST_SECONDS = 30.0
@@ -58,7 +57,10 @@ def check_certs(
     settings = settings or Settings.load(config if config is not None else {})
     names = asked(hosts, settings)
     checked_at, began = datetime.now(timezone.utc), time.monotonic()
-    work = partial(check_host, settings=settings, config=config)
+    # Neither connections nor their locks travel to another process: what runs there opens its own jump hosts.
+    jumps = Jumps() if executor is None else None
+    shared: dict[str, Any] = {"jumps": jumps} if jumps else {}
+    work = partial(check_host, settings=settings, config=config, **shared)
     pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
     found: dict[str, HostReport] = {}
     was_interrupted = False
@@ -74,6 +76,8 @@ def check_certs(
             future.cancel()
         if executor is None:
             pool.shutdown(wait=not was_interrupted, cancel_futures=True)
+        if jumps:
+            jumps.close()
     reports = tuple(found.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
     return Report(checked_at, reports, time.monotonic() - began, was_interrupted)
 
@@ -91,11 +95,13 @@ def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
     return names
 
 
-def check_host(host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS) -> HostReport:
+def check_host(
+    host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS, jumps: Jumps | None = None
+) -> HostReport:
     """One host, within its own deadline; whatever is wrong with it is in the report."""
     began = time.monotonic()
     try:
-        certificates = _certificates(host, settings, config, seconds)
+        certificates = _certificates(host, settings, config, seconds, jumps)
     except MeshfabError as error:
         return HostReport(host, error=_words(error), seconds=time.monotonic() - began)
     except Exception as error:  # a host may answer anything; one that confuses us hides no other
@@ -105,52 +111,43 @@ def check_host(host: str, settings: Settings, config: Any = None, *, seconds: fl
 
 
 @contextmanager
-def shell_within(host: str, settings: Settings, config: Any, seconds: float) -> Iterator[RootShell]:
+def shell_within(
+    host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None = None
+) -> Iterator[RootShell]:
     """A root shell on a host that is gone when the time is up, whatever it waits for.
+
+    Args:
+        host: whom to ask.
+        settings: the mesh's conventions.
+        config: the Invoke or Fabric configuration to carry on.
+        seconds: all the time there is, for jump hosts too.
+        jumps: what is shared with other hosts; None opens jump hosts for this one alone.
 
     Raises:
         LostError: the time was up.
         ConnectError: the host cannot be reached or logged in to.
     """
-    c = connect(host, config, ssh_config=settings.ssh_config, accept_new=settings.host_keys == "accept-new")
-    c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
-    c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
-    cut: list[bool] = []
-    watch = Timer(seconds, _cut, (c, cut))
-    watch.daemon = True
-    watch.start()
-    try:
-        with c:
+    began, accept_new = time.monotonic(), settings.host_keys == "accept-new"
+    with nullcontext(jumps) if jumps else Jumps() as shared:
+        c = connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=shared)
+        c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
+        c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
+        pass_through(c, seconds)
+        with limit(c, max(seconds - (time.monotonic() - began), 0.001)), c:
             opened(c)
             with RootShell(c, timeout=seconds) as shell:
                 yield shell
-    except Exception:
-        if cut:
-            what, todo = f"no answer within {seconds:.0f} s", f"try `ssh {host} true`: does it hang?"
-            raise LostError(what, host=host, todo=todo) from None
-        raise
-    finally:
-        watch.cancel()
 
 
-def _certificates(host: str, settings: Settings, config: Any, seconds: float) -> Any:
+def _certificates(host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None) -> Any:
     declared = inventory.services(host, settings)
-    with shell_within(host, settings, config, seconds) as shell:
+    with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
         answer = shell.batch([survey.request(settings, declared)])[0]
         after = datetime.now(timezone.utc)
         seen = survey.parse(answer, shell.host, settings, declared)
         sights = sight.look(shell, seen, settings)
     return judge.host(seen, sights, settings, (before, after))
-
-
-def _cut(c: Connection, cut: list[bool]) -> None:
-    """Close the sockets under a worker that waits; it wakes with an error."""
-    cut.append(True)
-    hop: Any = c
-    while hop is not None and not isinstance(hop, str):
-        hop.client.close()
-        hop = hop.gateway
 
 
 def _collect(futures: dict[Future[HostReport], str], found: dict[str, HostReport], tell: Tell | None) -> None:

@@ -62,5 +62,4 @@ put digests "$(sha256sum -- $files 2>/dev/null)"
 # shellcheck disable=SC2086
 [ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
 # shellcheck disable=SC2086
-put units "$(TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
-	-p NextElapseUSecRealtime $state 2>&1)"
+put units "${units_shown-$(show_units $state)}"

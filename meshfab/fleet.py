@@ -1,6 +1,6 @@
 """Many hosts at once: ask each by one connection and one command, judge it, and tell the truth about all of them.
 
-`check_host` takes plain values and returns plain values, so that it runs on any `concurrent.futures.Executor`.
+What is done for one host takes plain values and returns plain values, so that it runs on any executor (errands.py).
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from meshfab import inventory, judge, sight, survey, validation
+from meshfab import errands, inventory, judge, sight, survey, validation
 from meshfab.connect import connect, opened, pass_through
 from meshfab.deadline import limit
 from meshfab.errors import InputError, MeshfabError, one_line
@@ -46,9 +45,9 @@ def check_certs(
     Args:
         hosts: whom to ask; None asks the hosts of the settings and those of the declared services.
         settings: the mesh's conventions; None reads them from `config`.
-        config: an Invoke or Fabric configuration to carry on. It does not travel to another process: leave it out
-            when `executor` is one of processes.
-        executor: where the work runs; None makes a pool of `settings.parallel` threads.
+        config: an Invoke or Fabric configuration to carry on.
+        executor: where the work runs; None makes a pool of `settings.parallel` threads. To any other than one of
+            threads go plain values only: of `config` what `meshfab.baggage` packs, and no password.
         tell: called with each host's report as it comes.
 
     Raises:
@@ -57,27 +56,23 @@ def check_certs(
     settings = settings or Settings.load(config if config is not None else {})
     names = asked(hosts, settings)
     checked_at, began = datetime.now(timezone.utc), time.monotonic()
-    # Neither connections nor their locks travel to another process: what runs there opens its own jump hosts.
-    jumps = Jumps() if executor is None else None
-    shared: dict[str, Any] = {"jumps": jumps} if jumps else {}
-    work = partial(check_host, settings=settings, config=config, **shared)
-    pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
     found: dict[str, HostReport] = {}
     was_interrupted = False
     # Submitted within the try: Ctrl-C may come at any moment.
-    futures: dict[Future[HostReport], str] = {}
-    try:
-        futures.update((pool.submit(work, name), name) for name in names)
-        _collect(futures, found, tell)
-    except KeyboardInterrupt:
-        was_interrupted = True
-    finally:
-        for future in futures:
-            future.cancel()
-        if executor is None:
-            pool.shutdown(wait=not was_interrupted, cancel_futures=True)
-        if jumps:
-            jumps.close()
+    futures: dict[Future[Any], tuple[str, ...]] = {}
+    pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
+    with Jumps() as jumps:
+        try:
+            for part, work in errands.of(names, settings, config, pool, jumps):
+                futures[pool.submit(work)] = part
+            _collect(futures, found, tell)
+        except KeyboardInterrupt:
+            was_interrupted = True
+        finally:
+            for future in futures:
+                future.cancel()
+            if executor is None:
+                pool.shutdown(wait=not was_interrupted, cancel_futures=True)
     reports = tuple(found.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
     return Report(checked_at, reports, time.monotonic() - began, was_interrupted)
 
@@ -150,19 +145,22 @@ def _certificates(host: str, settings: Settings, config: Any, seconds: float, ju
     return judge.host(seen, sights, settings, (before, after))
 
 
-def _collect(futures: dict[Future[HostReport], str], found: dict[str, HostReport], tell: Tell | None) -> None:
+def _collect(futures: dict[Future[Any], tuple[str, ...]], found: dict[str, HostReport], tell: Tell | None) -> None:
+    left = sum(map(len, futures.values()))
     for future in as_completed(futures):
-        name = futures[future]
-        found[name] = _result(future, name)
-        if tell:
-            tell(found[name], len(futures) - len(found))
+        for report in _result(future, futures[future]):
+            found[report.host] = report
+            left -= 1
+            if tell:
+                tell(report, left)
 
 
-def _result(future: Future[HostReport], name: str) -> HostReport:
+def _result(future: Future[Any], names: tuple[str, ...]) -> tuple[HostReport, ...]:
     try:
-        return future.result()
+        return tuple(future.result())
     except Exception as error:  # a worker process or machine that died takes no other report along
-        return HostReport(name, error=f"nobody could ask it: {type(error).__name__}: {one_line(str(error))[:200]}")
+        why = f"{type(error).__name__}: {one_line(str(error))[:200]}"
+        return tuple(HostReport(name, error=f"nobody could ask it: {why}") for name in names)
 
 
 def _words(error: MeshfabError) -> str:

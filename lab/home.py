@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lab.layout import Lab
 
 _SSH_CONFIG = f"""\
-Host h* !*.{layout.DOMAIN}
+Host h* n???? !*.{layout.DOMAIN}
     HostName %h.{layout.DOMAIN}
 
 Host *

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from lab.errors import LabError
@@ -21,6 +21,9 @@ BRIDGE = "mesh"
 LOGIN = "ops"
 ROOT_ON_HOST = Path("/etc/pki/ca-trust/source/anchors/root-internal.pem")
 
+# Where a crowd's addresses are (lab/crowd.py): a block of them for each host that stands for many.
+CROWD_BLOCK_LENGTH = 22
+CROWD = "10.87.128.0/17"
 _FIRST_HOST = IPv4Address("10.87.0.10")
 _MOST_HOSTS = 4000
 # Interface names end at 15 characters and the lab's name is part of none, but it is
@@ -129,3 +132,9 @@ def delayed_port(host: str) -> str:
 def flavour(host: str) -> str:
     """Odd hosts are laid out as Debian does it, even hosts as Fedora does."""
     return "debian" if number(host) % 2 else "fedora"
+
+
+def crowd_block(index: int) -> IPv4Network:
+    """The addresses that the host of this index, from 0, answers to for a crowd."""
+    size = 1 << (32 - CROWD_BLOCK_LENGTH)
+    return IPv4Network((IPv4Network(CROWD)[index * size], CROWD_BLOCK_LENGTH))

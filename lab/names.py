@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HANGUP = 1
+_OF_CROWD = " # crowd"
 
 
 def start(lab: Lab, hosts: list[str]) -> None:
@@ -59,6 +60,17 @@ def point(name: str, host: str) -> None:
 def unpoint(name: str) -> None:
     """Make `<name>.internal` unknown."""
     _change(current(), name, None)
+
+
+def crowd(table: dict[str, str]) -> None:
+    """Give the members of a crowd their names; an empty table takes them all back."""
+    lab = current()
+    file = lab.state / "names"
+    own = [line for line in file.read_text().splitlines() if not line.endswith(_OF_CROWD)]
+    added = [f"{address} {name}.{layout.DOMAIN}{_OF_CROWD}" for name, address in table.items()]
+    with cache.locked(lab.state / "services.lock"):
+        file.write_text("\n".join([*own, *added]) + "\n")
+        _reload(lab)
 
 
 def _services(lab: Lab) -> Path:

@@ -10,37 +10,38 @@ import getpass
 import logging
 import os
 import socket
-from pathlib import Path
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshfab import host_keys
 from meshfab.errors import ConnectError, HostKeyError, InputError
+from meshfab.transport import StrictTransport
 from meshfab.validation import host as valid_host
 from meshfab.validation import host_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from fabric import Connection
+
+    from meshfab.jumps import Jumps
 
 __all__ = ["connect"]
 
 CONNECT_SECONDS = 10
-# Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
-# while nothing is under way and by the time-out of what is: paramiko's own keepalive asks for no answer.
-_SOCKET_OPTIONS = (
-    (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 5),
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 5),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 20_000),
-)
-# RSA keys are on record as ssh-rsa and negotiated by their signature algorithms (RFC 8332).
-_ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
+# A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
+_TIMEOUTS = {"banner_timeout": 15, "auth_timeout": 30, "channel_timeout": 8}
 
 
-def connect(host: str, config: Any = None, *, ssh_config: str | None = None, accept_new: bool = False) -> Connection:
+def connect(
+    host: str,
+    config: Any = None,
+    *,
+    ssh_config: str | None = None,
+    accept_new: bool = False,
+    jumps: Jumps | None = None,
+) -> Connection:
     """A strict connection to `host`, not yet open.
 
     It is opened by its first use, or by `open()`, and then raises `meshfab.errors.HostKeyError` for the host or a jump
@@ -52,30 +53,39 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
             gateway, and the settings under `meshfab`); None for Fabric's own defaults.
         ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
         accept_new: put the key of a host that is not on record on it, as StrictHostKeyChecking=accept-new does.
+        jumps: what it shares with other connections; None for one that has its configuration and jump hosts to itself.
 
     Raises:
         InputError: the host is no host name, or the SSH configuration cannot be read.
     """
     valid_host(host)
     _require_user()
-    from fabric import Config, Connection
-    from paramiko import SSHConfig
+    from fabric import Connection
 
-    config = Config(lazy=True) if config is None else config.clone(into=Config)
-    if ssh_config is None:
-        # Neither a lazy configuration nor a clone of Invoke's own has read ~/.ssh/config yet.
-        _checked(config.load_ssh_config, "~/.ssh/config")
-    else:
-        config._set(
-            base_ssh_config=_checked(lambda: SSHConfig.from_path(str(Path(ssh_config).expanduser())), ssh_config)
-        )
+    from meshfab.hop import Jump
+    from meshfab.jumps import Jumps
+
+    shared = jumps or Jumps()
+    config = shared.config(config, ssh_config)
+
+    def make(kind: type[Connection], word: str, before: Connection | None) -> Connection:
+        c = _unopened(kind, word, config)
+        c.gateway = before or shared.before(c, partial(make, Jump))
+        return strict(c, accept_new=accept_new)
+
+    return make(Connection, host, None)
+
+
+def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
+    # A dictionary of its own: Fabric would write the names of key files into the configuration, which others share. It
+    # adds those of the configuration itself.
+    kwargs = {**_TIMEOUTS, **{key: value for key, value in config.connect_kwargs.items() if key != "key_filename"}}
     # Fabric's own shorthand knows no brackets around an IPv6 address.
-    name, user, port = host_parts(host)
+    name, user, port = host_parts(word)
     try:
-        c = Connection(name, user=user, port=port, config=config)
+        return kind(name, user=user, port=port, config=config, connect_kwargs=kwargs, gateway=False)
     except ValueError as error:
-        raise InputError(f"the SSH configuration of {host} is not usable ({error})", todo="see ssh_config(5)") from None
-    return strict(c, accept_new=accept_new)
+        raise InputError(f"the SSH configuration of {word} is not usable ({error})", todo="see ssh_config(5)") from None
 
 
 def is_connection(c: Any) -> bool:
@@ -91,16 +101,6 @@ def _require_user() -> None:
         raise InputError(f"the user {os.getuid()} of this machine has no name", todo="set USER") from None
 
 
-def _checked(read: Callable[[], Any], file: str) -> Any:
-    from paramiko.ssh_exception import ConfigParseError
-
-    try:
-        return read()
-    except (OSError, UnicodeDecodeError, ConfigParseError) as error:
-        what = f"the SSH configuration {file} cannot be read ({error})"
-        raise InputError(what, todo="repair it, or set meshfab.ssh_config") from None
-
-
 def strict(c: Connection, *, accept_new: bool = False) -> Connection:
     """Make a connection and its jump hosts verify keys, and refuse one that is open to a host we cannot verify.
 
@@ -112,7 +112,7 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
     # paramiko logs tracebacks of refused connections to stderr when nobody configured logging.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     for hop in _hops(c):
-        if isinstance(hop.connect_kwargs.get("transport_factory"), _StrictTransport):
+        if isinstance(hop.connect_kwargs.get("transport_factory"), StrictTransport):
             continue
         known = host_keys.known(hop)
         if hop.is_connected:
@@ -120,13 +120,12 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
             continue
         hop.client.set_missing_host_key_policy(host_keys.Policy(hop, known, accept_new))
         kwargs = dict(hop.connect_kwargs)
-        # A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
-        for key, seconds in {"banner_timeout": 15, "auth_timeout": 30, "channel_timeout": 8}.items():
+        for key, seconds in _TIMEOUTS.items():
             kwargs.setdefault(key, seconds)
         if hop.ssh_config.get("identitiesonly", "no") == "yes":
             # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
             kwargs.setdefault("look_for_keys", False)
-        kwargs["transport_factory"] = _StrictTransport(Transport, known.kinds)
+        kwargs["transport_factory"] = StrictTransport(Transport, known.kinds)
         hop.connect_kwargs = kwargs
         if hop.connect_timeout is None:
             hop.connect_timeout = CONNECT_SECONDS
@@ -134,7 +133,7 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
 
 
 def opened(c: Connection) -> Connection:
-    """Make sure that a connection is strict and open.
+    """Make sure that a connection is strict and open, and so are its jump hosts.
 
     Raises:
         InputError: `c` is no Fabric connection: under `inv` a task is handed a context, whose `run` is local.
@@ -147,6 +146,7 @@ def opened(c: Connection) -> Connection:
     strict(c)
     if c.is_connected:
         return c
+    pass_through(c)
     from paramiko.ssh_exception import AuthenticationException, SSHException
 
     name = c.original_host
@@ -179,28 +179,40 @@ def opened(c: Connection) -> Connection:
     return c
 
 
+def pass_through(c: Connection, seconds: float | None = None) -> None:
+    """Make sure that the jump host before a host is open, if there is one.
+
+    Args:
+        c: the host.
+        seconds: what it may take at most; None leaves it to the time-outs of each step.
+
+    Raises:
+        ConnectError: it cannot be passed; the words name it.
+    """
+    from meshfab.deadline import limit
+    from meshfab.hop import Jump, through
+
+    jump = c.gateway
+    if not jump or isinstance(jump, str):
+        return
+
+    def reach(left: float | None) -> None:
+        with limit(jump, left) if left else nullcontext():
+            pass_through(jump, left)
+            opened(jump)
+
+    if isinstance(jump, Jump):
+        jump.ensure_open(c.original_host, seconds, reach)
+        return
+    try:
+        reach(seconds)
+    except ConnectError as error:
+        raise through(jump, error, c.original_host) from None
+
+
 def _hops(c: Connection) -> Iterator[Connection]:
     """The jump hosts and the target. A ProxyCommand is no hop: the target's key is checked through it."""
     gateway = c.gateway
     if gateway and not isinstance(gateway, str):
         yield from _hops(gateway)
     yield c
-
-
-class _StrictTransport:
-    """Makes transports that ask for the key types on record first, and do not wait for delayed ACKs."""
-
-    def __init__(self, transport: Any, kinds: tuple[str, ...]) -> None:
-        self.transport, self.kinds = transport, kinds
-
-    def __call__(self, sock: Any, **kwargs: Any) -> Any:
-        # A jump host's channel has no such switches, and needs none.
-        if hasattr(sock, "setsockopt"):
-            for level, name, value in _SOCKET_OPTIONS:
-                if hasattr(socket, name):
-                    sock.setsockopt(level, getattr(socket, name), value)
-        made = self.transport(sock, **kwargs)
-        options = made.get_security_options()
-        wanted = [name for kind in self.kinds for name in _ALGORITHMS.get(kind, (kind,)) if name in options.key_types]
-        options.key_types = [*wanted, *(name for name in options.key_types if name not in wanted)]
-        return made

@@ -1,6 +1,6 @@
 """Many hosts at once: ask each by one connection and one command, judge it, and tell the truth about all of them.
 
-`check_host` takes plain values and returns plain values, so that it runs on any `concurrent.futures.Executor`.
+What is done for one host takes plain values and returns plain values, so that it runs on any executor (errands.py).
 """
 
 from __future__ import annotations
@@ -8,23 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
-from functools import partial
-from threading import Timer
 from typing import TYPE_CHECKING, Any
 
-from meshfab import inventory, judge, sight, survey, validation
-from meshfab.connect import connect, opened
-from meshfab.errors import InputError, LostError, MeshfabError, one_line
+from meshfab import errands, inventory, judge, sight, survey, validation
+from meshfab.connect import connect, opened, pass_through
+from meshfab.deadline import limit
+from meshfab.errors import InputError, MeshfabError, one_line
+from meshfab.jumps import Jumps
 from meshfab.settings import Settings
 from meshfab.shell import RootShell
 from meshfab.verdict import HostReport, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from fabric import Connection
 
 # All that one host may cost, however it hangs. A sound one takes a tenth of a second; behind a slow line, a few.
 HOST_SECONDS = 30.0
@@ -47,9 +45,9 @@ def check_certs(
     Args:
         hosts: whom to ask; None asks the hosts of the settings and those of the declared services.
         settings: the mesh's conventions; None reads them from `config`.
-        config: an Invoke or Fabric configuration to carry on. It does not travel to another process: leave it out
-            when `executor` is one of processes.
-        executor: where the work runs; None makes a pool of `settings.parallel` threads.
+        config: an Invoke or Fabric configuration to carry on.
+        executor: where the work runs; None makes a pool of `settings.parallel` threads. To any other than one of
+            threads go plain values only: of `config` what `meshfab.baggage` packs, and no password.
         tell: called with each host's report as it comes.
 
     Raises:
@@ -58,22 +56,23 @@ def check_certs(
     settings = settings or Settings.load(config if config is not None else {})
     names = asked(hosts, settings)
     checked_at, began = datetime.now(timezone.utc), time.monotonic()
-    work = partial(check_host, settings=settings, config=config)
-    pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
     found: dict[str, HostReport] = {}
     was_interrupted = False
     # Submitted within the try: Ctrl-C may come at any moment.
-    futures: dict[Future[HostReport], str] = {}
-    try:
-        futures.update((pool.submit(work, name), name) for name in names)
-        _collect(futures, found, tell)
-    except KeyboardInterrupt:
-        was_interrupted = True
-    finally:
-        for future in futures:
-            future.cancel()
-        if executor is None:
-            pool.shutdown(wait=not was_interrupted, cancel_futures=True)
+    futures: dict[Future[Any], tuple[str, ...]] = {}
+    pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
+    with Jumps() as jumps:
+        try:
+            for part, work in errands.of(names, settings, config, pool, jumps):
+                futures[pool.submit(work)] = part
+            _collect(futures, found, tell)
+        except KeyboardInterrupt:
+            was_interrupted = True
+        finally:
+            for future in futures:
+                future.cancel()
+            if executor is None:
+                pool.shutdown(wait=not was_interrupted, cancel_futures=True)
     reports = tuple(found.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
     return Report(checked_at, reports, time.monotonic() - began, was_interrupted)
 
@@ -91,11 +90,13 @@ def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
     return names
 
 
-def check_host(host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS) -> HostReport:
+def check_host(
+    host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS, jumps: Jumps | None = None
+) -> HostReport:
     """One host, within its own deadline; whatever is wrong with it is in the report."""
     began = time.monotonic()
     try:
-        certificates = _certificates(host, settings, config, seconds)
+        certificates = _certificates(host, settings, config, seconds, jumps)
     except MeshfabError as error:
         return HostReport(host, error=_words(error), seconds=time.monotonic() - began)
     except Exception as error:  # a host may answer anything; one that confuses us hides no other
@@ -105,37 +106,37 @@ def check_host(host: str, settings: Settings, config: Any = None, *, seconds: fl
 
 
 @contextmanager
-def shell_within(host: str, settings: Settings, config: Any, seconds: float) -> Iterator[RootShell]:
+def shell_within(
+    host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None = None
+) -> Iterator[RootShell]:
     """A root shell on a host that is gone when the time is up, whatever it waits for.
+
+    Args:
+        host: whom to ask.
+        settings: the mesh's conventions.
+        config: the Invoke or Fabric configuration to carry on.
+        seconds: all the time there is, for jump hosts too.
+        jumps: what is shared with other hosts; None opens jump hosts for this one alone.
 
     Raises:
         LostError: the time was up.
         ConnectError: the host cannot be reached or logged in to.
     """
-    c = connect(host, config, ssh_config=settings.ssh_config, accept_new=settings.host_keys == "accept-new")
-    c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
-    c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
-    cut: list[bool] = []
-    watch = Timer(seconds, _cut, (c, cut))
-    watch.daemon = True
-    watch.start()
-    try:
-        with c:
+    began, accept_new = time.monotonic(), settings.host_keys == "accept-new"
+    with nullcontext(jumps) if jumps else Jumps() as shared:
+        c = connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=shared)
+        c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
+        c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
+        pass_through(c, seconds)
+        with limit(c, max(seconds - (time.monotonic() - began), 0.001)), c:
             opened(c)
             with RootShell(c, timeout=seconds) as shell:
                 yield shell
-    except Exception:
-        if cut:
-            what, todo = f"no answer within {seconds:.0f} s", f"try `ssh {host} true`: does it hang?"
-            raise LostError(what, host=host, todo=todo) from None
-        raise
-    finally:
-        watch.cancel()
 
 
-def _certificates(host: str, settings: Settings, config: Any, seconds: float) -> Any:
+def _certificates(host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None) -> Any:
     declared = inventory.services(host, settings)
-    with shell_within(host, settings, config, seconds) as shell:
+    with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
         answer = shell.batch([survey.request(settings, declared)])[0]
         after = datetime.now(timezone.utc)
@@ -144,28 +145,22 @@ def _certificates(host: str, settings: Settings, config: Any, seconds: float) ->
     return judge.host(seen, sights, settings, (before, after))
 
 
-def _cut(c: Connection, cut: list[bool]) -> None:
-    """Close the sockets under a worker that waits; it wakes with an error."""
-    cut.append(True)
-    hop: Any = c
-    while hop is not None and not isinstance(hop, str):
-        hop.client.close()
-        hop = hop.gateway
-
-
-def _collect(futures: dict[Future[HostReport], str], found: dict[str, HostReport], tell: Tell | None) -> None:
+def _collect(futures: dict[Future[Any], tuple[str, ...]], found: dict[str, HostReport], tell: Tell | None) -> None:
+    left = sum(map(len, futures.values()))
     for future in as_completed(futures):
-        name = futures[future]
-        found[name] = _result(future, name)
-        if tell:
-            tell(found[name], len(futures) - len(found))
+        for report in _result(future, futures[future]):
+            found[report.host] = report
+            left -= 1
+            if tell:
+                tell(report, left)
 
 
-def _result(future: Future[HostReport], name: str) -> HostReport:
+def _result(future: Future[Any], names: tuple[str, ...]) -> tuple[HostReport, ...]:
     try:
-        return future.result()
+        return tuple(future.result())
     except Exception as error:  # a worker process or machine that died takes no other report along
-        return HostReport(name, error=f"nobody could ask it: {type(error).__name__}: {one_line(str(error))[:200]}")
+        why = f"{type(error).__name__}: {one_line(str(error))[:200]}"
+        return tuple(HostReport(name, error=f"nobody could ask it: {why}") for name in names)
 
 
 def _words(error: MeshfabError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +31,26 @@ def files(hop: Connection) -> list[Path]:
 
 def known(hop: Connection) -> known_hosts.Known:
     """What the files say about a host."""
-    texts = []
+    stamps = []
     for file in files(hop):
+        try:
+            stat = file.stat()
+        except OSError:
+            continue
+        stamps.append((file, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return known_hosts.lookup(_book(tuple(stamps)), hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+
+
+@lru_cache(maxsize=8)
+def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.Book:
+    """The files, read again when one has changed: a sweep looks into them once for each host."""
+    texts = []
+    for file, *_stamp in stamps:
         try:
             texts.append((str(file), file.read_text(encoding="utf-8", errors="replace")))
         except OSError:
             continue
-    return known_hosts.lookup(known_hosts.read(texts), hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+    return known_hosts.read(texts)
 
 
 def judge(hop: Connection, on_record: known_hosts.Known, key: Any) -> None:

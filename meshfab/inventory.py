@@ -34,6 +34,19 @@ def services(host: str, settings: Settings) -> tuple[Service, ...]:
     return tuple(_service(name, settings) for name in settings.services if host in _places(name, settings))
 
 
+def shares(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """What is declared, by host: with thousands of them nobody goes through everything for each.
+
+    Raises:
+        InputError: a service is not declared as it should be.
+    """
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name in settings.services:
+        for host in _places(name, settings):
+            found.setdefault(host, {})[name] = _said(name, settings)
+    return found
+
+
 def check(settings: Settings) -> None:
     """Refuse a declaration with a fault anywhere in it, before the first connection.
 

@@ -71,7 +71,29 @@ class Known:
         return tuple(dict.fromkeys(line.kind for line in self.lines if not line.marker))
 
 
-def read(texts: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
+class Book:
+    """Entries by the name that they are for, so that one of thousands of hosts is found without reading them all."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = tuple(lines)
+        self._by_name: dict[str, list[int]] = {}
+        # Patterns and hashes do not say whom they are for: each has to be asked.
+        self._others: list[int] = []
+        for at, line in enumerate(self._lines):
+            names = line.patterns.lower()
+            if names.startswith("|") or set("*?!") & set(names):
+                self._others.append(at)
+                continue
+            for name in names.split(","):
+                self._by_name.setdefault(name, []).append(at)
+
+    def of(self, name: str) -> tuple[Line, ...]:
+        """The entries for a name, in their order."""
+        others = (at for at in self._others if self._lines[at].names(name))
+        return tuple(self._lines[at] for at in sorted({*self._by_name.get(name, ()), *others}))
+
+
+def read(texts: Iterable[tuple[str, str]]) -> Book:
     """Read files given as (path, text). A line that is no entry is passed over, as OpenSSH does."""
     lines = []
     for path, text in texts:
@@ -85,21 +107,21 @@ def read(texts: Iterable[tuple[str, str]]) -> tuple[Line, ...]:
             except ValueError:
                 continue
             lines.append(Line(marker, words[0], words[1], blob, f"{path}:{number}"))
-    return tuple(lines)
+    return Book(lines)
 
 
-def lookup(lines: Iterable[Line], host: str, port: int = 22, alias: str = "") -> Known:
+def lookup(book: Book, host: str, port: int = 22, alias: str = "") -> Known:
     """The entries for a host. `alias` is ssh_config's HostKeyAlias, which stands for name and port together.
 
     A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
     """
-    lines = tuple(lines)
     names = [name_of(host, port, alias)] + ([] if alias or port == 22 else [host.lower()])
-    revoked = tuple(line for line in lines if line.marker == "@revoked" and any(map(line.names, names)))
-    for name in names:
-        found = tuple(line for line in lines if line.marker != "@revoked" and line.names(name))
-        if found:
-            return Known(revoked + found)
+    found = [book.of(name) for name in names]
+    revoked = tuple(dict.fromkeys(line for lines in found for line in lines if line.marker == "@revoked"))
+    for lines in found:
+        plain = tuple(line for line in lines if line.marker != "@revoked")
+        if plain:
+            return Known(revoked + plain)
     return Known(revoked)
 
 

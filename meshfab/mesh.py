@@ -13,6 +13,7 @@ from meshfab import fleet, inventory
 from meshfab.connect import connect
 from meshfab.errors import MeshfabError, StoppedError, one_line
 from meshfab.password import Password, read_password
+from meshfab.jumps import Jumps
 from meshfab.run import Outcome, Run
 from meshfab.secret import undisturbed
 from meshfab.settings import Service, Settings
@@ -79,8 +80,11 @@ def apply(
     settings = settings or Settings.load(config if config is not None else {})
     names = fleet.asked(hosts, settings)
     password = None if dry_run else read_password(settings.password_file)
-    crew = _Crew(settings, config, password, dry_run)
-    with ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool:
+    with (
+        Jumps() as jumps,
+        ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
+    ):
+        crew = _Crew(settings, config, password, dry_run, jumps)
         futures: dict[Future[HostOutcome], str] = {}
         found: dict[str, HostOutcome] = {}
         try:
@@ -107,6 +111,7 @@ class _Crew:
     config: Any
     password: Password | None
     dry_run: bool
+    jumps: Jumps
     is_stopped: bool = False
     _runs: dict[str, tuple[Run, float]] = field(default_factory=dict)
     _door: Lock = field(default_factory=Lock)
@@ -122,6 +127,7 @@ class _Crew:
                 self.config,
                 ssh_config=self.settings.ssh_config,
                 accept_new=self.settings.host_keys == "accept-new",
+                jumps=self.jumps,
             )
             run = Run(
                 c,

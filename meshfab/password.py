@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
+from meshfab import place
 from meshfab.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def read_password(file: Path) -> Password:
 
     Raises:
         InputError: the file is missing, empty or unreadable.
+        NotReadyError: this is a worker process of a sweep or of Dask, where nothing is to mint.
     """
+    place.refuse_worker("what may mint")
     todo = "set meshfab.provisioner_password to the file that holds the provisioner's password"
     try:
         with file.open("rb") as handle:

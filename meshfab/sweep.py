@@ -6,17 +6,19 @@ import os
 import sys
 import tempfile
 from datetime import datetime, timezone
+from functools import partial
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from meshfab import fleet
+from meshfab import baggage, fleet, workplace
 from meshfab.errors import InputError
 from meshfab.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from concurrent.futures import Executor
 
     from meshfab.verdict import Report
 
@@ -25,8 +27,15 @@ _TEXTS = {"json": "meshfab.document", "prometheus": "meshfab.metrics", "html": "
 FORMATS = ("table", *_TEXTS)
 
 
-def run(config: Any, hosts: Sequence[str], form: str, output: str) -> int:
+def run(config: Any, hosts: Sequence[str], form: str, output: str, executor: str = "auto") -> int:
     """Sweep the fleet, print or write the report, and return the exit status.
+
+    Args:
+        config: Invoke's configuration.
+        hosts: whom to ask; none for the hosts of the settings.
+        form: one of FORMATS.
+        output: a file to replace; empty for stdout.
+        executor: where the work runs: auto, threads, processes or dask://HOST:PORT.
 
     Raises:
         InputError: a word cannot be used; nothing was connected.
@@ -36,7 +45,10 @@ def run(config: Any, hosts: Sequence[str], form: str, output: str) -> int:
     if output and not Path(output).absolute().parent.is_dir():
         raise InputError(f"the folder of --output {output} does not exist", todo="make it, or name another file")
     settings = Settings.load(config)
-    report = _swept(config, settings, fleet.asked(hosts, settings), with_table=form == "table" and not output)
+    names = fleet.asked(hosts, settings)
+    choice = workplace.choose(executor, len(names), workplace.cores(), baggage.packed(config)[1])
+    with workplace.opened(choice, len(names), settings.parallel) as pool:
+        report = _swept(config, settings, names, pool, with_table=form == "table" and not output)
     if output:
         replace(Path(output), _text(report, form))
     elif form == "table":
@@ -79,14 +91,15 @@ def replace(file: Path, text: str) -> None:
         raise InputError(f"{file} cannot be written ({error.strerror})", todo="name another --output") from None
 
 
-def _swept(config: Any, settings: Settings, names: Sequence[str], *, with_table: bool) -> Report:
+def _swept(config: Any, settings: Settings, names: Sequence[str], pool: Executor, *, with_table: bool) -> Report:
+    sweep = partial(fleet.check_certs, names, settings=settings, config=config, executor=pool)
     if not sys.stderr.isatty():
-        return fleet.check_certs(names, settings=settings, config=config)
+        return sweep()
     from meshfab.progress import Progress
 
     now, with_table = datetime.now(timezone.utc), with_table and sys.stdout.isatty()
     with Progress(now, len(names), with_table=with_table) as progress:
-        return fleet.check_certs(names, settings=settings, config=config, tell=progress.tell)
+        return sweep(tell=progress.tell)
 
 
 def _text(report: Report, form: str) -> str:

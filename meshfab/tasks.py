@@ -45,6 +45,7 @@ _HELP = {
     "dry-run": "read only: the plan and a diff of every file",
     "format": "table, json, prometheus or html",
     "output": "a file to put in place at once, instead of stdout",
+    "executor": "where the work runs: threads, processes or dask://HOST:PORT (left out: by hosts and processors)",
 }
 _HOSTS = "a host to ask, repeat for more (left out: the hosts of the settings and of the declared services)"
 
@@ -129,13 +130,19 @@ def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
         raise Exit(code=1)
 
 
-@task(help={"host": _HOSTS, **_helped("format", "output")}, iterable=["host"])
-def check_certs(c: Context, host: list[str], format: str = "table", output: str = "") -> None:  # noqa: A002
+@task(help={"host": _HOSTS, **_helped("format", "output", "executor")}, iterable=["host"])
+def check_certs(
+    c: Context,
+    host: list[str],
+    format: str = "table",  # noqa: A002
+    output: str = "",
+    executor: str = "auto",
+) -> None:
     """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
     with _one_line_errors(code=3):
         from meshfab import sweep, target
 
-        status = sweep.run(c.config, target.hosts(c, host), format, output)
+        status = sweep.run(c.config, target.hosts(c, host), format, output, executor)
     if status:
         raise Exit(code=status)
 

@@ -37,17 +37,17 @@ class AtOnce(Executor):
         return future
 
 
-def well(host: str, settings: Settings, config: Any = None) -> HostReport:  # noqa: ARG001  # check_host's own words
+def well(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> HostReport:  # noqa: ARG001  # check_host's own words
     return HostReport(host)
 
 
-def worker_died(host: str, settings: Settings, config: Any = None) -> HostReport:
+def worker_died(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> HostReport:
     if host == "h2":
         raise OSError("the worker is gone")
     return well(host, settings, config)
 
 
-def hangs(host: str, settings: Settings, config: Any = None) -> HostReport:
+def hangs(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> HostReport:
     if host == "h2":
         time.sleep(0.5)
     return well(host, settings, config)

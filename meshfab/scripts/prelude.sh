@@ -18,6 +18,12 @@ say() { printf '%s\n' "$*" >&2; }
 # put KEY VALUE: one field of an answer, which meshfab/probe.py reads.
 put() { printf '%s %d\n%s\n' "$1" "${#2}" "$2"; }
 
+# show_units UNIT...: what probe.py wants to know of each; one that does not exist is no error.
+show_units() {
+	TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
+		-p NextElapseUSecRealtime "$@" 2>&1
+}
+
 # label PATH: its SELinux label, where the host has such.
 label() { ! command -v restorecon >/dev/null || restorecon -- "$1"; }
 

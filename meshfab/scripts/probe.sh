@@ -9,11 +9,10 @@ units='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/lo
 root=$1 conf_dir=$2
 shift 2
 
-# The two slow questions, a third of the time together: asked first, and heard out at the end.
 # -v beside -T: the version and the whole configuration by one call. It makes missing log files: with nginx's own mode.
 ask_nginx() {
 	umask 022
-	if [ -n "${nginx_conf-}" ]; then printf '%s\n' "$nginx_conf"; else nginx -v -T 2>&1; fi
+	nginx -v -T 2>&1
 }
 ask_systemd() {
 	state="nginx.service ${more_units-}"
@@ -22,8 +21,7 @@ ask_systemd() {
 		shift 6
 	done
 	# shellcheck disable=SC2086
-	TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
-		-p NextElapseUSecRealtime $state 2>&1
+	show_units $state
 }
 
 host() {
@@ -71,19 +69,29 @@ services() {
 	[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
 }
 
-ask_nginx | {
-	exec 3<&0
-	ask_systemd "$@" | {
-		host </dev/null
-		services "$@" </dev/null
-		conf=$(cat <&3)
-		put nginx.conf "$conf"
-		case $conf in
-		*'# configuration file /'*) ;;
-		*) # A broken configuration is not dumped, and a mint that heals it must know the user all the same.
-			put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
-			;;
-		esac
-		put units "$(cat)"
-	}
+end() { # NGINX'S-CONFIGURATION UNITS
+	put nginx.conf "$1"
+	case $1 in
+	*'# configuration file /'*) ;;
+	*) # A broken configuration is not dumped, and a mint that heals it must know the user all the same.
+		put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
+		;;
+	esac
+	put units "$2"
 }
+
+if [ -n "${nginx_conf-}" ]; then # the survey has asked already
+	host
+	services "$@"
+	end "$nginx_conf" "${units_shown-$(ask_systemd "$@")}"
+else
+	# The two slow questions, a third of the time together: asked first, and heard out at the end.
+	ask_nginx | {
+		exec 3<&0
+		ask_systemd "$@" | {
+			host </dev/null
+			services "$@" </dev/null
+			end "$(cat <&3)" "$(cat)"
+		}
+	}
+fi

@@ -1,0 +1,55 @@
+"""A jump host as several targets use it. Imports Fabric: to be imported where connections are made."""
+
+from __future__ import annotations
+
+import time
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from fabric import Connection
+
+from meshfab.errors import LostError, MeshfabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Jump(Connection):  # type: ignore[misc]  # Fabric has no types
+    """A jump host that is opened once, by whoever comes first, and closed by none of its targets.
+
+    Attributes:
+        fault: why it could not be opened; those who come later need not find out again.
+    """
+
+    # Declared here: what a Connection has no attribute for goes into its configuration.
+    fault: MeshfabError | None = None
+    opening: Any = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.opening = Lock()
+
+    def ensure_open(self, host: str, seconds: float | None, opened: Callable[[float | None], object]) -> None:
+        """Open it by calling `opened` with the seconds left, unless somebody has; at most one at a time.
+
+        Raises:
+            ConnectError: it could not be opened, or not in time, said of `host`, which lies behind it.
+        """
+        began = time.monotonic()
+        if not self.opening.acquire(timeout=-1 if seconds is None else max(seconds, 0)):
+            late = LostError(f"no answer within {seconds:.0f} s", todo=f"try `ssh {self.original_host} true`")
+            raise through(self, late, host)
+        try:
+            if self.fault is None and not self.is_connected:
+                opened(None if seconds is None else max(seconds - (time.monotonic() - began), 0.001))
+        except MeshfabError as error:
+            self.fault = error
+        finally:
+            self.opening.release()
+        if self.fault is not None:
+            raise through(self, self.fault, host) from None
+
+
+def through(jump: Connection, error: MeshfabError, host: str) -> MeshfabError:
+    """A fault of a jump host as one of the host behind it."""
+    return type(error)(f"jump host {jump.original_host}: {error.what}", host=host, todo=error.todo)

@@ -1,0 +1,159 @@
+"""check-certs in other processes: its own, and those of a real Dask scheduler with two workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import layout
+from lab.process import is_gone, wait_until
+from meshfab.cluster import Cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import Inv, Mesh
+
+INV = str(Path(sys.executable).with_name("inv"))
+HANGING = ("--host", "h1", "--host", "h3")
+PORT = 8786
+ADDRESS = f"{layout.OPERATOR_ADDRESS}:{PORT}"
+HOSTS = ("--host", "h1", "--host", "h2", "--host", "nowhere.internal")
+
+
+class Dask:
+    """A scheduler and its workers, as people start them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.scheduler = self._start("scheduler", "--host", layout.OPERATOR_ADDRESS, "--port", str(PORT), "--no-show")
+        for _ in range(2):
+            self.join()
+        wait_until(lambda: self._count() == 2, "two workers of Dask", 30, 0.1)
+
+    def join(self) -> None:
+        self.workers.append(self._start("worker", f"tcp://{ADDRESS}", "--nthreads", "1", "--no-nanny"))
+
+    def stop(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+    def _start(self, *words: str) -> subprocess.Popen[bytes]:
+        command = str(Path(sys.executable).with_name("dask"))
+        with (self.folder / "dask.log").open("ab") as log:
+            return subprocess.Popen(
+                [command, *words, "--no-dashboard"], stdout=log, stderr=subprocess.STDOUT, cwd=self.folder
+            )
+
+    def _count(self) -> int:
+        return (self.folder / "dask.log").read_text().count("Registered to:")
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
+    made = Dask(tmp_path_factory.mktemp("dask"))
+    yield made
+    made.stop()
+
+
+def told(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {host["host"]: host["status"] for host in json.loads(done.stdout)["hosts"]}
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes", f"dask://{ADDRESS}"])
+def test_every_executor_tells_the_same(executor: str, request: pytest.FixtureRequest, inv: Inv) -> None:
+    if executor.startswith("dask"):
+        request.getfixturevalue("dask")
+    done = inv("check-certs", *HOSTS, "--format", "json", "--executor", executor)
+    assert told(done) == {"h1": "ok", "h2": "ok", "nowhere.internal": "unknown"}, done.stderr
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_the_workers_of_dask_did_the_work_and_mint_nothing(dask: Dask, mesh: Mesh) -> None:
+    assert dask.workers
+    pool = Cluster(ADDRESS)
+    try:
+        assert {pool.submit(os.getpid).result(20)} <= {worker.pid for worker in dask.workers}
+        from meshfab.password import read_password
+
+        with pytest.raises(Exception, match="what may mint does not run in a worker process"):
+            pool.submit(read_password, mesh.lab.password).result(20)
+    finally:
+        pool.shutdown()
+
+
+def test_a_cluster_that_loses_its_workers_says_so_in_every_row(dask: Dask, mesh: Mesh, inv: Inv) -> None:
+    mesh.faults.cut("h3")
+    try:
+        process = subprocess.Popen(
+            [INV, "check-certs", "--host", "h3", "--format", "json", "--executor", f"dask://{ADDRESS}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(3)
+        for worker in dask.workers:
+            worker.kill()
+        out, _ = process.communicate(timeout=40)
+        alone = inv("check-certs", "--host", "h1", "--executor", f"dask://{ADDRESS}")
+    finally:
+        mesh.faults.restore("h3")
+        for worker in dask.workers:
+            worker.kill()
+            worker.wait()
+        dask.workers.clear()
+        dask.join()
+    said = json.loads(out)["hosts"][0]
+    assert (process.returncode, said["status"]) == (3, "unknown")
+    assert "has no worker left" in said["error"] or "KilledWorker" in said["error"], said["error"]
+    assert (alone.returncode, len(alone.stderr.splitlines())) == (3, 1)
+    assert "has no worker" in alone.stderr
+
+
+@pytest.mark.parametrize("port", [1, 443], ids=["nobody", "somebody else"])
+def test_a_scheduler_that_is_none_is_one_line_within_seconds(inv: Inv, port: int) -> None:
+    # On 443 of the CA's address somebody answers who is no Dask.
+    address = f"{layout.CA_ADDRESS}:{port}"
+    began = time.monotonic()
+    done = inv("check-certs", "--host", "h1", "--executor", f"dask://{address}", timeout=30)
+    assert time.monotonic() - began < 12
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"no Dask scheduler answers at {address}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_an_interrupted_sweep_says_what_it_knows_and_leaves_no_process(mesh: Mesh, number: signal.Signals) -> None:
+    mesh.faults.cut("h3")
+    try:
+        process = subprocess.Popen(
+            # A shell without a terminal starts its jobs deaf to SIGINT, and pytest may be one of them.
+            ["env", "--default-signal=INT", INV, "check-certs", *HANGING, "--executor", "processes"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(4)
+        children = _children(process.pid)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=10)
+    finally:
+        mesh.faults.restore("h3")
+    assert children
+    wait_until(lambda: all(map(is_gone, children)), "the processes of the sweep to end", 5)
+    if number == signal.SIGINT:
+        assert process.returncode == 3
+        assert "interrupted before it answered" in out and "1 ok" in out
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(one) for task in tasks for one in (task / "children").read_text().split()]

@@ -12,8 +12,8 @@ from typing import Any
 from meshfab import fleet, inventory
 from meshfab.connect import connect
 from meshfab.errors import MeshfabError, StoppedError, one_line
-from meshfab.password import Password, read_password
 from meshfab.jumps import Jumps
+from meshfab.password import Password, read_password
 from meshfab.run import Outcome, Run
 from meshfab.secret import undisturbed
 from meshfab.settings import Service, Settings

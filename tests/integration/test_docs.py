@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import meshfab
 from tests.integration.conftest import CHECKOUT
 from tests.integration.on_host import Site
 
@@ -55,8 +54,6 @@ def plain(printed: str) -> list[str]:
 
 def play(page: str, folder: Path) -> None:
     for command, printed in commands(page):
-        if command.startswith("inv apply") and "apply" not in meshfab.ns.tasks:
-            continue
         done = subprocess.run(
             ["bash", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -97,6 +94,11 @@ def declared(_mesh: Mesh, _inv: Inv, folder: Path) -> None:
     (folder / "invoke.yaml").write_text(blocks("README.md", "yaml")[0])
 
 
+def of_the_page(mesh: Mesh, _inv: Inv, folder: Path) -> None:
+    mesh.names.point("tea", "h1")
+    (folder / "invoke.yaml").write_text(blocks("docs/how-to/fleet.md", "yaml")[0])
+
+
 def by_hand(_mesh: Mesh, _inv: Inv, _folder: Path) -> None:
     Site("h3", name="oldtea").runbook()
 
@@ -112,9 +114,9 @@ def expired(_mesh: Mesh, inv: Inv, _folder: Path) -> None:
     site = Site("h2", name="gongfoo")
     # A tick is not to renew it before it ends.
     site.sh(f"systemctl stop {site.timer}")
-    site.mint_by_hand(life="6s")
+    site.mint_by_hand(life="5s")
     site.sh("systemctl reload nginx")
-    time.sleep(7)
+    time.sleep(5.5)
     site.sh(f"systemctl start step@gongfoo.service; systemctl start {site.timer}")
 
 
@@ -139,6 +141,7 @@ def test_the_tutorial_is_true(mesh: Mesh, inv: Inv) -> None:
         ("docs/how-to/provision.md", None),
         ("docs/how-to/adopt.md", by_hand),
         ("docs/how-to/mtls-upstream.md", demanding),
+        ("docs/how-to/fleet.md", of_the_page),
         ("docs/how-to/expired-host.md", expired),
         ("docs/how-to/jump-hosts.md", beyond),
     ],

@@ -1,22 +1,30 @@
-"""Fabric tasks that give every internal service a TLS certificate that is served, trusted and renews itself."""
+"""Fabric tasks that give every internal service a TLS certificate that is served, trusted and renews itself.
 
-from __future__ import annotations
+Public is what `__all__` names here, in `meshfab.errors` (what can go wrong), in `meshfab.connect` (the strict
+connection) and in `meshfab.secret` (the password alone), with the documented attributes of what these return. All
+else is internal, and may change in any version.
+"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import typing as _typing
+from importlib import import_module as _import_module
 
 from meshfab.errors import MeshfabError
 from meshfab.settings import Service, Settings
 from meshfab.tasks import ns
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from meshfab.fleet import check_certs
     from meshfab.flow import mint, provision, renew_enable, wire_nginx
     from meshfab.rehearsal import renew
+    from meshfab.run import Outcome
+    from meshfab.verdict import Report
 
+# The one place for the version: the build reads it here, and nothing asks for the installed metadata, which is slow.
 __version__ = "0.1.0"
 __all__ = [
     "MeshfabError",
+    "Outcome",
+    "Report",
     "Service",
     "Settings",
     "check_certs",
@@ -27,11 +35,25 @@ __all__ = [
     "renew_enable",
     "wire_nginx",
 ]
-_WHERE = {"check_certs": "meshfab.fleet", "renew": "meshfab.rehearsal"}
+_WHERE = {
+    "Outcome": "meshfab.run",
+    "Report": "meshfab.verdict",
+    "check_certs": "meshfab.fleet",
+    "mint": "meshfab.flow",
+    "provision": "meshfab.flow",
+    "renew": "meshfab.rehearsal",
+    "renew_enable": "meshfab.flow",
+    "wire_nginx": "meshfab.flow",
+}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     """The step functions, when they are asked for (PEP 562): `inv --list` imports this package and calls none."""
-    if name in __all__:
-        return getattr(import_module(_WHERE.get(name, "meshfab.flow")), name)
+    if name in _WHERE:
+        return getattr(_import_module(_WHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What a person at the prompt completes: the public names."""
+    return [*__all__, "__version__"]

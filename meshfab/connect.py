@@ -6,7 +6,9 @@ target and every jump host are checked against the files that `ssh` itself would
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from fabric import Connection
+
+__all__ = ["connect"]
 
 CONNECT_SECONDS = 10
 # Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
@@ -39,13 +43,21 @@ _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 def connect(host: str, config: Any = None, *, ssh_config: str | None = None, accept_new: bool = False) -> Connection:
     """A strict connection to `host`, not yet open.
 
+    It is opened by its first use, or by `open()`, and then raises `meshfab.errors.HostKeyError` for the host or a jump
+    host whose key is not on record, as `ssh` refuses it (StrictHostKeyChecking in ssh_config(5)).
+
     Args:
-        host: `[user@]host[:port]` or an alias of the SSH configuration.
-        config: the Invoke or Fabric configuration to carry on (timeouts, connect_kwargs, gateway).
+        host: `[user@]host[:port]` or an alias of the SSH configuration; an IPv6 address in brackets.
+        config: the Invoke or Fabric configuration to carry on, such as a task's `c.config` (timeouts, connect_kwargs,
+            gateway, and the settings under `meshfab`); None for Fabric's own defaults.
         ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
         accept_new: put the key of a host that is not on record on it, as StrictHostKeyChecking=accept-new does.
+
+    Raises:
+        InputError: the host is no host name, or the SSH configuration cannot be read.
     """
     valid_host(host)
+    _require_user()
     from fabric import Config, Connection
     from paramiko import SSHConfig
 
@@ -64,6 +76,19 @@ def connect(host: str, config: Any = None, *, ssh_config: str | None = None, acc
     except ValueError as error:
         raise InputError(f"the SSH configuration of {host} is not usable ({error})", todo="see ssh_config(5)") from None
     return strict(c, accept_new=accept_new)
+
+
+def is_connection(c: Any) -> bool:
+    """Whether that is a Fabric connection, as `fab -H` hands one to a task; `run` of a mere context is local."""
+    return all(hasattr(c, name) for name in ("open", "create_session", "client"))
+
+
+def _require_user() -> None:
+    """A container may run as a number that nobody has named, and Fabric and paramiko ask for the name to log in by."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise InputError(f"the user {os.getuid()} of this machine has no name", todo="set USER") from None
 
 
 def _checked(read: Callable[[], Any], file: str) -> Any:
@@ -116,11 +141,9 @@ def opened(c: Connection) -> Connection:
         HostKeyError: a key is unknown, changed or revoked.
         ConnectError: the host cannot be reached or logged in to.
     """
-    if not all(hasattr(c, name) for name in ("open", "create_session", "client")):
-        raise InputError(
-            f"{type(c).__name__} is no Fabric connection",
-            todo="pass meshfab.connect(host) or fabric.Connection(host)",
-        )
+    if not is_connection(c):
+        todo = "pass meshfab.connect.connect(host, c.config), or a fabric.Connection"
+        raise InputError(f"{type(c).__name__} is no Fabric connection", todo=todo)
     strict(c)
     if c.is_connected:
         return c

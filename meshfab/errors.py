@@ -23,6 +23,23 @@ from __future__ import annotations
 
 import re
 
+__all__ = [
+    "ConnectError",
+    "EditedError",
+    "HostKeyError",
+    "InputError",
+    "LockedError",
+    "LostError",
+    "MeshfabError",
+    "MintError",
+    "NginxError",
+    "NotReadyError",
+    "RenewError",
+    "SecretLeftError",
+    "ServedError",
+    "StoppedError",
+    "SudoAsksError",
+]
 # Colours, control characters, and the marks that turn the direction of a line around.
 _TRICKS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -30,10 +47,13 @@ _TRICKS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u2
 class MeshfabError(Exception):
     """What is wrong, on which host, and what to do next, in one line.
 
-    Args:
-        what: the fault in words.
+    >>> print(MeshfabError("the CA does not answer", host="h2", todo="is it up?"))
+    h2: the CA does not answer -> is it up?
+
+    Attributes:
+        what: the fault in words, one line without control characters.
         host: the host it happened on, as the operator named it; empty before any connection.
-        todo: what the operator does next, usually a command.
+        todo: what the operator does next, usually a command; empty where there is nothing to do.
     """
 
     def __init__(self, what: str, *, host: str = "", todo: str = "") -> None:

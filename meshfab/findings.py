@@ -61,12 +61,6 @@ def of_renewal(state: HostState, service: Service, wanted: Sequence[File]) -> li
     return found
 
 
-def of_secret(state: HostState, service: Service) -> list[Finding]:
-    """A password file that an earlier run left."""
-    left = state.services[service.name].secret
-    return [Finding("secret-left", "critical", f"{left} lies on the host")] if left else []
-
-
 def of_served(service: Service, disk: certificate.Leaf, served: bytes | None, why: str = "") -> list[Finding]:
     """Compare what a TLS client gets (DER, None when nothing answers) with the leaf on disk."""
     if served is None:

@@ -38,11 +38,11 @@ def provision(
     """Take a name and a host to a certificate that is served, trusted and renews itself.
 
     Args:
-        c: a Fabric connection; made strict before anything is sent.
-        name: the short name, one DNS label.
+        c: a Fabric connection, open or not; made strict before anything is sent.
+        name: the short name, one DNS label of lower case (RFC 1123, 2.1).
         settings: the mesh's conventions; None reads them from `c.config`.
         sans: DNS names beside `<name>.<domain>`; None keeps those that the certificate has.
-        upstream: the URL to proxy to; None keeps what an earlier run was asked for.
+        upstream: the http or https URL to proxy to; None keeps what an earlier run was asked for.
         mtls: show the pair to the upstream as a client certificate.
         vhost: False leaves the vhost to the operator, and gives them a file to include.
         listen: addresses for the vhost to listen on, or networks of which the host's own are meant, or "all"; None
@@ -53,7 +53,15 @@ def provision(
         say: called with each step's verb and a sentence, as it is done.
 
     Raises:
-        MeshfabError: one of its kinds, each one line; what was there before is in place.
+        InputError: a word or a setting cannot be used, or there is no password file; nothing was connected.
+        ConnectError: the host cannot be reached, (HostKeyError) its key is not on record, or (LostError) the line
+            dropped; run it again to complete what is half done.
+        NotReadyError: the host lacks a program, a right or a file.
+        LockedError: somebody else works on the service.
+        MintError: the CA gave no usable pair; the old one is in place.
+        NginxError: nginx refuses its configuration; what was there before is in place.
+        ServedError: clients do not get the certificate that is on disk.
+        SecretLeftError: the password could not be proved gone; the message has the command to run.
     """
     settings = settings or Settings.load(c.config)
     service = Service.of(

@@ -40,10 +40,13 @@ class Outcome:
     Attributes:
         host: the host, as it was named.
         service: the service, with what earlier runs were asked for.
-        changed: the steps that were done (or would be, in a dry run); empty when there was nothing to do.
-        leaf: the certificate on disk; None in a dry run without one.
-        served: what a TLS client got at the end; None where nothing is meant to serve the name.
-        notes: what the operator should know.
+        changed: the steps that were done (or would be, in a dry run), each with its `verb` and `reason`; empty when
+            there was nothing to do.
+        leaf: the certificate on disk (`not_before`, `not_after`: UTC; `serial`: a number; `sans`: DNS names; `der`:
+            bytes); None in a dry run without one.
+        served: what a TLS client got at the end (`der`, `address`, `port`, `via`: the host that asked, empty for this
+            one); None where nothing is meant to serve the name.
+        notes: what the operator should know, a sentence each.
         diffs: in a dry run, a unified diff of every file that would change.
         error: why the service is not as it was asked for; a step function raises it instead.
     """

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
+__all__ = ["provisioner_password"]
 
 REAPER_SECONDS = 120
 
@@ -38,16 +39,23 @@ REAPER_SECONDS = 120
 def provisioner_password(c: Connection, name: str, *, settings: Settings | None = None) -> Iterator[str]:
     """Put the provisioner's password on a host for the length of a `with` block, which gets its path there.
 
-    For a fabfile that runs `step` itself. The file is root's alone; it is gone when the block ends, however it ends.
+    For a fabfile that runs `step` itself. The file is root's alone (0600); it is gone when the block ends, however it
+    ends, and after 120 seconds at the latest, even if this machine dies.
 
     Args:
         c: a Fabric connection; made strict before anything is sent.
-        name: the service's short name; the path is /tmp/<name>-provisioner.
+        name: the service's short name, one DNS label; the path is /tmp/<name>-provisioner.
         settings: the mesh's conventions; None reads them from `c.config`.
+
+    Yields:
+        The path on the host, for `step … --provisioner-password-file`.
 
     Raises:
         SecretLeftError: its removal could not be verified; the message has the command to run.
-        MeshfabError: the password could not be read, or put there.
+        InputError: a word or a setting cannot be used, or there is no password file here.
+        ConnectError: the host cannot be reached, or (HostKeyError) its key is not on record; nothing was sent.
+        NotReadyError: the login cannot become root, or systemd there cannot arm the removal.
+        MintError: the file could not be put there.
     """
     settings = settings or Settings.load(c.config)
     service, password = Service.of(name, settings), read_password(settings.password_file)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from meshfab import validation
+from meshfab import environment, validation
 from meshfab.errors import InputError
 
 KEY = "meshfab"
@@ -33,25 +33,31 @@ _SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 class Settings:
     """The mesh's conventions; every value is checked when the object is made.
 
+    >>> Settings(domain="mesh.example").ca_url
+    'https://ca.internal'
+
     Attributes:
         ca_url: the CA's https URL, as the hosts reach it.
-        root: path of the mesh's root certificate on every host.
-        provisioner: name of the JWK provisioner.
-        provisioner_password: file on the operator's machine that holds the provisioner's password.
-        domain: the zone; a service is `<name>.<domain>`.
-        cert_dir: folder of the certificates on a host.
-        key_dir: folder of the keys on a host.
+        root: absolute path of the mesh's root certificate (PEM) on every host.
+        provisioner: name of the JWK provisioner, up to 128 characters as `step` takes them.
+        provisioner_password: file on the operator's machine that holds the provisioner's password, one line; `~` is
+            the home.
+        domain: the zone, a DNS name; a service is `<name>.<domain>`.
+        cert_dir: absolute path of the folder of the certificates on a host.
+        key_dir: absolute path of the folder of the keys on a host.
         nginx_user: the user of nginx's workers; None reads it from the host's nginx configuration.
-        conf_dir: folder for vhosts; None finds the host's own layout.
-        listen: addresses that our vhosts listen on, or networks of which a host's own are meant; empty for all.
+        conf_dir: absolute path of the folder for vhosts; None finds the host's own layout.
+        listen: addresses that our vhosts listen on, or networks (10.87.0.0/16) of which a host's own are meant; empty
+            for all.
         snippets: a folder on the operator's machine whose templates take the place of those in nginx-snippets/.
-        hosts: the hosts that `check-certs` asks beside those of the services.
-        services: declared services, by name.
-        parallel: how many hosts are worked on at once.
+        hosts: the hosts that `check-certs` asks beside those of the services, each `[user@]host[:port]`.
+        services: declared services, by name: a mapping of `host` or `hosts`, and as in `Service.of`.
+        parallel: how many hosts are worked on at once, from 1.
         public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
-        ssh_config: an SSH configuration file instead of `~/.ssh/config`.
+        ssh_config: an SSH configuration file instead of `~/.ssh/config`, for the connections that are made here.
         ca_mtls: False renews by a signed token, for a CA behind a proxy that ends TLS.
-        host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record.
+        host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record (both as
+            StrictHostKeyChecking in ssh_config(5)).
 
     Raises:
         InputError: a value is not usable; the message names the key.
@@ -107,6 +113,14 @@ class Settings:
     def load(cls, config: Mapping[str, Any] | Any) -> Settings:
         """Read the `meshfab` block of an Invoke or Fabric configuration (or of a plain mapping).
 
+        A key that nothing sets has its default, whatever else a collection of tasks has set.
+
+        >>> Settings.load({"meshfab": {"domain": "mesh.example"}}) == Settings(domain="mesh.example")
+        True
+
+        Args:
+            config: a task's `c.config`, or `{"meshfab": {…}}`.
+
         Raises:
             InputError: a key is unknown, or a value is not usable.
         """
@@ -114,6 +128,7 @@ class Settings:
         if not isinstance(block, dict):
             raise InputError(f"the setting '{KEY}' is not a mapping")
         known = {f.name for f in dataclasses.fields(cls)}
+        block = {**environment.read(config, KEY, vars(cls())), **block}
         for key in block:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1)
@@ -174,6 +189,19 @@ class Service:
         listen: tuple[str, ...] | list[str] | None = None,
     ) -> Service:
         """Check the words and work out the paths.
+
+        >>> wiki = Service.of("wiki", Settings(), sans=["docs.internal"])
+        >>> wiki.cert, wiki.names
+        ('/etc/nginx/tls/cert/wiki.internal.pem', ('wiki.internal', 'docs.internal'))
+
+        Args:
+            name: one DNS label of lower case (RFC 1123, 2.1), without dots.
+            settings: the mesh's conventions.
+            sans: DNS names beside the first; None leaves them open.
+            upstream: the http or https URL that nginx proxies to; None leaves it open.
+            mtls: show the pair to the upstream, which then must be https with a name.
+            vhost: False leaves the vhost to the operator.
+            listen: addresses, networks, or "all", in the place of `Settings.listen`; None leaves it open.
 
         Raises:
             InputError: a word cannot be used, with the rule it breaks.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HELP = {
     "name": "short name of the service; it becomes NAME.<domain>",
-    "host": "where it runs: a name from ~/.ssh/config, or [user@]host[:port]",
+    "host": "where it runs: a name from ~/.ssh/config, or [user@]host[:port] (left out: that of `fab -H`)",
     "san": "one more DNS name in the certificate; repeat for more (left out: those it has are kept)",
     "upstream": "URL that nginx proxies to (left out: kept as it is)",
     "mtls": "show the pair to the upstream as a client certificate",
@@ -60,9 +60,9 @@ _WIRING = ("upstream", "mtls", "vhost", "listen", "force", "start")
 def provision(
     c: Context,
     name: str,
-    host: str,
     san: list[str],
     listen: list[str],
+    host: str = "",
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
@@ -79,13 +79,13 @@ def provision(
 
 
 @task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
-def mint(c: Context, name: str, host: str, san: list[str], dry_run: bool = False) -> None:
+def mint(c: Context, name: str, san: list[str], host: str = "", dry_run: bool = False) -> None:
     """Make sure that a valid pair lies in its place."""
     _run(c, host, "mint", name, {"sans": san or None}, dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "dry-run"))
-def renew_enable(c: Context, name: str, host: str, dry_run: bool = False) -> None:
+def renew_enable(c: Context, name: str, host: str = "", dry_run: bool = False) -> None:
     """Make sure that the service's renewal timer is installed and runs."""
     _run(c, host, "renew_enable", name, {}, dry_run=dry_run)
 
@@ -94,9 +94,9 @@ def renew_enable(c: Context, name: str, host: str, dry_run: bool = False) -> Non
 def wire_nginx(
     c: Context,
     name: str,
-    host: str,
     san: list[str],
     listen: list[str],
+    host: str = "",
     upstream: str | None = None,
     mtls: bool = False,
     vhost: bool = True,
@@ -110,7 +110,7 @@ def wire_nginx(
 
 
 @task(help=_helped("name", "host"))
-def renew(c: Context, name: str, host: str) -> None:
+def renew(c: Context, name: str, host: str = "") -> None:
     """Renew now, through the installed unit itself, and prove that the new certificate is served."""
     _run(c, host, "renew", name, {})
 
@@ -133,9 +133,9 @@ def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
 def check_certs(c: Context, host: list[str], format: str = "table", output: str = "") -> None:  # noqa: A002
     """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
     with _one_line_errors(code=3):
-        from meshfab import sweep
+        from meshfab import sweep, target
 
-        status = sweep.run(c.config, host, format, output)
+        status = sweep.run(c.config, target.hosts(c, host), format, output)
     if status:
         raise Exit(code=status)
 
@@ -144,9 +144,9 @@ def check_certs(c: Context, host: list[str], format: str = "table", output: str 
 def doctor(c: Context, host: list[str]) -> None:
     """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
     with _one_line_errors(code=3):
-        from meshfab import clinic
+        from meshfab import clinic, target
 
-        status = clinic.run(c.config, host)
+        status = clinic.run(c.config, target.hosts(c, host))
     if status:
         raise Exit(code=status)
 
@@ -171,10 +171,10 @@ def _run(
             raise InputError("a renewal is for real: there is no dry run of it", todo="use provision --dry-run")
         if step in ("provision", "mint"):
             _require_password(settings, dry_run=dry_run)
-        from meshfab.connect import connect, opened
+        from meshfab import target
+        from meshfab.connect import opened
 
-        accept_new = settings.host_keys == "accept-new"
-        connection = connect(host, c.config, ssh_config=settings.ssh_config, accept_new=accept_new)
+        connection = target.connection(c, host, settings)
         with connection, ThreadPoolExecutor(1) as pool:
             # The handshake waits for the network; the imports that only the work needs fill that time.
             opening = pool.submit(opened, connection)

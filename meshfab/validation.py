@@ -24,7 +24,11 @@ _PROVISIONER = re.compile(r"[A-Za-z0-9_.@][A-Za-z0-9_.@ +-]{0,127}", re.ASCII)
 
 
 def label(word: object) -> str:
-    """A service's short name: one DNS label, 1 to 63 characters of a-z, 0-9 and inner hyphens."""
+    """A service's short name: one DNS label, 1 to 63 characters of a-z, 0-9 and inner hyphens.
+
+    >>> label("wiki")
+    'wiki'
+    """
     text = _text(word, "the name")
     if not _LABEL.fullmatch(text):
         raise InputError(
@@ -106,7 +110,11 @@ def url(word: object, what: str, *, schemes: tuple[str, ...] = ("http", "https")
 
 
 def listen(word: object, what: str = "the address to listen on") -> str:
-    """An address, a network of which the host's own addresses are meant, or `all`."""
+    """An address, a network of which the host's own addresses are meant, or `all`.
+
+    >>> listen("10.87.0.0/16"), listen("fd00:0::12")
+    ('10.87.0.0/16', 'fd00::12')
+    """
     import ipaddress
 
     text = _text(word, what)

@@ -18,7 +18,14 @@ _BY_WEIGHT: tuple[Status, ...] = ("ok", "warning", "unknown", "critical")
 
 @dataclass(frozen=True)
 class TimerReport:
-    """A renewal timer: what its last tick came to (systemd's word), and when the next one is due."""
+    """A renewal timer.
+
+    Attributes:
+        enabled: whether it starts with the host.
+        active: whether it runs.
+        last_result: what its last tick came to, in systemd's word (Result in systemctl(1)): "success", "exit-code" …
+        next: when the next tick is due, UTC; None when none is.
+    """
 
     enabled: bool
     active: bool
@@ -33,15 +40,15 @@ class CertificateReport:
     Attributes:
         name: the service's short name; the host's own for its identity pair.
         fqdn: the first name that the certificate is for.
-        kind: whether a service is served with it, or it is the host's own.
-        not_before: start of its life; None where there is no certificate that can be read, as in the next three.
-        not_after: end of its life.
+        kind: "service" when a service is served with it, "host" when it is the host's own.
+        not_before: start of its life, UTC; None where there is no certificate that can be read, as in the next three.
+        not_after: end of its life, UTC.
         serial: in decimal, as text: it has more digits than a JSON number can be trusted with.
         sans: the DNS names in it.
         served_serial: that of the leaf that a TLS client gets; None when nothing answered or nobody asked.
         served: whether that is the one on disk; None when nobody asked.
         timer: None for the host's own pair, which has none of ours.
-        findings: worst first.
+        findings: worst first, each with its `code`, `status`, `message` and `todo`, the command that heals it.
     """
 
     name: str
@@ -71,7 +78,14 @@ class CertificateReport:
 
 @dataclass(frozen=True)
 class HostReport:
-    """One host: its certificates, or why it could not be asked."""
+    """One host: its certificates, or why it could not be asked.
+
+    Attributes:
+        host: its name, as it was given.
+        certificates: those of its services, and its own.
+        error: why it could not be asked, one line; None when it could.
+        seconds: how long that took.
+    """
 
     host: str
     certificates: tuple[CertificateReport, ...] = ()
@@ -86,7 +100,14 @@ class HostReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A sweep over the fleet. `was_interrupted`: somebody did not wait for the hosts that say so in their error."""
+    """A sweep over the fleet.
+
+    Attributes:
+        checked_at: when it began, UTC.
+        hosts: every host that was to be asked, in the order it was named in.
+        seconds: how long it took.
+        was_interrupted: somebody did not wait for the hosts that say so in their error.
+    """
 
     checked_at: datetime
     hosts: tuple[HostReport, ...]
@@ -100,7 +121,7 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """0 ok, 1 warning, 2 critical, 3 unknown."""
+        """0 ok, 1 warning, 2 critical, 3 unknown, as monitoring plugins have it."""
         return EXIT[self.status]
 
 

@@ -16,6 +16,7 @@ import pytest
 from lab import layout
 from lab.errors import LabError
 from lab.process import recorded
+from meshfab import host_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,15 @@ def own_home(
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     if request.node.get_closest_marker("lab") is None:
         monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An ~/.ssh of its own, and no files of the machine's."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(host_keys, "_GLOBAL_FILES", "none")
+    (tmp_path / ".ssh").mkdir()
+    return tmp_path / ".ssh"
 
 
 @pytest.fixture(autouse=True)

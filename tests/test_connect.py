@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from invoke.context import Context
 from paramiko import ECDSAKey, Ed25519Key, PKey
 from paramiko.ssh_exception import AuthenticationException, NoValidConnectionsError, SSHException
 
-from meshfab import host_keys
 from meshfab.connect import connect, opened, strict
 from meshfab.errors import ConnectError, HostKeyError, InputError
 
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from pytest_mock import MockerFixture
 
 OURS, OTHER = ECDSAKey.generate(), ECDSAKey.generate()
-
-
-@pytest.fixture
-def ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An ~/.ssh of its own, and no files of the machine's."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(host_keys, "_GLOBAL_FILES", "none")
-    (tmp_path / ".ssh").mkdir()
-    return tmp_path / ".ssh"
 
 
 def on_record(ssh: Path, name: str, key: PKey, marker: str = "") -> None:
@@ -252,3 +243,17 @@ def test_a_key_of_a_kind_that_paramiko_knows_can_be_judged(ssh: Path) -> None:
     on_record(ssh, "h2", OURS)
     on_record(ssh, "h2", key)
     show(connect("h2"), key)
+
+
+def test_a_user_without_a_name_is_told_what_to_set(ssh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_number: int) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(InputError, match="has no name -> set USER"):
+        connect("h2")
+    monkeypatch.setenv("USER", "runner")
+    assert connect("ops@h2").user == "ops"
+    assert ssh

@@ -30,7 +30,6 @@ def test_a_host_where_all_is_done_has_no_findings() -> None:
     wanted = renewal.wanted(service, SETTINGS)
     assert findings.of_pair(state, service) == []
     assert findings.of_renewal(state, service, wanted) == []
-    assert findings.of_secret(state, service) == []
 
 
 PAIR: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -131,12 +130,6 @@ def test_a_tick_that_systemd_could_not_run_and_units_that_it_has_not_read_are_na
     (found,) = findings.of_renewal(state, SERVICE, wanted)
     assert "meshfab-tick has the mode 0644" in found.message
     assert f"systemd has not read {SERVICE.timer} yet" in found.message
-
-
-def test_a_password_that_was_left_is_critical() -> None:
-    (found,) = findings.of_secret(Host(secret=True).state(), SERVICE)
-    assert (found.code, found.status) == ("secret-left", "critical")
-    assert "/tmp/gongfoo-provisioner" in found.message
 
 
 def test_what_a_client_gets_is_compared_with_the_disk() -> None:

@@ -48,6 +48,45 @@ def test_invokes_own_configuration_is_read_lists_and_mappings_too() -> None:
     assert type(got.services["tea"]) is dict
 
 
+@pytest.mark.parametrize("block", [{}, {"meshfab": {"domain": "mesh.example"}}], ids=["none", "a parent's"])
+def test_the_environment_sets_what_no_collection_has_a_value_for(
+    monkeypatch: pytest.MonkeyPatch, block: dict[str, Any]
+) -> None:
+    # pyinvoke/invoke#782: a parent collection that sets a key drops our defaults, and Invoke then reads no variable.
+    monkeypatch.setenv("INVOKE_MESHFAB_CA_URL", "https://other.example")
+    monkeypatch.setenv("INVOKE_MESHFAB_PARALLEL", "3")
+    monkeypatch.setenv("INVOKE_MESHFAB_CA_MTLS", "0")
+    monkeypatch.setenv("FABRIC_MESHFAB_ROOT", "/fabric.pem")
+    settings = Settings.load(Config(overrides=block))
+    assert (settings.ca_url, settings.parallel, settings.ca_mtls) == ("https://other.example", 3, False)
+    assert settings.root == Settings().root
+    assert Settings.load(block).ca_url == Settings().ca_url
+
+
+def test_fabrics_environment_is_its_own_but_for_a_configuration_that_came_from_invoke(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fabric import Config as FabricConfig
+
+    monkeypatch.setenv("INVOKE_MESHFAB_DOMAIN", "invoke.example")
+    monkeypatch.setenv("FABRIC_MESHFAB_DOMAIN", "fabric.example")
+    assert Settings.load(FabricConfig(lazy=True)).domain == "fabric.example"
+    assert Settings.load(Config().clone(into=FabricConfig)).domain == "invoke.example"
+
+
+def test_what_a_file_or_a_caller_sets_outranks_the_environment_that_invoke_would_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INVOKE_MESHFAB_DOMAIN", "env.example")
+    assert Settings.load(Config(overrides={"meshfab": {"domain": "file.example"}})).domain == "file.example"
+
+
+def test_a_variable_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVOKE_MESHFAB_PARALLEL", "many")
+    with pytest.raises(InputError, match="parallel is 'many' in the environment"):
+        Settings.load(Config())
+
+
 def test_an_unknown_key_is_named_with_the_one_that_was_meant() -> None:
     with pytest.raises(InputError) as caught:
         Settings.load({"meshfab": {"provisoner": "lair"}})

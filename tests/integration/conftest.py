@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from lab import ca, faults, hosts, layout, names, pristine
+from tests.integration.installed import Installed, install
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,6 +84,12 @@ def inv(mesh: Mesh) -> Inv:  # noqa: ARG001
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory, mesh: Mesh) -> Installed:  # noqa: ARG001
+    """Our wheel in an environment of its own, outside the checkout."""
+    return install(tmp_path_factory.mktemp("installed"))
 
 
 @pytest.fixture

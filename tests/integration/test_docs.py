@@ -114,9 +114,9 @@ def expired(_mesh: Mesh, inv: Inv, _folder: Path) -> None:
     site = Site("h2", name="gongfoo")
     # A tick is not to renew it before it ends.
     site.sh(f"systemctl stop {site.timer}")
-    site.mint_by_hand(life="5s")
+    site.mint_by_hand(life="6s")
     site.sh("systemctl reload nginx")
-    time.sleep(5.5)
+    time.sleep(7.5)
     site.sh(f"systemctl start step@gongfoo.service; systemctl start {site.timer}")
 
 

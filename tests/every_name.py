@@ -1,0 +1,84 @@
+"""Every public name in use, as in a stranger's typed code; `mypy --strict` holds it against the installed wheel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshfab import (
+    MeshfabError,
+    Outcome,
+    Report,
+    Service,
+    Settings,
+    check_certs,
+    mint,
+    ns,
+    provision,
+    renew,
+    renew_enable,
+    wire_nginx,
+)
+from meshfab.connect import connect
+from meshfab.errors import (
+    ConnectError,
+    EditedError,
+    HostKeyError,
+    InputError,
+    LockedError,
+    LostError,
+    MintError,
+    NginxError,
+    NotReadyError,
+    RenewError,
+    SecretLeftError,
+    ServedError,
+    StoppedError,
+    SudoAsksError,
+)
+from meshfab.secret import provisioner_password
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+NOT_SENT: tuple[type[MeshfabError], ...] = (InputError, HostKeyError)
+AGAIN: tuple[type[MeshfabError], ...] = (LostError, ConnectError, StoppedError)
+HOST: tuple[type[MeshfabError], ...] = (NotReadyError, SudoAsksError, LockedError, NginxError, EditedError)
+PAIR: tuple[type[MeshfabError], ...] = (MintError, RenewError, ServedError, SecretLeftError)
+
+
+def steps(host: str) -> datetime | None:
+    settings = Settings.load({"meshfab": {"domain": "internal"}})
+    service: Service = Service.of("wiki", settings, sans=("docs.internal",))
+    with connect(host, ssh_config=settings.ssh_config) as c:
+        mint(c, service.name, settings=settings, sans=service.sans)
+        renew_enable(c, service.name, settings=settings)
+        wire_nginx(c, service.name, settings=settings, upstream="http://127.0.0.1:8080", listen=["all"])
+        outcome: Outcome = provision(c, service.name, settings=settings, dry_run=True, say=said)
+        renewed: Outcome = renew(c, service.name, settings=settings)
+        with provisioner_password(c, service.name) as path:
+            print(path.upper())
+    done: list[str] = [f"{step.verb}: {step.reason}" for step in outcome.changed]
+    print(outcome.host, done, outcome.notes, outcome.diffs, renewed.served and renewed.served.address)
+    return outcome.leaf.not_after if outcome.leaf else None
+
+
+def said(verb: str, text: str) -> None:
+    print(verb, text)
+
+
+def fleet() -> int:
+    report: Report = check_certs(["h1"], settings=Settings(parallel=2))
+    for host in report.hosts:
+        for one in host.certificates:
+            print(host.host, host.error, one.fqdn, one.status, [finding.todo for finding in one.findings])
+    return report.exit_status
+
+
+def caught() -> str:
+    try:
+        steps("h1")
+    except EditedError as error:
+        return error.diff
+    except MeshfabError as error:
+        return f"{error.what} {error.host} {error.todo}"
+    return str(ns.name)

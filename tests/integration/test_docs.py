@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,17 +108,6 @@ def demanding(mesh: Mesh, inv: Inv, _folder: Path) -> None:
     assert inv(*SERVICE).returncode == 0
 
 
-def expired(_mesh: Mesh, inv: Inv, _folder: Path) -> None:
-    assert inv(*SERVICE).returncode == 0
-    site = Site("h2", name="gongfoo")
-    # A tick is not to renew it before it ends.
-    site.sh(f"systemctl stop {site.timer}")
-    site.mint_by_hand(life="6s")
-    site.sh("systemctl reload nginx")
-    time.sleep(7.5)
-    site.sh(f"systemctl start step@gongfoo.service; systemctl start {site.timer}")
-
-
 def beyond(_mesh: Mesh, inv: Inv, folder: Path) -> None:
     assert inv("provision", "--name", "wiki", "--host", "h3").returncode == 0
     [far] = blocks("docs/how-to/jump-hosts.md", "text")
@@ -142,7 +130,6 @@ def test_the_tutorial_is_true(mesh: Mesh, inv: Inv) -> None:
         ("docs/how-to/adopt.md", by_hand),
         ("docs/how-to/mtls-upstream.md", demanding),
         ("docs/how-to/fleet.md", of_the_page),
-        ("docs/how-to/expired-host.md", expired),
         ("docs/how-to/jump-hosts.md", beyond),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -122,9 +122,9 @@ def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
     with _one_line_errors(), _collector_at_rest():
         settings = Settings.load(c.config)
         _require_password(settings, dry_run=dry_run)
-        from meshfab import rollout
+        from meshfab import rollout, target
 
-        is_well = rollout.run(c.config, settings, host, dry_run=dry_run)
+        is_well = rollout.run(c.config, settings, target.hosts(c, host), dry_run=dry_run)
     if not is_well:
         raise Exit(code=1)
 

@@ -109,6 +109,14 @@ class TestTasks:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == "-H is h1 and --host is h2 -> give one of the two\n"
 
+    @pytest.mark.parametrize("task", ["apply", "check-certs", "doctor"])
+    def test_a_task_of_the_fleet_does_not_choose_between_two_words_for_its_hosts(
+        self, installed: Installed, folder: Path, task: str
+    ) -> None:
+        done = installed.run("fab", "-H", "h1", task, "--host", "h1", cwd=folder)
+        assert (done.returncode > 0, done.stdout) == (True, "")
+        assert done.stderr == "both -H and --host were given -> give --host alone, and again for more hosts\n"
+
     def test_a_host_whose_key_is_not_on_record_is_refused_under_fab_too(
         self, installed: Installed, folder: Path, clean_host: str, stranger: dict[str, str]
     ) -> None:

@@ -60,7 +60,7 @@ def play(page: str, folder: Path) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=folder,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         if printed:

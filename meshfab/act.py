@@ -130,19 +130,26 @@ def _jobs(state: HostState, plans: Sequence[Plan]) -> list[tuple[Request, Plan |
             "rights": [pair.set_rights(state, service)],
         }
         jobs += [(request, todo) for step in todo.steps for request in of_pair.get(step.verb, ())]
-    common: list[Request] = []
-    if units := with_step("units"):
-        files = [file for todo in units for file in todo.files]
-        common += renewal.install(state, [todo.service for todo in units], files)
-    if timers := with_step("timer"):
-        common.append(renewal.enable(state, [todo.service for todo in timers]))
+    loading: list[Request] = []
     if written := [todo for todo in plans if todo.wiring.files]:
-        common.append(transaction.wire(state, written))
+        loading.append(transaction.wire(state, written))
     stale = with_step("reload")
     if stale and not any(todo.wiring.is_loaded for todo in written):
-        common.append(transaction.reload(state, stale))
-    common.append(Request("read", tuple(todo.service.cert for todo in plans)))
+        loading.append(transaction.reload(state, stale))
+    setting_up = _setting_up(state, with_step("units"), with_step("timer"), beside=bool(loading))
+    reading = Request("read", tuple(todo.service.cert for todo in plans))
+    common = [*setting_up[:1], *loading, *setting_up[1:], reading]
     return [*jobs, *((request, None) for request in common)]
+
+
+def _setting_up(state: HostState, units: Sequence[Plan], timers: Sequence[Plan], *, beside: bool) -> list[Request]:
+    """systemd and nginx know nothing of each other, so the units are seen to while nginx loads."""
+    if not units and not timers:
+        return []
+    files = [file for todo in units for file in todo.files]
+    services = [todo.service for todo in units], [todo.service for todo in timers]
+    request = renewal.set_up(state, services[0], files, services[1], beside=beside)
+    return [request, Request("joined", stays=True)] if beside else [request]
 
 
 def _settle(plans: Sequence[Plan]) -> Request:

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from meshfab import files
-from meshfab.script import Request
+from meshfab.errors import NotReadyError
+from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -97,18 +98,30 @@ def unread(state: HostState, service: Service) -> list[str]:
     return [f"systemd has not read {unit} yet" for unit in units if state.unit(unit).needs_reload]
 
 
-def install(state: HostState, services: Sequence[Service], files: Iterable[File]) -> list[Request]:
-    """Put files in place, each once; the manager reads its units anew only when it holds older ones."""
-    stale = [word for service in services for word in unread(state, service)]
-    words = [word for file in dict.fromkeys(files) for word in (file.path, file.mode, file.text)]
-    return [Request("install", ("reload" if stale else "", *words))] if words or stale else []
+def set_up(
+    state: HostState, installs: Sequence[Service], files: Iterable[File], enables: Sequence[Service], *, beside: bool
+) -> Request:
+    """Put files in place, each once, and enable and start timers; a no-op for systemd where they are both.
 
+    The manager reads its units anew only when it holds older ones.
 
-def enable(state: HostState, services: Sequence[Service]) -> Request:
-    """Enable the timers and start them; a no-op for systemd where they are both."""
-    timers = [service.timer for service in services]
+    Args:
+        installs: the services whose units are not as wanted.
+        enables: the services whose timers are not.
+        beside: let it run while other scripts do.
+    """
+    stale = any(unread(state, service) for service in installs)
+    timers = [service.timer for service in enables]
     runs = any(state.unit(timer).active == "active" for timer in timers)
-    return Request("enable", ("reload" if runs else "", *timers))
+    words = [word for file in dict.fromkeys(files) for word in (file.path, file.mode, file.text)]
+    args = ("reload" if stale else "", " ".join(timers), "reload" if runs else "", *words)
+    return Request("setup", args, beside=beside)
+
+
+def not_set_up(answer: Answer, host: str) -> NotReadyError:
+    """The error that a failed `setup` stands for."""
+    what = f"the renewal could not be set up: {answer.err}"
+    return NotReadyError(what, host=host, todo="repair what the message names, then run this again")
 
 
 def force(service: Service) -> Request:

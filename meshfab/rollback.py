@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import listening, nginx, pair, served, transaction
-from meshfab.errors import MeshfabError, NotReadyError, ServedError
+from meshfab import listening, nginx, pair, renewal, served, transaction
+from meshfab.errors import MeshfabError, ServedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +73,11 @@ def undone(
         plans: what the batch was to do.
         moved: those whose new pair had been moved in by then.
     """
+    if failed.script == "joined":
+        # nginx has been loaded meanwhile.
+        late = renewal.not_set_up(failed, shell.host)
+        late.todo = f"{late.todo}; {_go_back(shell, state, plans, proofs)}"
+        return late
     if failed.script in ("wire", "reload"):
         error = transaction.explain(failed, state)
         if failed.script == "wire" and not moved:
@@ -87,9 +92,8 @@ def undone(
     if moved:
         # nginx has not read the new pairs: with the old ones back, nothing has changed.
         shell.batch([pair.put_back(todo.service) for todo in moved])
-    if failed.script in ("install", "enable"):
-        what = f"the renewal could not be set up: {failed.err}"
-        return NotReadyError(what, host=shell.host, todo="repair what the message names, then run this again")
+    if failed.script == "setup":
+        return renewal.not_set_up(failed, shell.host)
     return pair.not_moved(failed, state)
 
 

@@ -17,13 +17,15 @@ _FOLDER = Path(__file__).resolve().parent / "scripts"
 class Request:
     """A script of `meshfab/scripts`, its positional parameters and what it finds in `$data`.
 
-    `stays` runs it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it.
+    `stays` runs it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it. `beside` runs
+    it beside those that follow, up to the script `joined`, whose answer is its own; a lock was taken before.
     """
 
     script: str
     args: tuple[str, ...] = ()
     data: str | None = None
     stays: bool = False
+    beside: bool = False
 
     def __repr__(self) -> str:
         """Without the data, which may be the password."""
@@ -32,6 +34,8 @@ class Request:
     def body(self) -> str:
         """The text that the root shell evaluates."""
         begin, end = ("{", "}") if self.stays else ("(", ")")
+        if self.beside:
+            end = ') >/dev/null 2>"/run/meshfab/.beside.$$" & beside=$!'
         return f"{begin}\nset -- {words(self.args)}\n{text(self.script)}\n{end}"
 
 

@@ -62,8 +62,7 @@ class World:
             probe=lambda _: self.host.answer(),
             mint=lambda _: self.answer("mint", cert=self.next_pair.pem, public=self.next_pair.public),
             commit=self.does(self._commit),
-            enable=self.does(self._enable),
-            install=self.does(self._install),
+            setup=self.does(self._set_up),
             wire=self.does(self._wire),
             reload=self.does(self._reload),
             read=lambda request: self.answer("read", **dict.fromkeys(request.args[:1], self.host.cert or "")),
@@ -89,15 +88,15 @@ class World:
         pair = self.next_pair
         self.host = replace(self.host, pair=pair, cert=pair.pem, public=pair.public)
 
-    def _enable(self, _: Request) -> None:
-        self.host = replace(self.host, units={**self.host.units, SERVICE.timer: unit(SERVICE.timer)})
-
-    def _install(self, _: Request) -> None:
-        self.host = replace(self.host, digests={})
-        self.host.__post_init__()
+    def _set_up(self, request: Request) -> None:
+        if SERVICE.timer in request.args[1]:
+            self.host = replace(self.host, units={**self.host.units, SERVICE.timer: unit(SERVICE.timer)})
+        if request.args[3:]:
+            self.host = replace(self.host, digests={})
+            self.host.__post_init__()
 
     def _wire(self, request: Request) -> None:
-        *_, path, text = request.args
+        path, _link, _shown, text = request.args[-4:]
         self.host = self.host.wired(text, path)
         self._reload(request)
 
@@ -159,7 +158,7 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
     acting = [name for name in world.shell.scripts if name not in ("probe", "read", "served", "settle")]
-    assert acting == ["lock", "secret", "mint", "gone", "commit", "install", "enable", "wire"]
+    assert acting == ["lock", "secret", "mint", "gone", "commit", "setup", "wire", "joined"]
     world.shell.sent.clear()
     again = flow.provision(c, "gongfoo", settings=settings)
     assert world.shell.scripts == ["probe"]
@@ -186,7 +185,7 @@ def test_each_step_alone_on_a_converged_host_is_the_probe(
 
 ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
     "mint": (flow.mint, {"secret", "mint", "gone", "commit"}),
-    "renew-enable": (flow.renew_enable, {"install", "enable"}),
+    "renew-enable": (flow.renew_enable, {"setup"}),
     "wire-nginx": (flow.wire_nginx, {"wire"}),
 }
 
@@ -341,7 +340,7 @@ def test_a_vhost_that_nginx_refuses_leaves_the_old_pair_and_vhost_in_place(
     assert "unwire" not in world.shell.scripts
 
 
-@pytest.mark.parametrize("script", ["install", "enable"])
+@pytest.mark.parametrize("script", ["setup", "joined"])
 def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
     live: Live, c: Connection, settings: Settings, script: str
 ) -> None:
@@ -352,7 +351,8 @@ def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
     with pytest.raises(NotReadyError, match="Read-only"):
         flow.provision(c, "gongfoo", settings=settings)
     names = world.shell.scripts
-    assert "commit" not in names or "putback" in names[names.index("commit") :]
+    assert "putback" in names[names.index("commit") :]
+    assert ("unwire" in names) is (script == "joined")
 
 
 def test_a_lock_that_somebody_holds_is_told_with_the_holder(live: Live, c: Connection, settings: Settings) -> None:

@@ -14,7 +14,15 @@ install -o root -g root -m 0644 -- "$stage/cert" "$new_cert"
 install -o root -g root -m 0640 -- "$stage/key" "$new_key"
 # After the mode: chmod would set the ACL's mask, and 0600 there makes the entry #effective:---.
 setfacl -b -m "u:$user:r" -- "$new_key"
-getfacl -cp -- "$new_key" | grep -qx "user:$user:r--" # read back; a mask would show as #effective:
+case $(getfacl -cp -- "$new_key") in # read back; a mask would show as #effective:
+*"
+user:$user:r--
+"*) ;;
+*)
+	say "setfacl: the file system keeps no ACL on $new_key"
+	exit 1
+	;;
+esac
 sync "$new_cert" "$new_key"
 for file in "$cert" "$key"; do
 	[ ! -e "$file" ] || ln -f -- "$file" "${file%/*}/.${file##*/}.old"

@@ -1,6 +1,6 @@
 # Remove the password, prove it, and only then disarm the reaper. Words as in secret.sh.
 # shellcheck shell=sh
-rm -rf -- "$2"
+if [ -e "$2" ] || [ -L "$2" ]; then rm -rf -- "$2"; fi
 [ -d "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
 for file in "$1" "$2"; do
 	[ -d "$file" ] || if [ -e "$file" ] || [ -L "$file" ]; then

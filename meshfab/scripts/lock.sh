@@ -24,7 +24,8 @@ hold() {
 }
 
 take_locks() {
-	who="$1 since $(date -Is)" seconds=$2 locks='' secrets='' stages=''
+	since=$(date -Is)
+	who="$1 since $since" seconds=$2 locks='' secrets='' stages=''
 	shift 2
 	while [ $# -ge 3 ]; do
 		locks="$locks /run/meshfab/$1.lock" secrets="$secrets $2" stages="$stages $3"

@@ -29,7 +29,7 @@ in_turn() {
 		say "/run/meshfab/.nginx.lock is held by $(cat /run/meshfab/.nginx.lock)"
 		return 75
 	}
-	printf 'an operator since %s\n' "$(date -Is)" >/run/meshfab/.nginx.lock
+	printf 'an operator since %s\n' "${since:=$(date -Is)}" >/run/meshfab/.nginx.lock
 }
 
 # load reload|open|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts

@@ -9,58 +9,81 @@ units='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/lo
 root=$1 conf_dir=$2
 shift 2
 
-put now "$(date +%s)"
-put addresses "$(hostname -I 2>/dev/null)"
-# step is called step-cli where another program has that name (Fedora, Arch).
-put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
-	command -v "$tool"
-done)"
-put_file root "$root"
-
+# The two slow questions, a third of the time together: asked first, and heard out at the end.
 # -v beside -T: the version and the whole configuration by one call. It makes missing log files: with nginx's own mode.
-conf=${nginx_conf-$(umask 022; nginx -v -T 2>&1)}
-put nginx.conf "$conf"
-case $conf in
-*'# configuration file /'*) ;;
-*) # A broken configuration is not dumped, and a mint that heals it must know the user all the same.
-	put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
-	;;
-esac
-[ -e /proc/net/if_inet6 ] || put no-ipv6 yes
-[ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
+ask_nginx() {
+	umask 022
+	if [ -n "${nginx_conf-}" ]; then printf '%s\n' "$nginx_conf"; else nginx -v -T 2>&1; fi
+}
+ask_systemd() {
+	state="nginx.service ${more_units-}"
+	while [ $# -ge 6 ]; do
+		state="$state step@$1.timer step@$1.service"
+		shift 6
+	done
+	# shellcheck disable=SC2086
+	TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
+		-p NextElapseUSecRealtime $state 2>&1
+}
 
-state="nginx.service ${more_units-}"
-files=$units
-stats=''
-while [ $# -ge 6 ]; do
-	name=$1 fqdn=$2 cert=$3 key=$4 secret=$5
-	files="$files $6"
-	shift 6
-	state="$state step@$name.timer step@$name.service"
-	stats="$stats $cert $key ${key%/*}"
-	put_file "$name/cert" "$cert"
-	if [ -f "$key" ]; then
-		put "$name/public" "$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null)"
-		put "$name/acl" "$(getfacl -cpE -- "$key" 2>/dev/null)"
-	fi
-	put_file "$name/staged" "${cert%/*}/.${cert##*/}.new"
-	for file in "$cert" "$key"; do
-		file=${file%/*}/.${file##*/}
-		[ ! -e "$file.old" ] && [ ! -e "$file.new" ] || put "$name/leftovers" yes
+host() {
+	put now "$(date +%s)"
+	put addresses "$(hostname -I 2>/dev/null)"
+	# step is called step-cli where another program has that name (Fedora, Arch).
+	put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
+		command -v "$tool"
+	done)"
+	put_file root "$root"
+	[ -e /proc/net/if_inet6 ] || put no-ipv6 yes
+	[ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
+}
+
+services() {
+	files=$units
+	stats=''
+	while [ $# -ge 6 ]; do
+		name=$1 fqdn=$2 cert=$3 key=$4 secret=$5
+		files="$files $6"
+		shift 6
+		stats="$stats $cert $key ${key%/*}"
+		put_file "$name/cert" "$cert"
+		if [ -f "$key" ]; then
+			put "$name/public" "$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null)"
+			put "$name/acl" "$(getfacl -cpE -- "$key" 2>/dev/null)"
+		fi
+		put_file "$name/staged" "${cert%/*}/.${cert##*/}.new"
+		for file in "$cert" "$key"; do
+			file=${file%/*}/.${file##*/}
+			if [ -e "$file.old" ] || [ -e "$file.new" ]; then put "$name/leftovers" yes; fi
+		done
+		if [ -e "$secret" ] || [ -L "$secret" ]; then put "$name/secret" "$secret"; fi
+		if [ -d "$secret" ] && [ ! -L "$secret" ]; then put "$name/secret-folder" yes; fi
+		for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf" \
+			"/etc/nginx/snippets/$fqdn.tls.conf" "/etc/nginx/snippets/$fqdn.mtls.conf"; do
+			put_file "$name/vhost:$file" "$file"
+			[ ! -e "${file%/*}/.${file##*/}.old" ] || put "$name/leftovers" yes
+		done
 	done
-	[ ! -e "$secret" ] && [ ! -L "$secret" ] || put "$name/secret" "$secret"
-	[ ! -d "$secret" ] || [ -L "$secret" ] || put "$name/secret-folder" yes
-	for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf" \
-		"/etc/nginx/snippets/$fqdn.tls.conf" "/etc/nginx/snippets/$fqdn.mtls.conf"; do
-		put_file "$name/vhost:$file" "$file"
-		[ ! -e "${file%/*}/.${file##*/}.old" ] || put "$name/leftovers" yes
-	done
-done
-# One line a file: name|kind|owner:group|mode. Words split: every path was checked by meshfab/validation.py.
-# shellcheck disable=SC2086
-put digests "$(sha256sum -- $files 2>/dev/null)"
-# shellcheck disable=SC2086
-[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
-# shellcheck disable=SC2086
-put units "$(TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
-	-p NextElapseUSecRealtime $state 2>&1)"
+	# One line a file: name|kind|owner:group|mode. Words split: every path was checked by meshfab/validation.py.
+	# shellcheck disable=SC2086
+	put digests "$(sha256sum -- $files 2>/dev/null)"
+	# shellcheck disable=SC2086
+	[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
+}
+
+ask_nginx | {
+	exec 3<&0
+	ask_systemd "$@" | {
+		host </dev/null
+		services "$@" </dev/null
+		conf=$(cat <&3)
+		put nginx.conf "$conf"
+		case $conf in
+		*'# configuration file /'*) ;;
+		*) # A broken configuration is not dumped, and a mint that heals it must know the user all the same.
+			put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
+			;;
+		esac
+		put units "$(cat)"
+	}
+}

@@ -3,7 +3,7 @@
 set -eu
 [ ! -d "$1" ] || [ -L "$1" ] || exit 4
 # What an earlier run left goes first: rm never follows a link.
-rm -f -- "$1"
+if [ -e "$1" ] || [ -L "$1" ]; then rm -f -- "$1"; fi
 arm() {
 	systemd-run --quiet --collect --unit="$3" --on-active="$4" --timer-property=AccuracySec=1s \
 		sh -c 'rm -f -- "$1"; rm -rf -- "$2"' sh "$1" "$2"

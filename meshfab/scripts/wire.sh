@@ -5,6 +5,7 @@
 # prelude, 75 somebody else is at it
 # shellcheck shell=sh
 set -u
+umask 022
 trap '' HUP INT TERM PIPE
 # Paths of ours, without blanks: the links and folders that this run has made.
 action=$1 log=$2 names=$3 linked='' made=''
@@ -22,7 +23,8 @@ each() { # COMMAND PATH LINK SHOWN TEXT...: run it for each file, with path, lin
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 prepare() { # by cat, which says why it could not write
 	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made="${path%/*} $made" && label "${path%/*}"; } || return
-	rm -f -- "$old" && printf %s "$text" | cat >"$new" && chmod 0644 -- "$new" && sync "$new"
+	# What a killed run left may have any mode; a new file gets 0644 by the umask.
+	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
 move() { mv -fT -- "$new" "$path" && label "$path"; }
@@ -62,7 +64,7 @@ if ! each move "$@" || ! each enable "$@"; then
 fi
 [ -n "$action" ] || exit 0
 
-said=$(umask 022 && nginx -T 2>&1) || refuse 3 "$said" "$@"
+said=$(nginx -T 2>&1) || refuse 3 "$said" "$@"
 for name in $names; do
 	case ${said%%# configuration file*} in *"conflicting server name \"$name\" on "*)
 		refuse 4 "$(printf '%s\n' "$said" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;

@@ -44,11 +44,6 @@ def test_the_dashboard_names_metrics_that_there_are() -> None:
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
-def test_every_metric_is_in_the_table_of_the_docs() -> None:
-    table = (FOLDER / "README.md").read_text()
-    assert {name for name in KNOWN if f"`{name}" not in table} == set()
-
-
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 @pytest.mark.parametrize("words", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts.test.yml")])
 def test_promtool_agrees_with_the_rules(words: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
+from bench.tasks import ns as bench
 from lab.tasks import ns as lab
 from meshfab import ns
 
@@ -20,4 +21,5 @@ def release(_c: Context, version: str, dry_run: bool = False) -> None:
 
 
 ns.add_collection(lab, name="lab")
+ns.add_collection(bench, name="bench")
 ns.add_task(release)

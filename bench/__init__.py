@@ -1,1 +1,1 @@
-"""How long things take, with `ssh HOST true` in the same run as 1: ratios hold, seconds are the machine's mood."""
+"""meshfab against what people do today: `inv bench`, `inv bench.render`, `inv bench.profile`."""

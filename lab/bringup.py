@@ -32,7 +32,7 @@ from lab.process import recorded, spawn
 from lab.progress import say, step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -42,8 +42,11 @@ if TYPE_CHECKING:
 _AT_ONCE = 8
 
 
-def up(count: int, *, keep: bool = False, owner: int | None = None) -> None:
-    """Bring the current lab up with so many hosts; on any other end nothing of it is left."""
+def up(count: int, *, keep: bool = False, owner: int | None = None, more: Sequence[str] = ()) -> None:
+    """Bring the current lab up with so many hosts; on any other end nothing of it is left.
+
+    `more` are Debian packages beside those that a mesh host needs.
+    """
     packages.require_machine()
     lab = layout.current()
     wanted = layout.names(count)
@@ -55,7 +58,7 @@ def up(count: int, *, keep: bool = False, owner: int | None = None) -> None:
         teardown.remove(lab)
         try:
             with step(f"lab {lab.name}", "up"):
-                _build(lab, wanted, owner, keep)
+                _build(lab, wanted, more, owner, keep)
         except BaseException:
             if not keep:
                 for number in (signal.SIGINT, signal.SIGTERM):
@@ -88,14 +91,14 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _build(lab: Lab, wanted: list[str], owner: int | None, keep: bool) -> None:
+def _build(lab: Lab, wanted: list[str], more: Sequence[str], owner: int | None, keep: bool) -> None:
     with step("packages") as outcome:
         outcome.word = "installed" if packages.ensure_commands() else "present"
     with step("step, step-ca") as outcome:
         tools = binaries.find()
         outcome.word = "built" if tools.built else "cached"
     with step("base image") as outcome:
-        images = {flavour: image.layers(flavour, tools) for flavour in image.FLAVOURS}
+        images = {flavour: image.layers(flavour, tools, more) for flavour in image.FLAVOURS}
         outcome.word = "built" if any(made for _, made in images.values()) else "cached"
     with step("network"):
         _lay_network(lab, wanted, tools, owner)

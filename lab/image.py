@@ -13,6 +13,7 @@ from lab.process import PLAIN, run
 from lab.progress import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lab.binaries import Binaries
@@ -29,9 +30,14 @@ _ALONE = ["setpriv", "--pdeathsig=KILL"]
 _ALONE += ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
 
 
-def layers(flavour: str, binaries: Binaries) -> tuple[list[Path], bool]:
-    """The read-only layers of a host, topmost first, and whether any had to be made now."""
-    bare, made = cache.made(f"bare-{cache.key(SUITE, *PACKAGES)}", _bootstrap)
+def layers(flavour: str, binaries: Binaries, more: Sequence[str] = ()) -> tuple[list[Path], bool]:
+    """The read-only layers of a host, topmost first, and whether any had to be made now.
+
+    `more` are Debian packages that a mesh host does without, and what is tried on it does not.
+    """
+    packages = (*PACKAGES, *more)
+    bootstrap = functools.partial(_bootstrap, packages)
+    bare, made = cache.made(f"bare-{cache.key(SUITE, *packages)}", bootstrap)
     stack = [bare]
     stat = binaries.step.stat()
     step_key = cache.key(str(binaries.step), str(stat.st_size), str(stat.st_mtime_ns))
@@ -47,10 +53,10 @@ def layers(flavour: str, binaries: Binaries) -> tuple[list[Path], bool]:
     return [path / "tree" for path in stack], made
 
 
-def _bootstrap(part: Path) -> None:
+def _bootstrap(packages: Sequence[str], part: Path) -> None:
     say("base image", "bootstrapping Debian; this takes a minute or two, once")
     tree = part / "tree"
-    argv = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(tree)]
+    argv = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(tree)]
     run([*_ALONE, "--mount-proc", *argv, *_own_mirror()], env=_environment())
     for leftover in (tree / "var/cache/apt/archives").glob("*.deb"):
         leftover.unlink()

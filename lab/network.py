@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lab.layout import Lab
 
 _CLONE_NEWNET = 0x40000000
+# A bridge that is left to choose takes the lowest of its ports', and another one when a port comes or goes, such as a
+# long line's. Hosts that remember the old one then reach neither CA nor DNS for some seconds.
+_BRIDGE_MAC = "02:00:00:00:00:01"
 
 # Dropped here, a packet is answered by nobody: silence, where a port that is set down would soon
 # say 'no route to host'. Address resolution is let through for the same reason.
@@ -42,7 +45,7 @@ table bridge faults {
 def start(lab: Lab) -> None:
     """Lay the bridge and its two addresses, and the tables that `faults` fills."""
     addresses = [layout.OPERATOR_ADDRESS, layout.CA_ADDRESS]
-    commands = ["link set lo up", f"link add {layout.BRIDGE} type bridge"]
+    commands = ["link set lo up", f"link add {layout.BRIDGE} address {_BRIDGE_MAC} type bridge"]
     commands += [f"address add {one}/{layout.PREFIX_LENGTH} dev {layout.BRIDGE}" for one in addresses]
     commands.append(f"link set {layout.BRIDGE} up")
     run(keeper.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")

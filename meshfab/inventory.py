@@ -74,15 +74,19 @@ def _service(name: str, settings: Settings) -> Service:
     for key in ("mtls", "vhost"):
         if not isinstance(said.get(key, False), bool):
             raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", todo="set true or false")
-    return Service.of(
-        name,
-        settings,
-        sans=lists["sans"],
-        listen=lists["listen"],
-        upstream=said.get("upstream"),
-        mtls=said.get("mtls", False),
-        vhost=said.get("vhost", True),
-    )
+    try:
+        return Service.of(
+            name,
+            settings,
+            sans=lists["sans"],
+            listen=lists["listen"],
+            upstream=said.get("upstream"),
+            mtls=said.get("mtls", False),
+            vhost=said.get("vhost", True),
+        )
+    except InputError as error:
+        # The words are those of one service's command line; here there are many.
+        raise InputError(f"meshfab.services.{name}: {error.what}", todo=error.todo) from None
 
 
 def _places(name: str, settings: Settings) -> tuple[str, ...]:
@@ -93,7 +97,10 @@ def _places(name: str, settings: Settings) -> tuple[str, ...]:
     found = [*([said["host"]] if "host" in said else []), *several]
     if not found:
         raise InputError(f"meshfab.services.{name} names no host", todo=f"set meshfab.services.{name}.host")
-    return tuple(validation.host(host) for host in found)
+    try:
+        return tuple(validation.host(host) for host in found)
+    except InputError as error:
+        raise InputError(f"meshfab.services.{name}: {error.what}", todo=error.todo) from None
 
 
 def _said(name: str, settings: Settings) -> Mapping[str, Any]:

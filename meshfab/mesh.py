@@ -22,6 +22,7 @@ from meshfab.settings import Service, Settings
 HOST_SECONDS = 120.0
 SERVICE_SECONDS = 60.0
 _INTERRUPTED = "interrupted before it had come to its end"
+_BEFORE = "interrupted before its turn"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def apply(
                 crew.collect(futures, found, tell)
     for name in names:
         if name not in found:
-            found[name] = HostOutcome(name, error=StoppedError("interrupted before its turn", host=name))
+            found[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
             if tell:
                 tell(found[name], len(names) - len(found))
     return tuple(found[name] for name in names)
@@ -177,7 +178,7 @@ class _Crew:
         until = time.monotonic() + HOST_SECONDS + SERVICE_SECONDS * len(run.services)
         with self._door:
             if self.is_stopped:
-                raise StoppedError(_INTERRUPTED, host=host, todo="run it again")
+                raise StoppedError(_BEFORE, host=host)
             self._runs[host] = run, until
         try:
             return run.converge()

@@ -120,7 +120,8 @@ def make(
     if wired.place and wired.reason:
         found = listening.addresses(state, service, settings), 443
     is_loaded = bool(wired.reason) and wired.is_loaded
-    if not is_loaded and parts & {"mint", "wire-nginx"}:
+    # What cannot be read yet is loaded after the second look: a pair of another service may be missing too.
+    if not is_loaded and not wired.is_blind and parts & {"mint", "wire-nginx"}:
         if minting:
             steps += [Step("reload", "nginx holds the old pair")] * nginx.loads(state, service)
         elif found:

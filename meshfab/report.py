@@ -60,7 +60,7 @@ class Lines:
             self._line("note", f"{came.host}: {stray}", _YELLOW)
         if came.error:
             self._line("failed", str(came.error), _RED)
-        elif idle or not came.services:
+        if idle or not (came.services or came.error):
             names = ", ".join(one.service.fqdn for one in idle) or "nothing is declared here"
             self._print(f"{self._paint(came.host, _BOLD)} as declared: {names}")
 

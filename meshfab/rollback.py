@@ -46,7 +46,7 @@ class Proof:
         did = "started" if self.todo.starts else "reloaded"
         raise ServedError(
             f"nginx was {did}, and clients at {shown.address}:{shown.port} get for {self.todo.service.fqdn} {what};"
-            f" {_go_back(self.shell, self.state, [self.todo], [self])}",
+            f" {_go_back(self.shell, self.state, [self.todo], [self], is_wired=True)}",
             host=self.shell.host,
             todo=todo,
         )
@@ -85,7 +85,7 @@ def undone(
             is_back = failed.status < 6 or all(proof.is_back() for proof in proofs)
             how = "" if is_back else "clients get something else than before"
         else:
-            how = _go_back(shell, state, plans, proofs)
+            how = _go_back(shell, state, plans, proofs, is_wired=failed.script != "wire")
         if "failed" in how or "clients" in how:
             error.todo = f"{error.todo}; {how}"
         return error
@@ -97,12 +97,14 @@ def undone(
     return pair.not_moved(failed, state)
 
 
-def _go_back(shell: RootShell, state: HostState, plans: Sequence[Plan], proofs: Sequence[Proof]) -> str:
-    """Put back the pairs and the files of before, load them, and say how that went."""
+def _go_back(
+    shell: RootShell, state: HostState, plans: Sequence[Plan], proofs: Sequence[Proof], *, is_wired: bool
+) -> str:
+    """Put back the pairs and, unless wire.sh did so itself, the files of before; load them, and say how that went."""
     requests = [pair.put_back(todo.service) for todo in plans if todo.reason("mint") is not None]
     if not requests and not any(todo.wiring.files or todo.starts for todo in plans):
         return "nothing else was changed"
-    last = shell.batch([*requests, transaction.unwire(state, plans)])[-1]
+    last = shell.batch([*requests, transaction.unwire(state, plans, is_wired=is_wired)])[-1]
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(proof.is_back() for proof in proofs):

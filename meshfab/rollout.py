@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from meshfab import fleet, mesh
+from meshfab.errors import SecretLeftError
 from meshfab.report import Lines
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ def run(config: Any, settings: Settings, hosts: Sequence[str], *, dry_run: bool)
 
         found = mesh.apply(names, settings=settings, config=config, dry_run=dry_run, tell=tell)
     Lines().mesh(found, time.monotonic() - began, dry_run=dry_run)
+    for came in found:
+        if isinstance(came.error, SecretLeftError):
+            # Last of all, and again: above it there may be screens of other hosts.
+            print(came.error, file=sys.stderr)
     return all(came.is_well for came in found)
 
 

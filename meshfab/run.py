@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshfab import act, certificate, pair, plan, probe, ready, survey, wiring
-from meshfab.errors import LockedError, LostError, MeshfabError, NotReadyError, SecretLeftError
+from meshfab.errors import LockedError, LostError, MeshfabError, NginxError, NotReadyError, SecretLeftError
 from meshfab.eye import Eye
 from meshfab.script import Request
 from meshfab.shell import RootShell
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 # What a run of one service tells while it works: a step's verb, and a sentence.
 Say = Callable[[str, str], None]
-# A pair that nginx choked on takes a second round, since only then can its vhosts be read; a wait for the lock a third.
+# A pair that nginx choked on takes a second round, since only then can its vhosts be read; a wait for the lock a third;
+# each further service one more, since nginx tells of one such pair at a time.
 _ROUNDS = 3
 _LOCK_SECONDS = 30
 
@@ -106,7 +107,8 @@ class Run:
                 except (LostError, SecretLeftError):
                     raise
                 except MeshfabError:
-                    if len(self._open(self.services)) == 1:
+                    # A shell that ended with no answer (sudo says no) would only fail again, and without the reason.
+                    if len(self._open(self.services)) == 1 or not self.shell.is_idle:
                         raise
                     self._one_by_one(self._open(self.services))
         except MeshfabError as error:
@@ -122,11 +124,11 @@ class Run:
 
     def _rounds(self, services: Sequence[Service]) -> None:
         state, is_locked = self._read(), False
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS + len(services) - 1):
             lacking = self._lacking(state, services)
             if not lacking:
                 return
-            if not is_locked and self._lock([todo.service for todo in lacking]):
+            if not is_locked and self._lock(self._open(services)):
                 # Somebody else was at work meanwhile: what we saw is old.
                 is_locked, state = True, self._read()
                 continue
@@ -135,10 +137,12 @@ class Run:
             if not self._open(services):
                 return
             state = self._read()
-        for todo in self._plans(state, self._open(services)):
-            what = "; ".join(f"{step.verb}: {step.reason}" for step in todo.steps)
-            what = f"still lacking after {_ROUNDS} rounds: {what}"
-            self._fail(todo.service, MeshfabError(what, host=self.shell.host, todo="is somebody else changing it?"))
+        plans = {todo.service.name: todo for todo in self._plans(state, self._open(services))}
+        for service in self._open(services):
+            steps = plans[service.name].steps if service.name in plans else ()
+            what = "; ".join(f"{step.verb}: {step.reason}" for step in steps) or "nginx's configuration cannot be read"
+            what = f"still lacking after all rounds: {what}"
+            self._fail(service, MeshfabError(what, host=self.shell.host, todo="is somebody else changing it?"))
 
     def _one_by_one(self, services: Sequence[Service]) -> None:
         """After all together failed, and was undone: each alone, with an error of its own."""
@@ -172,12 +176,18 @@ class Run:
         return seen.state
 
     def _plans(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
-        plans = []
+        plans: list[Plan] = []
+        refused: list[tuple[Service, MeshfabError]] = []
         for service in services:
             try:
                 plans.append(self._plan(state, service))
             except MeshfabError as error:
-                self._fail(service, error)
+                refused.append((service, error))
+        # nginx names one bad pair and reads no further: once that is healed, the others are looked at again.
+        is_blind = any(todo.wiring.is_blind for todo in plans) and not self.dry_run
+        for service, why in refused:
+            if not (is_blind and isinstance(why, NginxError)):
+                self._fail(service, why)
         return plans
 
     def _plan(self, state: HostState, service: Service) -> Plan:

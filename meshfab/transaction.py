@@ -34,13 +34,13 @@ def reload(state: HostState, plans: Sequence[Plan]) -> Request:
     return Request("reload", (_action(plans), nginx.error_log(state)))
 
 
-def unwire(state: HostState, plans: Sequence[Plan]) -> Request:
-    """Take the files of this run out again, or only load what is there when it wrote none."""
+def unwire(state: HostState, plans: Sequence[Plan], *, is_wired: bool) -> Request:
+    """Take the files of this run out again, or only load what is there when it wrote none, or took them out itself."""
     words = [
         word
         for todo in plans
         for file, link in zip(todo.wiring.files, _links(todo), strict=True)
-        if todo.wiring.reason
+        if is_wired and todo.wiring.reason
         for word in (file.path, link, file.digest)
     ]
     action = "stop" if any(todo.starts for todo in plans) else "reload"

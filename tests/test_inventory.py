@@ -49,6 +49,33 @@ def test_a_declaration_with_a_fault_is_named(said: Any, words: str) -> None:
         inventory.check(Settings(services={"tea": said}))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [{"host": "h 2"}, {"host": "h2", "sans": ["a b"]}, {"host": "h2", "upstream": "https://10.0.0.1", "mtls": True}],
+)
+def test_a_fault_names_its_service_among_many(said: Any) -> None:
+    with pytest.raises(InputError, match=r"^meshfab\.services\.milk: "):
+        inventory.check(Settings(services={"tea": {"host": "h2"}, "milk": said, "web": {"host": "h1"}}))
+
+
+def test_a_name_is_claimed_by_one_service_of_a_host() -> None:
+    twice: dict[str, Any] = {"tea": {"host": "h1"}, "milk": {"hosts": ["h2", "h1"], "sans": ["tea.internal"]}}
+    with pytest.raises(InputError) as caught:
+        inventory.check(Settings(services=twice))
+    assert str(caught.value).startswith("meshfab.services.tea and meshfab.services.milk both claim tea.internal on h1")
+    twice["tea"] = {"host": "h3"}
+    inventory.check(Settings(services=twice))
+    # The same service on a host that it names twice claims nothing twice.
+    inventory.check(Settings(services={"tea": {"host": "h1", "hosts": ["h1", "h2"]}}))
+
+
+def test_a_service_may_name_a_host_and_more_hosts() -> None:
+    settings = Settings(services={"tea": {"host": "h1", "hosts": ["h2", "h1"], "listen": ["10.0.0.1"], "vhost": False}})
+    assert inventory.hosts(settings) == ("h1", "h2")
+    (one,) = inventory.services("h1", settings)
+    assert (one.listen, one.vhost) == (("10.0.0.1",), False)
+
+
 def test_public_resolvers_are_addresses() -> None:
     assert Settings(public_resolvers=("9.9.9.9", "2620:fe::FE")).public_resolvers == ("9.9.9.9", "2620:fe::fe")
     for wrong in ("9.9.9.9", ["dns.example"], [9]):

@@ -111,6 +111,35 @@ def test_declared_services_come_first_and_found_names_must_be_names() -> None:
     assert seen.declared == {"tea"}
 
 
+def timer(name: str, enabled: str, active: str) -> str:
+    return f"Id=step@{name}.timer\nLoadState=loaded\nUnitFileState={enabled}\nActiveState={active}\n"
+
+
+def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
+    units = [timer("tea", "enabled", "active"), timer("a", "enabled", "inactive"), timer("b", "disabled", "active")]
+    records = [
+        ("now", "1795456468"),
+        ("own", "h2.internal"),
+        ("found", "a b c d e tea"),
+        ("vhosted", "c tea a"),
+        ("d/cert", "whatever it is"),
+        ("tea/cert", "x"),
+        ("own.pair/cert", "x"),
+        ("units", "\n".join([*units, timer("e", "disabled", "inactive")])),
+    ]
+    out = answer([(key, value.encode()) for key, value in records])
+    seen = survey.parse(Answer("survey", 0, out, ""), "h2", SETTINGS, [TEA])
+    what = {
+        "a": "a timer, a place in nginx's configuration",
+        "b": "a timer",
+        "c": "a place in nginx's configuration",
+        "d": "a pair",
+    }
+    assert survey.strays(seen) == tuple(
+        f"orphan: {name}.internal has {parts} here and is not declared; left as it is" for name, parts in what.items()
+    )
+
+
 def test_names_without_end_are_cut_off() -> None:
     records = [("now", b"1795456468"), ("found", b" ".join(b"n%d" % number for number in range(5000)))]
     assert len(survey.parse(Answer("survey", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000

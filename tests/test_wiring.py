@@ -310,7 +310,7 @@ class TestTransaction:
     def test_the_way_back_names_what_we_wrote(self) -> None:
         made = self.made(Host())
         (file,) = made.wiring.files
-        assert transaction.unwire(Host().state(), [made]).args[2:] == (file.path, "", file.digest)
+        assert transaction.unwire(Host().state(), [made], is_wired=True).args[2:] == (file.path, "", file.digest)
 
     @pytest.mark.parametrize("status", SAID)
     def test_each_way_to_fail_is_one_line_with_the_word_of_whoever_refused(self, status: int) -> None:

@@ -24,11 +24,16 @@ hold() {
 }
 
 take_locks() {
+	# A run that goes on with one service leaves nothing of the others while it has their locks, and nothing of theirs is
+	# its own to remove after that; what it is about to lock is not either, before it has.
+	rm -f -- ${secrets-}
+	rm -rf -- ${stages-}
+	secrets='' stages=''
 	since=$(date -Is)
-	who="$1 since $since" seconds=$2 locks='' secrets='' stages=''
+	who="$1 since $since" seconds=$2 locks='' files='' folders=''
 	shift 2
 	while [ $# -ge 3 ]; do
-		locks="$locks /run/meshfab/$1.lock" secrets="$secrets $2" stages="$stages $3"
+		locks="$locks /run/meshfab/$1.lock" files="$files $2" folders="$folders $3"
 		shift 3
 	done
 	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab 2>/dev/null
@@ -56,6 +61,7 @@ take_locks() {
 		}
 	}
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done
+	secrets=$files stages=$folders
 	# Signals may follow each other, and the second one would meet the clean-up of the first.
 	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets; rm -rf -- $stages' EXIT
 	trap 'exit 1' HUP INT TERM PIPE

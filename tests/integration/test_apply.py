@@ -17,6 +17,9 @@ import pytest
 
 from lab import ca, faults, hosts, layout
 from lab.process import wait_until
+from meshfab.connect import connect
+from meshfab.script import Request
+from meshfab.shell import RootShell
 from tests.integration.conftest import CHECKOUT, Inv, Mesh
 
 if TYPE_CHECKING:
@@ -56,6 +59,12 @@ def sh(host: str, command: str) -> str:
 
 def secrets(host: str) -> str:
     return sh(host, "ls -d /tmp/*-provisioner /tmp/.meshfab-* /run/meshfab/*.stage 2>/dev/null")
+
+
+def free(host: str) -> str:
+    """What holds a lock of ours there; nothing does after any end of a run."""
+    held = "for file in /run/meshfab/*.lock; do [ ! -e $file ] || flock -n $file true || echo $file; done"
+    return sh(host, f"{held}; pgrep -ax 'cat|flock'; ls /run/meshfab/.line* 2>/dev/null")
 
 
 def serials(host: str, name: str) -> tuple[str, str]:
@@ -239,3 +248,74 @@ def test_nothing_is_connected_for_a_declaration_with_a_fault(declare: Declare, i
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "meshfab.services.x names no host" in done.stderr
+
+
+def test_pairs_that_are_all_lost_are_healed_in_one_run(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    # nginx names the first pair that it misses and reads no further.
+    mesh.reset("h2")
+    names = ("tea", "milk", "cream")
+    words = declare({name: {"host": "h2"} for name in names})
+    assert inv(*words).returncode == 0
+    sh("h2", "rm -r /etc/nginx/tls")
+    before = loads("h2")
+    done = inv(*words)
+    assert done.returncode == 0, done.stdout
+    assert loads("h2")[1] - before[1] == 1
+    for name in names:
+        disk, wire = serials("h2", name)
+        assert disk == wire != ""
+    assert free("h2") == ""
+
+
+def test_a_vhost_of_ours_that_was_switched_off_outlives_a_run_that_fails(
+    declare: Declare, inv: Inv, mesh: Mesh
+) -> None:
+    mesh.reset("h1")
+    mesh.names.point("app", "h3")
+    words = declare({"tea": {"host": "h1", "upstream": "http://app.internal:8080"}, "milk": {"host": "h1"}})
+    assert inv(*words).returncode == 0
+    vhost = "/etc/nginx/sites-available/tea.internal.conf"
+    was = sh("h1", f"sha256sum {vhost}")
+    sh("h1", "rm /etc/nginx/sites-enabled/tea.internal.conf /etc/nginx/tls/*/tea.internal.pem; systemctl reload nginx")
+    mesh.names.unpoint("app")
+    done = inv(*words)
+    assert done.returncode == 1
+    assert "host not found in upstream" in done.stdout
+    assert "h1 as declared: milk.internal" in done.stdout
+    assert sh("h1", f"sha256sum {vhost}") == was
+    assert sh("h1", "ls /etc/nginx/sites-enabled") == "default\nmilk.internal.conf"
+    assert free("h1") == ""
+
+
+def test_a_run_that_goes_on_with_one_service_lets_go_of_the_others(mesh: Mesh) -> None:
+    mesh.reset("h2")
+    one, two = ([name, f"/tmp/{name}-provisioner", f"/run/meshfab/{name}.stage"] for name in ("tea", "milk"))
+    others = "for name in tea milk cream; do flock -n /run/meshfab/$name.lock echo $name; done"
+    with connect("h2") as c, RootShell(c) as shell:
+        assert shell.batch([Request("lock", ("me", "1", *two, *one, "cream", "/tmp/x", "/tmp/y"), stays=True)])[0].ok
+        sh("h2", "mkdir /run/meshfab/tea.stage /run/meshfab/milk.stage")
+        assert sh("h2", others) == ""
+        assert shell.batch([Request("lock", ("me", "1", *one), stays=True)])[0].ok
+        assert sh("h2", others) == "milk\ncream"
+        assert secrets("h2") == "", "a key that is staged there would lie there for good"
+        sh("h2", "mkdir /run/meshfab/tea.stage")
+    wait_until(lambda: free("h2") + secrets("h2") == "", "the shell to end", 5, 0.05)
+    assert sh("h2", others) == "tea\nmilk\ncream"
+
+
+def test_an_operator_who_dies_in_the_middle_blocks_nobody(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h2")
+    names = ("tea", "milk", "cream")
+    words = declare({name: {"host": "h2"} for name in names})
+    command = str(Path(sys.executable).with_name("inv"))
+    with subprocess.Popen([command, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        wait_until(
+            lambda: sh("h2", "ls /run/meshfab/milk.stage 2>/dev/null") != "", "the second mint to begin", 20, 0.01
+        )
+        process.kill()
+    # The locks, the password and the staged keys go with the shell that lost its operator.
+    wait_until(lambda: free("h2") + secrets("h2") == "", "the shell to end", 10, 0.05)
+    assert inv(*words).returncode == 0
+    for name in names:
+        disk, wire = serials("h2", name)
+        assert disk == wire != ""

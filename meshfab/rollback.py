@@ -76,7 +76,7 @@ def undone(
     if failed.script == "joined":
         # nginx has been loaded meanwhile.
         late = renewal.not_set_up(failed, shell.host)
-        late.todo = f"{late.todo}; {_go_back(shell, state, plans, proofs)}"
+        late.todo = f"{late.todo}; {_go_back(shell, state, plans, proofs, is_wired=True)}"
         return late
     if failed.script in ("wire", "reload"):
         error = transaction.explain(failed, state)

@@ -58,13 +58,12 @@ class Rack:
             "survey+probe": lambda _: encoded({"own": "h2.internal", "found": self.strays, **self.fields()}),
             "mint": self._mint,
             "commit": self._commit,
-            "install": self._install,
-            "enable": self._enable,
+            "setup": self._set_up,
             "wire": self._wire,
             "reload": self._load,
             "read": lambda request: encoded(self._read(request.args)),
         }
-        names = {*works, "lock", "secret", "gone", "settle", "putback", "unwire", "rights"}
+        names = {*works, "joined", "lock", "secret", "gone", "settle", "putback", "unwire", "rights"}
         self.shell.answers = {name: self._does(name, works.get(name, lambda _: b"")) for name in names}
 
     def ask(self, address: str, fqdn: str, port: int = 443, **_more: float) -> Served:
@@ -114,15 +113,12 @@ class Rack:
         pair = good_pair(*host.service.names)
         self.parts[host.service.name] = replace(host, pair=pair, cert=pair.pem, public=pair.public)
 
-    def _install(self, _: Request) -> None:
+    def _set_up(self, request: Request) -> None:
         for name, host in self.parts.items():
-            digests = {file.path: file.digest for file in renewal.wanted(host.service, SETTINGS)}
-            self.parts[name] = replace(host, digests=digests)
-
-    def _enable(self, request: Request) -> None:
-        for name, host in self.parts.items():
-            if host.service.timer in request.args:
-                self.parts[name] = replace(host, units={host.service.timer: unit(host.service.timer)})
+            if host.service.timer in request.args[1].split():
+                units = {host.service.timer: unit(host.service.timer)}
+                digests = {file.path: file.digest for file in renewal.wanted(host.service, SETTINGS)}
+                self.parts[name] = replace(host, units=units, digests=digests)
 
     def _wire(self, request: Request) -> None:
         words = request.args[3:]

@@ -81,16 +81,16 @@ def test_all_services_of_a_host_are_done_by_one_script_of_each_kind(at_work: Wor
     job, outcomes = at_work(rack)
     of_each = ["secret", "mint", "gone"] * 3 + ["commit"] * 3
     assert rack.shell.scripts == [
-        "survey+probe", "lock", *of_each, "install", "enable", "wire", "read", "settle",
+        "survey+probe", "lock", *of_each, "setup", "wire", "joined", "read", "settle",
     ]  # fmt: skip
     assert all(verbs(one) == ["mint", "units", "timer", "vhost"] for one in outcomes.values())
     assert all(one.served and one.leaf and one.served.der == one.leaf.der for one in outcomes.values())
     assert job.error is None
     ((_, _, *words),) = rack.did("lock")
     assert words[::3] == sorted(NAMES), "one order for all operators"
-    ((_, *words),) = rack.did("install")
+    ((_, timers, _, *words),) = rack.did("setup")
     assert len(words[::3]) == len(set(words[::3])) == 3 + len(NAMES)
-    assert rack.did("enable") == [("", *(f"step@{name}.timer" for name in NAMES))]
+    assert timers.split() == [f"step@{name}.timer" for name in NAMES]
     ((_, _, _, *words),) = rack.did("wire")
     assert words[::4] == [f"/etc/nginx/conf.d/{name}.internal.conf" for name in NAMES]
     assert rack.did("read") == [tuple(service(name).cert for name in NAMES)]
@@ -175,7 +175,7 @@ def test_a_failing_single_service_is_not_tried_again(at_work: Work) -> None:
 
 
 @pytest.mark.parametrize("fault", [LostError("the line dropped", host="h2"), SecretLeftError("IT LIES", host="h2")])
-@pytest.mark.parametrize("script", ["lock", "mint", "install"])
+@pytest.mark.parametrize("script", ["lock", "mint", "setup"])
 def test_what_concerns_the_host_ends_the_run_for_every_open_service(
     at_work: Work, fault: MeshfabError, script: str
 ) -> None:

@@ -64,7 +64,7 @@ def secrets(host: str) -> str:
 def free(host: str) -> str:
     """What holds a lock of ours there; nothing does after any end of a run."""
     held = "for file in /run/meshfab/*.lock; do [ ! -e $file ] || flock -n $file true || echo $file; done"
-    return sh(host, f"{held}; pgrep -ax 'cat|flock'; ls /run/meshfab/.line* 2>/dev/null")
+    return sh(host, f"{held}; pgrep -ax 'cat|flock'; ls /run/meshfab/.line* /run/meshfab/.beside* 2>/dev/null")
 
 
 def serials(host: str, name: str) -> tuple[str, str]:
@@ -298,7 +298,14 @@ def test_a_run_that_goes_on_with_one_service_lets_go_of_the_others(mesh: Mesh) -
         assert shell.batch([Request("lock", ("me", "1", *one), stays=True)])[0].ok
         assert sh("h2", others) == "milk\ncream"
         assert secrets("h2") == "", "a key that is staged there would lie there for good"
-        sh("h2", "mkdir /run/meshfab/tea.stage")
+        with connect("h2") as c2, RootShell(c2) as somebody:
+            assert somebody.batch([Request("lock", ("ann", "1", *two), stays=True)])[0].ok
+            sh("h2", "mkdir /run/meshfab/milk.stage")
+            refused = shell.batch([Request("lock", ("me", "1", *two), stays=True)])[0]
+            assert (refused.status, refused.err[:9]) == (75, "ann since")
+            c.close()
+            wait_until(lambda: sh("h2", others) == "tea\ncream", "the shell to end", 5, 0.05)
+            assert secrets("h2") == "/run/meshfab/milk.stage", "it is of somebody else's mint"
     wait_until(lambda: free("h2") + secrets("h2") == "", "the shell to end", 5, 0.05)
     assert sh("h2", others) == "tea\nmilk\ncream"
 
@@ -319,3 +326,19 @@ def test_an_operator_who_dies_in_the_middle_blocks_nobody(declare: Declare, inv:
     for name in names:
         disk, wire = serials("h2", name)
         assert disk == wire != ""
+
+
+def test_what_nginx_refuses_of_one_service_is_undone_and_the_others_are_done(
+    declare: Declare, inv: Inv, mesh: Mesh
+) -> None:
+    mesh.reset("h2")
+    services: dict[str, Any] = {name: {"host": "h2"} for name in ("tea", "milk", "cream")}
+    services["milk"]["upstream"] = "http://nowhere.internal:1"
+    done = inv(*declare(services))
+    assert done.returncode == 1
+    assert done.stdout.count("host not found in upstream") == 1
+    for name in ("tea", "cream"):
+        disk, wire = serials("h2", name)
+        assert disk == wire != ""
+    assert sh("h2", "ls /etc/nginx/conf.d | grep -E 'milk|^[.]'") == ""
+    wait_until(lambda: free("h2") + secrets("h2") == "", "the shell to end", 5, 0.05)

@@ -26,9 +26,11 @@ hold() {
 take_locks() {
 	# A run that goes on with one service leaves nothing of the others while it has their locks, and nothing of theirs is
 	# its own to remove after that; what it is about to lock is not either, before it has.
-	rm -f -- ${secrets-}
-	rm -rf -- ${stages-}
-	secrets='' stages=''
+	[ -z "${secrets-}" ] || {
+		rm -f -- $secrets
+		rm -rf -- $stages
+	}
+	secrets='''' stages=''
 	since=$(date -Is)
 	who="$1 since $since" seconds=$2 locks='' files='' folders=''
 	shift 2

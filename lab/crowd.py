@@ -18,14 +18,17 @@ if TYPE_CHECKING:
 
     from lab.layout import Lab
 
+_MOST_BEHIND = 32
 _SSHD = "/etc/ssh/sshd_config.d/crowd.conf"
 
 
 def gather(count: int, behind: Sequence[str]) -> list[str]:
     """Have the hosts `behind` answer to the names n0001, n0002, … n<count>, in turn; returns the names."""
     most = (1 << (32 - layout.CROWD_BLOCK_LENGTH)) - 2
-    if not 1 <= count <= min(most * len(behind), 9999):
-        raise LabError(f"a crowd of {count} behind {len(behind)} hosts: {most} each, and 9999 in all, is the most")
+    if not 1 <= count <= min(most * len(behind), 9999) or len(behind) > _MOST_BEHIND:
+        raise LabError(
+            f"a crowd of {count} behind {len(behind)} hosts: give up to {_MOST_BEHIND} hosts, {most} to each"
+        )
     disperse()
     lab, table = current(), {}
     keys = {host: _keys(lab, host) for host in behind}

@@ -64,7 +64,7 @@ class Crew(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Have a call made in one of the processes."""
         number, future = next(self._numbers), Future[T]()
-        message = pickle.dumps((number, fn, args, kwargs))
+        message = pickle.dumps((number, pickle.dumps((fn, args, kwargs))))
         with self._lock:
             self._futures[number] = future
             self._waiting.append((number, message))

@@ -7,12 +7,11 @@ import pickle
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshfab import place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import BinaryIO
 
 
@@ -27,17 +26,16 @@ def serve(threads: int) -> None:
     lock, pool = Lock(), ThreadPoolExecutor(threads)
     while True:
         try:
-            number, call, args, kwargs = pickle.load(sys.stdin.buffer)  # noqa: S301  # our parent's
+            number, errand = pickle.load(sys.stdin.buffer)  # noqa: S301  # our parent's
         except (EOFError, OSError):
             # Nobody is there to wait for what still runs.
             os._exit(0)
-        pool.submit(_answer, answers, lock, number, call, args, kwargs)
+        pool.submit(_answer, answers, lock, number, errand)
 
 
-def _answer(
-    answers: BinaryIO, lock: Lock, number: int, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
+def _answer(answers: BinaryIO, lock: Lock, number: int, errand: bytes) -> None:
     try:
+        call, args, kwargs = pickle.loads(errand)  # noqa: S301  # our parent's
         message = pickle.dumps((number, call(*args, **kwargs), None))
     except Exception as error:
         message = pickle.dumps((number, None, f"{type(error).__name__}: {error}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ class Answer:
         return readable(self.out)
 
 
+@cache
 def text(name: str) -> str:
     """The text of a script that ships with the package; `one+two` is one that goes on as the other."""
     return "\n".join((_FOLDER / f"{part}.sh").read_text(encoding="utf-8") for part in name.split("+"))

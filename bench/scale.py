@@ -36,19 +36,24 @@ LIMIT = 0.7
 
 @dataclass(frozen=True)
 class Cost:
-    """What one whole process took, its children included: seconds, megabytes at its peak, and threads at its most."""
+    """What one whole process took, its children included: seconds, megabytes at its peak, threads at its most.
+
+    `said` is what it printed.
+    """
 
     wall: float
     cpu: float
     megabytes: float
     threads: int
     status: int
+    said: str
 
 
 def cost(argv: list[str]) -> Cost:
     """Run a command to its end and look at it on the way, twenty times a second."""
     began = time.monotonic()
-    pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=_QUIET)
+    out = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed when it is read
+    pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[_QUIET, (os.POSIX_SPAWN_DUP2, out.fileno(), 1)])
     most, peaks = 0, {}
     while True:
         done, status, usage = os.wait4(pid, os.WNOHANG)
@@ -57,18 +62,21 @@ def cost(argv: list[str]) -> Cost:
         threads = 0
         for one in (pid, *_below(pid)):
             try:
-                said = dict(row.split(":", 1) for row in Path(f"/proc/{one}/status").read_text().splitlines())
-                peaks[one] = int(said["VmHWM"].split()[0]) / 1024
-                threads += int(said["Threads"])
+                fields = dict(row.split(":", 1) for row in Path(f"/proc/{one}/status").read_text().splitlines())
+                peaks[one] = int(fields["VmHWM"].split()[0]) / 1024
+                threads += int(fields["Threads"])
             except (OSError, KeyError):
                 continue  # it has just ended
         most = max(most, threads)
         time.sleep(0.05)
-    cpu = usage.ru_utime + usage.ru_stime
-    return Cost(time.monotonic() - began, cpu, sum(peaks.values()), most, os.waitstatus_to_exitcode(status))
+    wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
+    with out:
+        out.seek(0)
+        said = out.read()
+    return Cost(wall, cpu, sum(peaks.values()), most, os.waitstatus_to_exitcode(status), said)
 
 
-_QUIET = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)]
+_QUIET = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
 
 
 def _below(pid: int) -> list[int]:
@@ -178,7 +186,11 @@ def crossover() -> None:
 
 
 def _doubt(took: Cost) -> str:
-    return "" if took.status == 0 else f" exit status {took.status}"
+    """What is wrong with a number: hosts that could not be asked."""
+    if took.status == 0:
+        return ""
+    said = {str(host["error"])[:100] for host in json.loads(took.said)["hosts"] if host["error"]}
+    return f" exit status {took.status}: {sorted(said)[:3]}"
 
 
 def main() -> int:

@@ -60,9 +60,7 @@ def connect(
     """
     valid_host(host)
     _require_user()
-    from fabric import Connection
-
-    from meshfab.hop import Jump
+    from meshfab.hop import Hop, Jump
     from meshfab.jumps import Jumps
 
     shared = jumps or Jumps()
@@ -73,7 +71,7 @@ def connect(
         c.gateway = before or shared.before(c, partial(make, Jump))
         return strict(c, accept_new=accept_new)
 
-    return make(Connection, host, None)
+    return make(Hop, host, None)
 
 
 def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:

@@ -1,4 +1,4 @@
-"""A jump host as several targets use it. Imports Fabric: to be imported where connections are made."""
+"""Connections that share a configuration, and jump hosts that several share. It imports Fabric, so import it late."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Jump(Connection):  # type: ignore[misc]  # Fabric has no types
+class Hop(Connection):  # type: ignore[misc]  # Fabric has no types
+    """A connection that writes nothing into its configuration.
+
+    What a Connection declares no attribute for goes there, and has all of it put together anew: Fabric forgot one.
+    Other threads would find the configuration empty meanwhile.
+    """
+
+    inline_ssh_env = None
+
+
+class Jump(Hop):
     """A jump host that is opened once, by whoever comes first, and closed by none of its targets.
 
     Attributes:
         fault: why it could not be opened; those who come later need not find out again.
     """
 
-    # Declared here: what a Connection has no attribute for goes into its configuration.
     fault: MeshfabError | None = None
     opening: Any = None
 

@@ -13,7 +13,7 @@ from meshfab.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# One interpreter is busy with 12 ms of each host's time; what processes cost to start, a quarter of a second of CPU
+# One interpreter is busy with 12 ms of each host's time. What processes cost to start, a quarter of a second of CPU
 # each, is won back from here on (bench/scale.py crossover).
 HOSTS_FOR_PROCESSES = 200
 # Beyond this many the hosts' own answers are what is waited for.

@@ -86,6 +86,18 @@ def test_the_configuration_is_read_once_and_nothing_of_one_host_gets_into_it(ssh
     assert dict(one.config.connect_kwargs) == {"key_filename": ["/three"], "banner_timeout": 3}
 
 
+def test_a_connection_that_is_made_leaves_the_configuration_of_the_others_alone(
+    ssh: Path, mocker: MockerFixture
+) -> None:
+    ssh.write_text("Host h2\n ProxyJump a\n ForwardAgent yes\n")
+    with Jumps() as jumps:
+        connect("h1", jumps=jumps)
+        merge = mocker.spy(Config, "merge")
+        connect("h2", jumps=jumps)
+    # Put together anew, it is empty for a moment, in which other threads would read it.
+    merge.assert_not_called()
+
+
 def test_many_at_once_open_it_once(ssh: Path, mocker: MockerFixture) -> None:
     ssh.write_text("Host h*\n ProxyJump a\n")
     real, together = Jump.is_connected, Barrier(8)

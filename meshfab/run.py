@@ -32,6 +32,9 @@ Say = Callable[[str, str], None]
 # each further service one more, since nginx tells of one such pair at a time.
 _ROUNDS = 3
 _LOCK_SECONDS = 30
+# A run that has a lock is over by then, or its operator is gone without a word; and more for each further service.
+_RUN_SECONDS = 240
+_SERVICE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ class Run:
     def _lock(self, services: Sequence[Service]) -> bool:
         """Take the services' locks; True when we had to wait for one."""
         who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
-        words = [who, str(_LOCK_SECONDS)]
+        words = [who, str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
         # In one order for all, so that two operators cannot each hold what the other waits for.
         for service in sorted(services, key=lambda service: service.name):
             words += [service.name, service.secret, pair.staging(service)]

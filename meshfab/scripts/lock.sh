@@ -1,5 +1,6 @@
 # Take the locks of services for the life of this shell, and see to what must not outlive it.
-# $1 who we are, $2 seconds to wait for each, then for each service: name, password file, staging folder
+# $1 who we are, $2 seconds to wait for each, $3 seconds after which this shell ends by itself, then for each service:
+# name, password file, staging folder
 # Says `waited` when somebody else held one. Status 75: somebody still does.
 # shellcheck shell=sh disable=SC2154,SC2086
 # The words are paths of ours, without blanks.
@@ -23,6 +24,13 @@ hold() {
 	[ "$word" = held ]
 }
 
+# sshd misses an operator whose line was cut for good after two hours at the earliest, and the renewal would wait as long.
+watch_the_clock() {
+	[ -z "${watch-}" ] || return 0
+	{ timeout "$limit" tail --pid="$$" -f /dev/null || kill -TERM "$$"; } >/dev/null 2>&1 5>&- 6>&- 9>&- &
+	watch=$!
+}
+
 take_locks() {
 	# A run that goes on with one service leaves nothing of the others while it has their locks, and nothing of theirs is
 	# its own to remove after that; what it is about to lock is not either, before it has.
@@ -32,8 +40,8 @@ take_locks() {
 	}
 	secrets='''' stages=''
 	since=$(date -Is)
-	who="$1 since $since" seconds=$2 locks='' files='' folders=''
-	shift 2
+	who="$1 since $since" seconds=$2 limit=$3 locks='' files='' folders=''
+	shift 3
 	while [ $# -ge 3 ]; do
 		locks="$locks /run/meshfab/$1.lock" files="$files $2" folders="$folders $3"
 		shift 3
@@ -67,5 +75,6 @@ take_locks() {
 	# Signals may follow each other, and the second one would meet the clean-up of the first.
 	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets /run/meshfab/.beside.$$; rm -rf -- $stages' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
+	watch_the_clock
 }
 take_locks "$@"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
 
-from meshfab import connect, secret
+from meshfab import connect, run, secret
 from meshfab.shell import RootShell
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # What takes minutes in the field takes seconds here; the order of things stays the same.
 secret.REAPER_SECONDS = 6
 connect.CONNECT_SECONDS = 3
+run._RUN_SECONDS = 20
 
 
 class Struck(RootShell):
@@ -58,8 +59,6 @@ class Struck(RootShell):
 
 
 if __name__ == "__main__":
-    from meshfab import run
-
     for module in (run, secret):
         vars(module)["RootShell"] = Struck
     Program(version="0").run(["inv", *sys.argv[3:]])

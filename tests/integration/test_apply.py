@@ -146,14 +146,14 @@ def test_what_is_no_longer_declared_is_named_and_left(declare: Declare, inv: Inv
 def test_ten_hosts_of_which_one_hangs_one_refuses_and_one_is_full(declare: Declare, inv: Inv, mesh: Mesh) -> None:
     mesh.reset(*TEN)
     words = declare({"tea": {"hosts": TEN}})
-    sh("h4", "pkill -STOP -o -x sshd")
+    sh("h4", "kill -STOP $(systemctl show -P MainPID ssh.service)")
     sh("h5", "systemctl stop ssh.socket ssh.service")
     faults.fill("h6", "/etc/nginx")
     began = time.monotonic()
     try:
         done = inv(*words)
     finally:
-        sh("h4", "pkill -CONT -o -x sshd")
+        sh("h4", "kill -CONT $(systemctl show -P MainPID ssh.service)")
         sh("h5", "systemctl start ssh.service")
         faults.free("h6", "/etc/nginx")
     assert done.returncode == 1
@@ -208,7 +208,7 @@ def test_an_interruption_leaves_no_password_on_any_host(
     mesh.reset(*TEN)
     # Three at a time: some mint while a CA that says nothing keeps them, and some have not begun.
     words = declare({"tea": {"hosts": TEN}}, parallel=3)
-    sh("h1", "pkill -STOP -o -x sshd")
+    sh("h1", "kill -STOP $(systemctl show -P MainPID ssh.service)")
     ca.pause()
     try:
         process = subprocess.Popen(
@@ -231,7 +231,7 @@ def test_an_interruption_leaves_no_password_on_any_host(
             assert sh(host, "pgrep -x step") == ""
     finally:
         ca.resume()
-        sh("h1", "pkill -CONT -o -x sshd")
+        sh("h1", "kill -CONT $(systemctl show -P MainPID ssh.service)")
         if process.poll() is None:
             process.kill()
     assert process.returncode == 1

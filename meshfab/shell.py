@@ -223,6 +223,8 @@ class RootShell:
                 said += chunk
         except OSError:
             pass
+        # The status may come after the end of the words, or never where the line dropped.
+        channel.status_event.wait(2)
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         return _why_ended(readable(said), status, self.host)
 

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -346,6 +347,14 @@ class LocalChannel:
 
     def recv_stderr(self, size: int) -> bytes:
         return self._read(size, self.running.stderr)
+
+    @property
+    def status_event(self) -> SimpleNamespace:
+        return SimpleNamespace(wait=self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.running.wait(seconds)
 
     def exit_status_ready(self) -> bool:
         return self.running.poll() is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -151,7 +152,8 @@ def test_an_interrupted_sweep_says_what_it_knows_and_leaves_no_process(mesh: Mes
     wait_until(lambda: all(map(is_gone, children)), "the processes of the sweep to end", 5)
     if number == signal.SIGINT:
         assert process.returncode == 3
-        assert "interrupted before it answered" in out and "1 ok" in out
+        assert "interrupted before it answered" in out
+        assert re.search(r"1 unknown, .*\d ok", out)
 
 
 def _children(pid: int) -> list[int]:

@@ -81,17 +81,19 @@ def serials(host: str, name: str) -> tuple[str, str]:
 def picture(host: str) -> str:
     """Every file of ours with its time, and how often nginx and systemd were told to load."""
     files = sh(host, f"find {shlex.join(FOLDERS)} -type f -printf '%p %T@ %s\\n' 2>/dev/null | sort")
-    return files + sh(host, "journalctl -q -o cat | grep -cE 'Reloading\\.|Reloaded nginx'")
+    return files + sh(host, "journalctl --sync; journalctl -q -o cat | grep -cE 'Reloading\\.|Reloaded nginx'")
 
 
 def loads(host: str) -> tuple[int, int]:
     """How often systemd has read its units anew, and nginx its configuration, since the host was set up."""
-    said = sh(host, "journalctl -q -o cat")
+    said = sh(host, "journalctl --sync; journalctl -q -o cat")
     return len(re.findall(r"(?m)^Reloading\.$", said)), said.count("Reloaded nginx.service")
 
 
 def test_many_services_of_a_host_cost_one_load_of_units_and_of_nginx(declare: Declare, inv: Inv, mesh: Mesh) -> None:
     mesh.reset("h1", "h2", "h3")
+    for host in ("h1", "h2", "h3"):
+        sh(host, "systemctl is-system-running --wait")  # a host that has just booted reloads on its own
     names = ("tea", "milk", "cream", "sugar")
     words = declare(
         {

@@ -17,9 +17,8 @@ hold() {
 	for file in $others; do chain="$chain flock $* $file"; done
 	{ $chain sh -c 'echo held; exec cat' <"$line.in" || echo refused; } >"$line.out" 2>/dev/null 5>&- 6>&- 9>&- &
 	holder=$!
-	rm -f "$line.in"
 	read -r word <&5
-	rm -f "$line.out"
+	rm -f "$line.in" "$line.out"
 	exec 5>&-
 	[ "$word" = held ]
 }

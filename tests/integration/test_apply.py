@@ -105,8 +105,8 @@ def test_many_services_of_a_host_cost_one_load_of_units_and_of_nginx(declare: De
     done = inv(*words)
     assert done.returncode == 0, done.stdout + done.stderr
     after = loads("h2")
-    assert after[0] - before[0] <= 1
-    assert after[1] - before[1] == 1
+    assert after[0] - before[0] <= 1, done.stdout
+    assert after[1] - before[1] == 1, done.stdout
     for name in names:
         disk, wire = serials("h2", name)
         assert disk == wire != ""

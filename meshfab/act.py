@@ -95,7 +95,8 @@ def _together(
             except MeshfabError as error:
                 found[name] = error
     good = [todo for todo in plans if not isinstance(found[todo.service.name], MeshfabError)]
-    if good and not (settled := shell.batch([_settle(good)])[0]).ok:
+    kept = [todo for todo in good if _had_files(state, todo.service)]
+    if kept and not (settled := shell.batch([_settle(kept)])[0]).ok:
         raise MeshfabError(f"old files could not be removed: {settled.err}", host=shell.host, todo="run this again")
     return found
 
@@ -110,8 +111,7 @@ def _mint(shell: RootShell, state: HostState, todo: Plan, settings: Settings, pa
     # Rendered while the CA works. What goes wrong there goes wrong again, and is told, when the text is asked for.
     drafts = Thread(target=lambda: [file.text for file in todo.wiring.files], daemon=True)
     drafts.start()
-    with secret.carried(shell, todo.service, password) as path:
-        return pair.mint(shell, state, todo.service, settings, path)
+    return pair.mint(shell, state, todo.service, settings, password)
 
 
 def _jobs(state: HostState, plans: Sequence[Plan]) -> list[tuple[Request, Plan | None]]:
@@ -150,6 +150,12 @@ def _setting_up(state: HostState, units: Sequence[Plan], timers: Sequence[Plan],
     services = [todo.service for todo in units], [todo.service for todo in timers]
     request = renewal.set_up(state, services[0], files, services[1], beside=beside)
     return [request, Request("joined", stays=True)] if beside else [request]
+
+
+def _had_files(state: HostState, service: Service) -> bool:
+    """Whether there was anything to keep until now; a new service is spared the round trip."""
+    have = state.services[service.name]
+    return have.cert is not None or service.key in state.stats or bool(have.vhosts) or have.has_leftovers
 
 
 def _settle(plans: Sequence[Plan]) -> Request:

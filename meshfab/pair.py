@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, findings, probe, ready
+from meshfab import certificate, findings, probe, ready, secret
 from meshfab.errors import MeshfabError, MintError, NotReadyError
 from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
     from meshfab.certificate import Leaf
+    from meshfab.password import Password
     from meshfab.probe import HostState
     from meshfab.settings import Service, Settings
     from meshfab.shell import RootShell
@@ -20,22 +21,16 @@ def staging(service: Service) -> str:
     return f"/run/meshfab/{service.name}.stage"
 
 
-def mint(shell: RootShell, state: HostState, service: Service, settings: Settings, secret: str) -> Leaf:
+def mint(shell: RootShell, state: HostState, service: Service, settings: Settings, password: Password) -> Leaf:
     """Ask the CA for a pair, into the staging folder, and check it as strictly as one that lies in its place.
 
     Raises:
         MintError: the CA is down or refuses, or the pair does not pass; nothing is left of it.
+        SecretLeftError: the password's removal could not be verified.
     """
-    answer = shell.run(
-        "mint",
-        str(state.step),
-        staging(service),
-        secret,
-        settings.provisioner,
-        settings.ca_url,
-        settings.root,
-        *service.names,
-    )
+    asked = (settings.provisioner, settings.ca_url, settings.root, *service.names)
+    request = Request("mint", (str(state.step), staging(service), service.secret, *asked))
+    answer = secret.lent(shell, service, password, request)
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
     said = probe.fields(answer.out)

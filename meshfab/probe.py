@@ -34,7 +34,10 @@ class Stat:
 
 @dataclass(frozen=True)
 class Unit:
-    """What `systemctl show` says of a unit; `elapses` is when a timer is due, as systemd words it, in UTC."""
+    """What `systemctl show` says of a unit; `elapses` is when a timer is due, as systemd words it, in UTC.
+
+    `main_pid` is a number, "0" for a service that does not run.
+    """
 
     load: str = "not-found"
     enabled: str = ""
@@ -42,6 +45,7 @@ class Unit:
     result: str = ""
     needs_reload: bool = False
     elapses: str = ""
+    main_pid: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,6 +209,7 @@ def _units(text: str) -> dict[str, Unit]:
             result=said.get("Result", ""),
             needs_reload=said.get("NeedDaemonReload") == "yes",
             elapses=said.get("NextElapseUSecRealtime", ""),
+            main_pid=said.get("MainPID", ""),
         )
     return found
 

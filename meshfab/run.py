@@ -16,6 +16,8 @@ from meshfab.script import Request
 from meshfab.shell import RootShell
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from fabric import Connection
 
     from meshfab.act import Tell
@@ -131,7 +133,7 @@ class Run:
             lacking = self._lacking(state, services)
             if not lacking:
                 return
-            if not is_locked and self._lock(self._open(services)):
+            if not is_locked and self._lock(state.now, self._open(services)):
                 # Somebody else was at work meanwhile: what we saw is old.
                 is_locked, state = True, self._read()
                 continue
@@ -216,10 +218,10 @@ class Run:
             if not todo.wiring.is_blind:
                 self._end(state, todo, result)
 
-    def _lock(self, services: Sequence[Service]) -> bool:
+    def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
         """Take the services' locks; True when we had to wait for one."""
         who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
-        words = [who, str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
+        words = [who, now.isoformat(), str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
         # In one order for all, so that two operators cannot each hold what the other waits for.
         for service in sorted(services, key=lambda service: service.name):
             words += [service.name, service.secret, pair.staging(service)]

@@ -37,7 +37,8 @@ class Request:
         begin, end = ("{", "}") if self.stays else ("(", ")")
         if self.beside:
             end = ') >/dev/null 2>"/run/meshfab/.beside.$$" & beside=$!'
-        return f"{begin}\nset -- {words(self.args)}\n{text(self.script)}\n{end}"
+        given = f"data={words([self.data])}\n" if self.data is not None else ""
+        return f"{begin}\n{given}set -- {words(self.args)}\n{text(self.script)}\n{end}"
 
 
 @dataclass(frozen=True)

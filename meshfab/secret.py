@@ -21,7 +21,7 @@ from meshfab.errors import (
     SecretLeftError,
 )
 from meshfab.password import Password, read_password
-from meshfab.script import Request
+from meshfab.script import Answer, Request
 from meshfab.settings import Service, Settings
 from meshfab.shell import RootShell
 
@@ -66,16 +66,31 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
 @contextmanager
 def carried(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
     """The same over a root shell at hand."""
-    path = service.secret
-    words = (path, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS))
+    words = _words(service)
     try:
         answer = shell.run("secret", *words, data=password.reveal())
         if not answer.ok:
-            raise _refused(answer.status, answer.err, shell.host, path)
-        yield path
+            raise _refused(answer.status, answer.err, shell.host, service.secret)
+        yield service.secret
     finally:
         with undisturbed():
             _remove(shell, words)
+
+
+def lent(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
+    """The answer of a script that runs while the password lies there: put, used and removed in one round trip."""
+    words = _words(service)
+    is_gone = False
+    try:
+        put, *rest = shell.batch([Request("secret", words, password.reveal()), borrower, Request("gone", words)])
+        is_gone = len(rest) == 2 and rest[1].ok
+        if not put.ok:
+            raise _refused(put.status, put.err, shell.host, service.secret)
+        return rest[0]
+    finally:
+        if not is_gone:
+            with undisturbed():
+                _remove(shell, words)
 
 
 def sweep(service: Service) -> Request:
@@ -140,6 +155,11 @@ def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
         host=shell.host,
         todo=f"ssh {shell.host} sudo rm -f {words[0]}",
     )
+
+
+def _words(service: Service) -> tuple[str, ...]:
+    """What secret.sh and gone.sh are told."""
+    return service.secret, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS)
 
 
 def _folder(nonce: str) -> str:

@@ -26,12 +26,12 @@ def wire(state: HostState, plans: Sequence[Plan]) -> Request:
         action = "open"
     names = " ".join(name for todo in loaded for name in todo.service.names)
     words = [word for todo in plans for word in _words(todo)]
-    return Request("wire", (action, nginx.error_log(state), names, *words))
+    return Request("wire", (action, *_whom(state), names, *words))
 
 
 def reload(state: HostState, plans: Sequence[Plan]) -> Request:
     """Try the configuration, then load it."""
-    return Request("reload", (_action(plans), nginx.error_log(state)))
+    return Request("reload", (_action(plans), *_whom(state)))
 
 
 def unwire(state: HostState, plans: Sequence[Plan], *, is_wired: bool) -> Request:
@@ -44,7 +44,7 @@ def unwire(state: HostState, plans: Sequence[Plan], *, is_wired: bool) -> Reques
         for word in (file.path, link, file.digest)
     ]
     action = "stop" if any(todo.starts for todo in plans) else "reload"
-    return Request("unwire", (action, nginx.error_log(state), *words))
+    return Request("unwire", (action, *_whom(state), *words))
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
@@ -70,6 +70,11 @@ def _not_taken_up(words: str, state: HostState) -> NginxError:
         what = f"a running nginx cannot change between all addresses and single ones: {words}"
         todo = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
     return NginxError(what, host=state.host, todo=f"{todo}; {_BACK}")
+
+
+def _whom(state: HostState) -> tuple[str, str]:
+    """What `load` of the prelude is told of nginx: where it complains, and the process that is to reload."""
+    return nginx.error_log(state), state.unit("nginx.service").main_pid
 
 
 def _action(plans: Sequence[Plan]) -> str:

@@ -121,7 +121,7 @@ class Rack:
                 self.parts[name] = replace(host, units=units, digests=digests)
 
     def _wire(self, request: Request) -> None:
-        words = request.args[3:]
+        words = request.args[4:]
         for path, text in zip(words[::4], words[3::4], strict=True):
             name = next(name for name, host in self.parts.items() if host.vhost_path == path)
             self.parts[name] = self.parts[name].wired(text)

@@ -81,17 +81,17 @@ def test_all_services_of_a_host_are_done_by_one_script_of_each_kind(at_work: Wor
     job, outcomes = at_work(rack)
     of_each = ["secret", "mint", "gone"] * 3 + ["commit"] * 3
     assert rack.shell.scripts == [
-        "survey+probe", "lock", *of_each, "setup", "wire", "joined", "read", "settle",
+        "survey+probe", "lock", *of_each, "setup", "wire", "joined", "read",
     ]  # fmt: skip
     assert all(verbs(one) == ["mint", "units", "timer", "vhost"] for one in outcomes.values())
     assert all(one.served and one.leaf and one.served.der == one.leaf.der for one in outcomes.values())
     assert job.error is None
-    ((_, _, _, *words),) = rack.did("lock")
+    ((_, _, _, _, *words),) = rack.did("lock")
     assert words[::3] == sorted(NAMES), "one order for all operators"
     ((_, timers, _, *words),) = rack.did("setup")
     assert len(words[::3]) == len(set(words[::3])) == 3 + len(NAMES)
     assert timers.split() == [f"step@{name}.timer" for name in NAMES]
-    ((_, _, _, *words),) = rack.did("wire")
+    ((_, _, _, _, *words),) = rack.did("wire")
     assert words[::4] == [f"/etc/nginx/conf.d/{name}.internal.conf" for name in NAMES]
     assert rack.did("read") == [tuple(service(name).cert for name in NAMES)]
 
@@ -110,7 +110,7 @@ def test_only_what_lacks_something_is_locked_and_touched(at_work: Work) -> None:
     rack.parts["milk"] = fresh("milk")
     del rack.serves["milk.internal"]
     _, outcomes = at_work(rack)
-    assert [words[3::3] for words in rack.did("lock")] == [("milk",)]
+    assert [words[4::3] for words in rack.did("lock")] == [("milk",)]
     assert [name for name, one in outcomes.items() if one.changed] == ["milk"]
     assert rack.shell.scripts.count("mint") == rack.shell.scripts.count("wire") == 1
 
@@ -122,7 +122,7 @@ def test_a_plan_that_is_refused_is_one_services_error(at_work: Work) -> None:
     _, outcomes = at_work(rack)
     assert list(failed(outcomes)) == ["milk"]
     assert "own.conf" in str(outcomes["milk"].error)
-    assert [words[3::3] for words in rack.did("lock")] == [("cream", "tea")]
+    assert [words[4::3] for words in rack.did("lock")] == [("cream", "tea")]
     assert all(len(outcomes[name].changed) == 4 for name in ("tea", "cream"))
 
 
@@ -140,12 +140,13 @@ def test_a_mint_that_fails_keeps_no_other_from_its_pair(at_work: Work) -> None:
 
 def test_a_proof_that_fails_takes_back_its_own_service_alone(at_work: Work) -> None:
     rack = rack_of()
+    rack.parts |= {name: replace(fresh(name), cert="no certificate") for name in ("tea", "milk")}
     rack.deaf, rack.serves["milk.internal"] = {"milk"}, authority().pair("x.internal").der
     _, outcomes = at_work(rack)
     assert list(failed(outcomes)) == ["milk"]
     assert isinstance(outcomes["milk"].error, ServedError)
     assert [words[0] for words in rack.did("putback")] == [service("milk").cert]
-    ((_, _, path, _, _),) = rack.did("unwire")
+    ((_, _, _, path, _, _),) = rack.did("unwire")
     assert path == "/etc/nginx/conf.d/milk.internal.conf"
     ((*kept,),) = rack.did("settle")
     assert service("tea").cert in kept
@@ -162,8 +163,8 @@ def test_what_fails_together_is_undone_and_tried_one_by_one(at_work: Work) -> No
     names = rack.shell.scripts
     undone = names[names.index("wire") :]
     assert undone[1:5] == ["putback", "putback", "putback", "unwire"], "all of the batch, before anything else"
-    assert rack.did("unwire")[0][2:] == (), "wire.sh took its files out again itself"
-    assert [words[3::3] for words in rack.did("lock")] == [("cream", "milk", "tea"), ("tea",), ("milk",), ("cream",)]
+    assert rack.did("unwire")[0][3:] == (), "wire.sh took its files out again itself"
+    assert [words[4::3] for words in rack.did("lock")] == [("cream", "milk", "tea"), ("tea",), ("milk",), ("cream",)]
 
 
 def test_a_failing_single_service_is_not_tried_again(at_work: Work) -> None:
@@ -244,7 +245,7 @@ def test_pairs_that_nginx_misses_one_after_the_other_are_all_healed_in_one_run(a
     job, outcomes = at_work(rack)
     assert (job.error, failed(outcomes)) == (None, {})
     assert all(verbs(one) == ["mint", "reload"] for one in outcomes.values())
-    assert [words[3::3] for words in rack.did("lock")] == [("cream", "milk", "tea")], "before anything is done to any"
+    assert [words[4::3] for words in rack.did("lock")] == [("cream", "milk", "tea")], "before anything is done to any"
     assert rack.shell.scripts.count("mint") == 3
     assert rack.shell.scripts.count("reload") == 1, "nginx is not asked to load what it cannot read yet"
 

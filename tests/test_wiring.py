@@ -294,23 +294,23 @@ class TestTransaction:
         site = f"/etc/nginx/sites-available/{SERVICE.fqdn}.conf"
         link = f"/etc/nginx/sites-enabled/{SERVICE.fqdn}.conf"
         args = transaction.wire(host.state(), [made]).args
-        assert args[:6] == ("open", "/var/log/nginx/error.log", SERVICE.fqdn, site, link, link)
+        assert args[:7] == ("open", "/var/log/nginx/error.log", "", SERVICE.fqdn, site, link, link)
         linked = replace(host, conf={MAIN: DEBIAN_CONF, link: vhost.render(SERVICE, SETTINGS, OLD)})
         linked.vhosts = {site: vhost.render(SERVICE, SETTINGS, OLD)}
         again = transaction.wire(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1")]).args
         assert again[0] == "reload"
-        assert again[4:6] == ("", link)
+        assert again[5:7] == ("", link)
 
     def test_a_snippet_that_nothing_includes_is_not_loaded(self) -> None:
         made = self.made(Host(), vhost=False)
         args = transaction.wire(Host().state(), [made]).args
-        assert (args[0], args[2], args[5]) == ("", "", "")
+        assert (args[0], args[3], args[6]) == ("", "", "")
         assert [step.verb for step in made.steps] == ["snippet"]
 
     def test_the_way_back_names_what_we_wrote(self) -> None:
         made = self.made(Host())
         (file,) = made.wiring.files
-        assert transaction.unwire(Host().state(), [made], is_wired=True).args[2:] == (file.path, "", file.digest)
+        assert transaction.unwire(Host().state(), [made], is_wired=True).args[3:] == (file.path, "", file.digest)
 
     @pytest.mark.parametrize("status", SAID)
     def test_each_way_to_fail_is_one_line_with_the_word_of_whoever_refused(self, status: int) -> None:

@@ -7,9 +7,7 @@ stage=$1 cert=$2 key=$3 user=$4
 new_cert=${cert%/*}/.${cert##*/}.new new_key=${key%/*}/.${key##*/}.new
 trap 'rm -rf -- "$stage" "$new_key" "$new_cert"' EXIT
 id -u -- "$user" >/dev/null
-for folder in "${cert%/*}" "${key%/*}"; do
-	[ -d "$folder" ] || install -d -m 0755 -- "$folder"
-done
+{ [ -d "${cert%/*}" ] && [ -d "${key%/*}" ]; } || install -d -m 0755 -- "${cert%/*}" "${key%/*}"
 install -o root -g root -m 0644 -- "$stage/cert" "$new_cert"
 install -o root -g root -m 0640 -- "$stage/key" "$new_key"
 # After the mode: chmod would set the ACL's mask, and 0600 there makes the entry #effective:---.

@@ -1,6 +1,6 @@
 # Take the locks of services for the life of this shell, and see to what must not outlive it.
-# $1 who we are, $2 seconds to wait for each, $3 seconds after which this shell ends by itself, then for each service:
-# name, password file, staging folder
+# $1 who we are, $2 the time by this host's clock, $3 seconds to wait for each, $4 seconds after which this shell ends by
+# itself, then for each service: name, password file, staging folder
 # Says `waited` when somebody else held one. Status 75: somebody still does.
 # shellcheck shell=sh disable=SC2154,SC2086
 # The words are paths of ours, without blanks.
@@ -37,10 +37,10 @@ take_locks() {
 		rm -f -- $secrets
 		rm -rf -- $stages
 	}
-	secrets='''' stages=''
-	since=$(date -Is)
-	who="$1 since $since" seconds=$2 limit=$3 locks='' files='' folders=''
-	shift 3
+	secrets='' stages=''
+	since=$2
+	who="$1 since $since" seconds=$3 limit=$4 locks='' files='' folders=''
+	shift 4
 	while [ $# -ge 3 ]; do
 		locks="$locks /run/meshfab/$1.lock" files="$files $2" folders="$folders $3"
 		shift 3

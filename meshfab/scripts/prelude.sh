@@ -21,7 +21,7 @@ put() { printf '%s %d\n%s\n' "$1" "${#2}" "$2"; }
 # show_units UNIT...: what probe.py wants to know of each; one that does not exist is no error.
 show_units() {
 	TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
-		-p NextElapseUSecRealtime "$@" 2>&1
+		-p NextElapseUSecRealtime -p MainPID "$@" 2>&1
 }
 
 # label PATH: its SELinux label, where the host has such.
@@ -38,10 +38,11 @@ in_turn() {
 	printf 'an operator since %s\n' "${since:=$(date -Is)}" >/run/meshfab/.nginx.lock
 }
 
-# load reload|open|start|stop LOG: have systemd do it. A reload returns at once and in green, whatever comes of it: it counts
-# when the master has new workers and the old ones, a tenth of a second later, take no more connections; or else what it
+# load reload|open|start|stop LOG MASTER: have systemd do it. A reload returns at once and in green, whatever comes of
+# it: it counts when the master has new workers and the old ones, a tenth of a second later, take no more connections; or else what it
 # wrote into its error log is said. `open` is a reload that opens a port which nobody listened on before: new workers are
 # enough then, since the old ones cannot answer there.
+# MASTER is nginx's main process as the probe saw it; systemd is asked again only where that is no longer one.
 # Status 6: systemd could not; 7: the master did not take the configuration up.
 load() {
 	verb=$1
@@ -52,7 +53,9 @@ load() {
 		workers() { cat "/proc/$main/task/$main/children" 2>/dev/null || pgrep -P "$main" | tr '\n' ' '; }
 	fi
 	size=$(stat -c %s -- "$2" 2>/dev/null || echo 0)
-	main=$(systemctl show --value -p MainPID nginx.service)
+	main=$3
+	{ read -r words <"/proc/$main/comm"; } 2>/dev/null && [ "$words" = nginx ] ||
+		main=$(systemctl show --value -p MainPID nginx.service)
 	old=$(workers)
 	# -k: what runs here was told to ignore the polite signal, and a host that shuts down never answers.
 	words=$(timeout -k 1 20 systemctl "$verb" nginx.service 2>&1) || {
@@ -61,7 +64,7 @@ load() {
 	}
 	[ "$verb" = reload ] && [ -n "$old" ] || return 0
 	tries=0 words=''
-	while [ $tries -lt 400 ]; do
+	while [ $tries -lt 800 ]; do
 		taken=no now=$(workers)
 		for pid in $now; do
 			case " $old " in
@@ -74,7 +77,7 @@ load() {
 		# It tries an address that is in use for two more seconds.
 		case $words in '' | *'bind()'*) ;; *) break ;; esac
 		case $words in *'still could not bind()'*) break ;; esac
-		sleep 0.02
+		sleep 0.01
 		tries=$((tries + 1))
 	done
 	say "$(printf '%s\n' "${words:-no new workers, and no word in $2}" | head -n 1)"

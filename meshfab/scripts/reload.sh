@@ -1,4 +1,5 @@
-# Try nginx's configuration and load it. $1 reload or start, $2 nginx's error log. Exit status as for wire.sh
+# Try nginx's configuration and load it. $1 reload or start, $2 nginx's error log, $3 its main process.
+# Exit status as for wire.sh
 # shellcheck shell=sh
 set -u
 trap '' HUP INT TERM PIPE
@@ -7,4 +8,4 @@ said=$(umask 022 && nginx -t 2>&1) || {
 	say "$said"
 	exit 3
 }
-load "$1" "$2"
+load "$1" "$2" "$3"

@@ -1,11 +1,11 @@
 # Take the files of this run out again, after nginx had taken them in: what was there before comes back and is loaded.
-# $1 reload, or stop where this run started nginx, $2 nginx's error log; then for each file: path, the link to it that
-# this run made or '', and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
+# $1 reload, or stop where this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
+# the link to it that this run made or '', and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
 # shellcheck shell=sh
 set -u
 trap '' HUP INT TERM PIPE
-action=$1 log=$2 failed=0
-shift 2
+action=$1 log=$2 main=$3 failed=0
+shift 3
 in_turn || exit
 while [ $# -ge 3 ]; do
 	old=${1%/*}/.${1##*/}.old
@@ -21,4 +21,4 @@ done
 	say "$said"
 	exit 3
 }
-load "$action" "$log"
+load "$action" "$log" "$main"

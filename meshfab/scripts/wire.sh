@@ -1,6 +1,7 @@
 # Put files of ours into nginx's configuration, try it and load it; or leave everything as it was.
-# $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 the services' names, then for
-# each file: path, the link to it that is to be made or '', what `nginx -T` is to call it or '', text
+# $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 its main process, $4 the
+# services' names, then for each file: path, the link to it that is to be made or '', what `nginx -T` is to call it or
+# '', text
 # Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include a file, 6 and 7 see `load` in the
 # prelude, 75 somebody else is at it
 # shellcheck shell=sh
@@ -8,8 +9,8 @@ set -u
 umask 022
 trap '' HUP INT TERM PIPE
 # Paths of ours, without blanks: the links and folders that this run has made.
-action=$1 log=$2 names=$3 linked='' made=''
-shift 3
+action=$1 log=$2 main=$3 names=$4 linked='' made=''
+shift 4
 
 each() { # COMMAND PATH LINK SHOWN TEXT...: run it for each file, with path, link, shown, text, new and old set
 	do=$1
@@ -71,10 +72,10 @@ for name in $names; do
 	esac
 done
 each is_included "$@" || refuse 5 "$shown" "$@"
-load "$action" "$log" || {
+load "$action" "$log" "$main" || {
 	status=$?
 	go_back "$@"
 	# nginx may yet take up what was just taken back: it is told again.
-	[ "$action" = start ] || load reload "$log" 2>/dev/null
+	[ "$action" = start ] || load reload "$log" "$main" 2>/dev/null
 	exit "$status"
 }

@@ -24,8 +24,8 @@ from lab import ca, faults, hosts
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
-BOUNDARIES = {1: "probe", 2: "lock", 3: "secret", 4: "mint", 5: "gone", 6: "commit", 7: "settle"}
-MOMENTS = ("before", "during", "after")
+BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "settle"}
+MOMENTS = ("before", "during", "amid", "after")
 # Twice the reaper's time in crash_operator.py, for one that was armed just before the fault struck.
 REAPED_SECONDS = 12.0
 

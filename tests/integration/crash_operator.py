@@ -1,13 +1,15 @@
 """An operator's `inv provision` that stops at one boundary of its remote commands, for a fault to strike there.
 
 Usage: crash_operator.py BOUNDARY MOMENT inv-arguments…; BOUNDARY counts the run's round trips from 1, MOMENT is
-`before` (nothing sent yet), `during` (sent, not waited for) or `after` (answered). It prints AT and the scripts' names
-there; before and after it waits for a line, during it goes on at once.
+`before` (nothing sent yet), `during` (sent, not waited for), `amid` (a while later: the password lies there, and `step`
+is at work) or `after` (answered). It prints AT and the scripts' names there; before and after it waits for a line, else
+it goes on at once.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 secret.REAPER_SECONDS = 6
 connect.CONNECT_SECONDS = 3
 run._RUN_SECONDS = 20
+# `step` is at it from a twentieth of a second after the script was sent to some two tenths.
+_AMID_SECONDS = 0.12
 
 
 class Struck(RootShell):
@@ -48,13 +52,15 @@ class Struck(RootShell):
 
     def _receive(self, buffer: bytearray, read: Any, deadline: float) -> tuple[bytes, str]:
         self._stop("during")
+        self._stop("amid")
         return super()._receive(buffer, read, deadline)
 
     def _stop(self, moment: str) -> None:
         if self is Struck.first and (self.trips, moment) == (Struck.boundary, Struck.moment):
             Struck.boundary = 0
+            time.sleep(_AMID_SECONDS if moment == "amid" else 0)
             print("AT", self.names, flush=True)
-            if moment != "during":
+            if moment in ("before", "after"):
                 sys.stdin.readline()
 
 

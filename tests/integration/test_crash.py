@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 # Each fault where it hurts most; the slow ones once.
 SAMPLE = [
+    crash.Cell("kill -9", 3, "amid"),
     crash.Cell("kill -9", 4, "during"),
-    crash.Cell("kill -9", 6, "during"),
-    crash.Cell("SIGTERM", 3, "after"),
-    crash.Cell("SIGTERM", 6, "during"),
-    crash.Cell("Ctrl-C", 4, "during"),
+    crash.Cell("SIGTERM", 3, "amid"),
+    crash.Cell("SIGTERM", 4, "during"),
+    crash.Cell("Ctrl-C", 3, "amid"),
+    crash.Cell("Ctrl-C twice", 3, "amid"),
     crash.Cell("Ctrl-C twice", 4, "during"),
-    crash.Cell("Ctrl-C twice", 6, "during"),
-    crash.Cell("link cut", 5, "before"),
-    crash.Cell("sshd killed", 3, "after"),
-    crash.Cell("sshd killed", 6, "during"),
+    crash.Cell("link cut", 3, "amid"),
+    crash.Cell("sshd killed", 3, "amid"),
+    crash.Cell("sshd killed", 4, "during"),
+    crash.Cell("host rebooted", 3, "amid"),
     crash.Cell("host rebooted", 4, "during"),
-    crash.Cell("host rebooted", 6, "during"),
-    crash.Cell("pair's disk full", 6, "before"),
+    crash.Cell("pair's disk full", 4, "before"),
     crash.Cell("/tmp full", 3, "before"),
-    crash.Cell("CA stopped", 4, "before"),
-    crash.Cell("CA slow", 4, "before"),
+    crash.Cell("CA stopped", 3, "before"),
+    crash.Cell("CA slow", 3, "before"),
 ]
 
 

@@ -61,6 +61,8 @@ def apply(
     settings: Settings | None = None,
     config: Any = None,
     dry_run: bool = False,
+    force: bool = False,
+    start: bool = False,
     tell: Told | None = None,
 ) -> tuple[HostOutcome, ...]:
     """Take every declared service to a certificate that is served, trusted and renews itself, on all hosts at once.
@@ -73,6 +75,8 @@ def apply(
         settings: the mesh's conventions and `services`; None reads them from `config`.
         config: an Invoke or Fabric configuration to carry on.
         dry_run: read only, and return the steps with a diff of each file.
+        force: overwrite files of ours that were edited by hand, and take addresses from a host's other servers.
+        start: start nginx where it is stopped.
         tell: called with each host's outcome as it comes, and the number of those to come.
 
     Raises:
@@ -85,7 +89,7 @@ def apply(
         Jumps() as jumps,
         ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
     ):
-        crew = _Crew(settings, config, password, dry_run, jumps)
+        crew = _Crew(settings, config, password, jumps, {"dry_run": dry_run, "force": force, "start": start})
         futures: dict[Future[HostOutcome], str] = {}
         found: dict[str, HostOutcome] = {}
         try:
@@ -111,8 +115,8 @@ class _Crew:
     settings: Settings
     config: Any
     password: Password | None
-    dry_run: bool
     jumps: Jumps
+    consent: dict[str, bool]
     is_stopped: bool = False
     _runs: dict[str, tuple[Run, float]] = field(default_factory=dict)
     _door: Lock = field(default_factory=Lock)
@@ -135,9 +139,9 @@ class _Crew:
                 services,
                 self.settings,
                 password=self.password,
-                dry_run=self.dry_run,
                 tell=lambda *words: said.append(words),
                 is_whole=True,
+                **self.consent,
             )
             with c:
                 outcomes = self._watched(host, run)

@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from meshfab.settings import Settings
 
 
-def run(config: Any, settings: Settings, hosts: Sequence[str], *, dry_run: bool) -> bool:
+def run(config: Any, settings: Settings, hosts: Sequence[str], **consent: bool) -> bool:
     """Apply what is declared, print what it came to, and return whether all hosts are well.
+
+    Args:
+        config: the task's configuration.
+        settings: the mesh's conventions and services.
+        hosts: those that were named; empty for all.
+        consent: `dry_run`, `force` and `start`, as `meshfab.mesh.apply` takes them.
 
     Raises:
         InputError: a word cannot be used; nothing was connected.
     """
     began = time.monotonic()
+    dry_run = consent.get("dry_run", False)
     names = fleet.asked(hosts, settings)
     with _status(len(names)) as status:
         # Made within: while the line is live, what is printed goes above it.
@@ -37,7 +44,7 @@ def run(config: Any, settings: Settings, hosts: Sequence[str], *, dry_run: bool)
             if status:
                 status.update(_words(len(names) - to_come, len(names)))
 
-        found = mesh.apply(names, settings=settings, config=config, dry_run=dry_run, tell=tell)
+        found = mesh.apply(names, settings=settings, config=config, tell=tell, **consent)
     Lines().mesh(found, time.monotonic() - began, dry_run=dry_run)
     for came in found:
         if isinstance(came.error, SecretLeftError):

@@ -116,8 +116,8 @@ def renew(c: Context, name: str, host: str = "") -> None:
     _run(c, host, "renew", name, {})
 
 
-@task(help={"host": _HOSTS, **_helped("dry-run")}, iterable=["host"])
-def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
+@task(help={"host": _HOSTS, **_helped("force", "start", "dry-run")}, iterable=["host"])
+def apply(c: Context, host: list[str], force: bool = False, start: bool = False, dry_run: bool = False) -> None:
     """Take every declared service to its certificate, on all hosts at once."""
     dry_run = dry_run or c.config.run.dry
     with _one_line_errors(), _collector_at_rest():
@@ -125,7 +125,7 @@ def apply(c: Context, host: list[str], dry_run: bool = False) -> None:
         _require_password(settings, dry_run=dry_run)
         from meshfab import rollout, target
 
-        is_well = rollout.run(c.config, settings, target.hosts(c, host), dry_run=dry_run)
+        is_well = rollout.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, force=force, start=start)
     if not is_well:
         raise Exit(code=1)
 

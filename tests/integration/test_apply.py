@@ -134,6 +134,33 @@ def test_a_dry_run_shows_every_step_and_writes_nothing(declare: Declare, inv: In
     assert {host: picture(host) for host in was} == was
 
 
+def test_a_stopped_nginx_is_started_only_when_that_is_asked_for(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h2")
+    words = declare({"tea": {"host": "h2"}})
+    sh("h2", "systemctl stop nginx")
+    refused = inv(*words)
+    assert refused.returncode == 1
+    assert "give --start" in refused.stdout + refused.stderr
+    assert sh("h2", "systemctl is-active nginx") == "inactive"
+    assert inv(*words, "--start").returncode == 0
+    disk, wire = serials("h2", "tea")
+    assert disk == wire != ""
+
+
+def test_a_file_that_was_edited_by_hand_is_overwritten_only_by_force(declare: Declare, inv: Inv, mesh: Mesh) -> None:
+    mesh.reset("h2")
+    assert inv(*declare({"tea": {"host": "h2"}})).returncode == 0
+    edit = "# mine"
+    sh("h2", f"echo '{edit}' >>/etc/nginx/conf.d/tea.internal.conf")
+    words = declare({"tea": {"host": "h2", "upstream": "http://127.0.0.1:8080"}})
+    refused = inv(*words)
+    assert refused.returncode == 1
+    assert "--force" in refused.stdout + refused.stderr
+    assert edit in sh("h2", "cat /etc/nginx/conf.d/tea.internal.conf")
+    assert inv(*words, "--force").returncode == 0
+    assert edit not in sh("h2", "cat /etc/nginx/conf.d/tea.internal.conf")
+
+
 def test_what_is_no_longer_declared_is_named_and_left(declare: Declare, inv: Inv, mesh: Mesh) -> None:
     mesh.reset("h2")
     assert inv(*declare({"tea": {"host": "h2"}, "milk": {"host": "h2"}})).returncode == 0

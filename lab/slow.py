@@ -67,11 +67,12 @@ class _Client(asyncio.Protocol):
         self.flights = 0
         self.asked = self.due = 0.0
         self.is_asking = False
+        self.early = b""
+        self.server: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a fact for the type checker
         self.client = transport
-        self.client.pause_reading()
         self.dialling = asyncio.ensure_future(self._dial())
 
     async def _dial(self) -> None:
@@ -85,13 +86,18 @@ class _Client(asyncio.Protocol):
             self.client.abort()
             return
         self.server, _ = await loop.create_connection(lambda: _Server(self), sock=link)
-        self.client.resume_reading()
+        if self.early:
+            self.server.write(self.early)
 
     def data_received(self, data: bytes) -> None:
         self.flights += not self.is_asking
         self.is_asking = True
         self.asked = asyncio.get_running_loop().time()
-        self.server.write(data)
+        if self.server is None:
+            # Before Python 3.12 a protocol cannot stop a transport that is just being made from reading.
+            self.early += data
+        else:
+            self.server.write(data)
 
     def answer(self, data: bytes) -> None:
         """Send what the CA said, at its time. A client's first words are a TLS hello, which no
@@ -107,7 +113,7 @@ class _Client(asyncio.Protocol):
             loop.call_at(self.due, self.client.close)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own form
-        if hasattr(self, "server"):
+        if self.server is not None:
             self.server.close()
 
 

@@ -89,7 +89,7 @@ def apply(
         Jumps() as jumps,
         ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
     ):
-        crew = _Crew(settings, config, password, jumps, {"dry_run": dry_run, "force": force, "start": start})
+        crew = _Crew(settings, config, password, jumps, dry_run, force, start)
         futures: dict[Future[HostOutcome], str] = {}
         found: dict[str, HostOutcome] = {}
         try:
@@ -116,7 +116,9 @@ class _Crew:
     config: Any
     password: Password | None
     jumps: Jumps
-    consent: dict[str, bool]
+    dry_run: bool
+    force: bool
+    start: bool
     is_stopped: bool = False
     _runs: dict[str, tuple[Run, float]] = field(default_factory=dict)
     _door: Lock = field(default_factory=Lock)
@@ -141,7 +143,9 @@ class _Crew:
                 password=self.password,
                 tell=lambda *words: said.append(words),
                 is_whole=True,
-                **self.consent,
+                dry_run=self.dry_run,
+                force=self.force,
+                start=self.start,
             )
             with c:
                 outcomes = self._watched(host, run)

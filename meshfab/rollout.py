@@ -20,20 +20,29 @@ if TYPE_CHECKING:
     from meshfab.settings import Settings
 
 
-def run(config: Any, settings: Settings, hosts: Sequence[str], **consent: bool) -> bool:
+def run(
+    config: Any,
+    settings: Settings,
+    hosts: Sequence[str],
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    start: bool = False,
+) -> bool:
     """Apply what is declared, print what it came to, and return whether all hosts are well.
 
     Args:
         config: the task's configuration.
         settings: the mesh's conventions and services.
         hosts: those that were named; empty for all.
-        consent: `dry_run`, `force` and `start`, as `meshfab.mesh.apply` takes them.
+        dry_run: read only.
+        force: overwrite what was edited by hand.
+        start: start nginx where it is stopped.
 
     Raises:
         InputError: a word cannot be used; nothing was connected.
     """
     began = time.monotonic()
-    dry_run = consent.get("dry_run", False)
     names = fleet.asked(hosts, settings)
     with _status(len(names)) as status:
         # Made within: while the line is live, what is printed goes above it.
@@ -44,7 +53,9 @@ def run(config: Any, settings: Settings, hosts: Sequence[str], **consent: bool) 
             if status:
                 status.update(_words(len(names) - to_come, len(names)))
 
-        found = mesh.apply(names, settings=settings, config=config, tell=tell, **consent)
+        found = mesh.apply(
+            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, tell=tell
+        )
     Lines().mesh(found, time.monotonic() - began, dry_run=dry_run)
     for came in found:
         if isinstance(came.error, SecretLeftError):

@@ -172,7 +172,19 @@ def fields(out: bytes) -> dict[str, str]:
             break
         found[head[1].decode()] = out[head.end() : end].decode("utf-8", "replace")
         at = end + 1
-    return found
+    return {**_texts(found.get("keys", ""), found.get("texts", "")), **found}
+
+
+def _texts(keys: str, texts: str) -> dict[str, str]:
+    """Files by their key, of rows of "<key> <path>" and of what `grep -H` says of all the paths, "<path>:<line>"."""
+    lines: dict[str, list[str]] = {}
+    for row in texts.split("\n"):
+        path, _, line = row.partition(":")
+        lines.setdefault(path, []).append(line)
+    return {
+        key: "\n".join(lines.get(path, ())).rstrip("\n")
+        for key, _, path in (row.partition(" ") for row in keys.split("\n") if row)
+    }
 
 
 def _service(said: Mapping[str, str], name: str) -> ServiceState:

@@ -175,7 +175,7 @@ class Run:
     def _read(self) -> HostState:
         if not self.is_whole:
             return probe.read_host(self.shell, self.settings, self.services)
-        answer = self.shell.batch([survey.request(self.settings, self.services)])[0]
+        answer = self.shell.batch([survey.request(self.settings, self.services, judge=False)])[0]
         seen = survey.parse(answer, self.shell.host, self.settings, self.services)
         self.strays = survey.strays(seen)
         return seen.state

@@ -52,11 +52,14 @@ class Survey:
     failed: Mapping[str, str]
 
 
-def request(settings: Settings, declared: Sequence[Service]) -> Request:
-    """The one command."""
+def request(settings: Settings, declared: Sequence[Service], *, judge: bool = True) -> Request:
+    """The one command; with less to do on the host where nobody will `judge` what it says.
+
+    Without that there is no `own`, and `secrets`, `resolved` and `failed` are empty.
+    """
     root, conf_dir, *words = probe.request(settings, declared).args
     folders = (settings.domain, settings.cert_dir, settings.key_dir)
-    return Request("survey+probe", (root, conf_dir, *folders, *words))
+    return Request("survey+probe", (root, conf_dir, *folders, "judge" if judge else "", *words))
 
 
 def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Survey:

@@ -22,6 +22,7 @@ _KEYS = [
     "now", "own", "found", "vhosted", "secrets", "resolved", "addresses", "tools", "root", "nginx.conf", "digests",
     "stats", "units", "tea/cert", "tea/public", "tea/acl", "tea/staged", "tea/secret", "tea/failed", "web-1/cert",
     "web-1/public", "own.pair/cert", "own.pair/public",
+    "keys", "texts",
 ]  # fmt: skip
 # What a host would say, so that the mixtures get past the first check of each kind.
 _LIKELY = [
@@ -29,6 +30,7 @@ _LIKELY = [
     root().pem, "tea 10.0.0.2\ntea ::1", "Id=step@tea.timer\nUnitFileState=enabled\nActiveState=active\nResult=success",
     f"{TEA.key}|regular file|root:root|644", "user::rw-\nuser:nginx:r--\nmask::r--", "/tmp/a-provisioner\n/tmp/b",
     f"# configuration file /etc/nginx/nginx.conf:\nserver {{ listen 443 ssl; ssl_certificate {TEA.cert}; }}", "yes",
+    "tea/cert /a.pem\nroot /b.pem", "/a.pem:x\n/b.pem:\n/a.pem:y:z\nno path",
 ]  # fmt: skip
 _values = st.one_of(
     st.sampled_from(_LIKELY).map(str.encode), st.binary(max_size=200), st.text(max_size=80).map(str.encode)
@@ -148,8 +150,8 @@ def test_names_without_end_are_cut_off() -> None:
 def test_the_request_is_one_script_that_goes_on_as_the_probe() -> None:
     request = survey.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
     assert request.script == "survey+probe"
-    assert request.args[:5] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir)
-    assert (len(request.args) - 5) % 6 == 0
+    assert request.args[:6] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir, "judge")
+    assert (len(request.args) - 6) % 6 == 0
     body = Request("survey+probe", request.args).body()
     assert body.index("put found") < body.index("put units")
 

@@ -3,7 +3,17 @@
 # shellcheck shell=sh
 set -u
 
-put_file() { [ ! -f "$2" ] || put "$1" "$(cat -- "$2" 2>/dev/null)"; }
+# has_text KEY FILE: the answer KEY is the text of that file, if there is one. put_texts reads all of them by one process.
+keys='' texts=''
+has_text() {
+	[ ! -f "$2" ] || keys="$keys$1 $2
+" texts="$texts $2"
+}
+put_texts() {
+	put keys "$keys"
+	# shellcheck disable=SC2086
+	[ -z "$texts" ] || put texts "$(grep -aH '' -- $texts 2>/dev/null)"
+}
 
 units='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/local/libexec/meshfab-tick'
 root=$1 conf_dir=$2
@@ -31,7 +41,7 @@ host() {
 	put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
 		command -v "$tool"
 	done)"
-	put_file root "$root"
+	has_text root "$root"
 	[ -e /proc/net/if_inet6 ] || put no-ipv6 yes
 	[ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
 }
@@ -44,12 +54,12 @@ services() {
 		files="$files $6"
 		shift 6
 		stats="$stats $cert $key ${key%/*}"
-		put_file "$name/cert" "$cert"
+		has_text "$name/cert" "$cert"
 		if [ -f "$key" ]; then
 			put "$name/public" "$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null)"
 			put "$name/acl" "$(getfacl -cpE -- "$key" 2>/dev/null)"
 		fi
-		put_file "$name/staged" "${cert%/*}/.${cert##*/}.new"
+		has_text "$name/staged" "${cert%/*}/.${cert##*/}.new"
 		for file in "$cert" "$key"; do
 			file=${file%/*}/.${file##*/}
 			if [ -e "$file.old" ] || [ -e "$file.new" ]; then put "$name/leftovers" yes; fi
@@ -58,11 +68,12 @@ services() {
 		if [ -d "$secret" ] && [ ! -L "$secret" ]; then put "$name/secret-folder" yes; fi
 		for file in "${conf_dir:-/etc/nginx/conf.d}/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf" \
 			"/etc/nginx/snippets/$fqdn.tls.conf" "/etc/nginx/snippets/$fqdn.mtls.conf"; do
-			put_file "$name/vhost:$file" "$file"
+			has_text "$name/vhost:$file" "$file"
 			[ ! -e "${file%/*}/.${file##*/}.old" ] || put "$name/leftovers" yes
 		done
 	done
 	# One line a file: name|kind|owner:group|mode. Words split: every path was checked by meshfab/validation.py.
+	put_texts
 	# shellcheck disable=SC2086
 	put digests "$(sha256sum -- $files 2>/dev/null)"
 	# shellcheck disable=SC2086

@@ -1,14 +1,13 @@
 # Find every service of this host, declared or not, and hand them to probe.sh, which follows. Changes nothing.
-# $1 root certificate, $2 vhost folder or '', $3 domain, $4 folder of certificates, $5 folder of keys, then for each
-# declared service the six words that probe.sh takes
+# $1 root certificate, $2 vhost folder or '', $3 domain, $4 folder of certificates, $5 folder of keys, $6 'judge' to hear
+# what only a judgement needs (the host's own pair, forgotten passwords, what names resolve to), then for each declared
+# service the six words that probe.sh takes
 # A sweep runs this on every host at once: a process costs a millisecond or two, so the shell does what it can itself.
 # shellcheck shell=sh
 set -u
-root=$1 conf_dir=$2 domain=$3 cert_dir=$4 key_dir=$5
-shift 5
+root=$1 conf_dir=$2 domain=$3 cert_dir=$4 key_dir=$5 purpose=$6
+shift 6
 
-own=$(hostname -f 2>/dev/null || hostname)
-case $own in *[!A-Za-z0-9.-]* | -* | .* | '') own=unknown ;; esac
 nginx_conf=$(nginx -v -T 2>&1)
 
 # The names of pairs that nginx's configuration mentions: one for each place, after a blank or a quote, no comments.
@@ -40,7 +39,8 @@ for word; do
 	[ $((at % 6)) != 0 ] || declared="$declared$word "
 	at=$((at + 1))
 done
-known=$declared found='' state='nginx.service step.service'
+known=$declared found='' state=nginx.service
+[ "$purpose" != judge ] || state="$state step.service"
 
 # note NAME: one more service, if it is a name that a service can have and a new one.
 note() {
@@ -85,37 +85,46 @@ for name in $found; do
 		;;
 	esac
 done
-put own "$own"
 put found "$found"
 put vhosted "$vhosted"
 
 # A mint that is under way has a password there by right, and for no longer than the reaper allows.
 old() { [ -z "$(find "$1" -maxdepth 0 -newermt '-120 seconds' 2>/dev/null)" ]; }
 under_way() { [ -f "/run/meshfab/$1.lock" ] && ! flock -n "/run/meshfab/$1.lock" true; }
-secrets=''
-for file in /tmp/*-provisioner /tmp/.*-provisioner /tmp/.meshfab-*; do
-	[ -e "$file" ] || [ -L "$file" ] || continue
-	name=${file#/tmp/}
-	case $name in
-	.*) old "$file" ;;
-	*) old "$file" || ! under_way "${name%-provisioner}" ;;
-	esac && secrets="$secrets$file
+for_judgement() {
+	secrets=''
+	for file in /tmp/*-provisioner /tmp/.*-provisioner /tmp/.meshfab-*; do
+		[ -e "$file" ] || [ -L "$file" ] || continue
+		name=${file#/tmp/}
+		case $name in
+		.*) old "$file" ;;
+		*) old "$file" || ! under_way "${name%-provisioner}" ;;
+		esac && secrets="$secrets$file
 "
-done
-put secrets "$secrets"
+	done
+	put secrets "$secrets"
 
-# All at once, and none for longer than five seconds: a resolver that is down answers nothing for long.
-resolved=''
-[ "$known" = ' ' ] || resolved=$(for name in $known; do
-	timeout 5 getent ahosts "$name.$domain" | while read -r address _; do printf '%s %s\n' "$name" "$address"; done &
-done
-wait)
-put resolved "$resolved"
-for name in $known; do
-	[ ! -f "/run/meshfab/$name.failed" ] || put "$name/failed" "$(head -c 2000 "/run/meshfab/$name.failed")"
-done
+	# All at once, and none for longer than five seconds: a resolver that is down answers nothing for long.
+	resolved=''
+	[ "$known" = ' ' ] || resolved=$(for name in $known; do
+		timeout 5 getent ahosts "$name.$domain" | while read -r address _; do printf '%s %s\n' "$name" "$address"; done &
+	done
+	wait)
+	put resolved "$resolved"
+	for name in $known; do
+		[ ! -f "/run/meshfab/$name.failed" ] || put "$name/failed" "$(head -c 2000 "/run/meshfab/$name.failed")"
+	done
+}
 
-# The host's own pair is read like a service's; no service has a dot in its name.
-set -- "$root" "$conf_dir" "$@" own.pair "$own" "/etc/pki/tls/misc/$own.pem" "/etc/pki/tls/private/$own.pem" '' ''
-# shellcheck disable=SC2034  # for probe.sh
-more_units=step.service
+set -- "$root" "$conf_dir" "$@"
+more_units=''
+if [ "$purpose" = judge ]; then
+	for_judgement
+	# shellcheck disable=SC2034  # for probe.sh, which follows
+	more_units=step.service
+	own=$(hostname -f 2>/dev/null || hostname)
+	case $own in *[!A-Za-z0-9.-]* | -* | .* | '') own=unknown ;; esac
+	put own "$own"
+	# The host's own pair is read like a service's; no service has a dot in its name.
+	set -- "$@" own.pair "$own" "/etc/pki/tls/misc/$own.pem" "/etc/pki/tls/private/$own.pem" '' ''
+fi

@@ -1,6 +1,6 @@
 """What goes out as a version: checked, built and tagged here; pushed and uploaded by a person.
 
-The version stands in one place, `meshfab/__init__.py`, where the build reads it.
+The version stands in one place, `meshfab/version.py`, where the build reads it.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ def _ready(version: str) -> str:
         raise ReleaseError(f"{version!r} is no version -> write it like 1.2.3 or 1.2.3rc1")
     if changes := _git("status", "--porcelain"):
         raise ReleaseError(f"the tree is not clean ({len(changes.splitlines())} files) -> commit or drop the changes")
-    source = (ROOT / "meshfab" / "__init__.py").read_text()
+    source = (ROOT / "meshfab" / "version.py").read_text()
     if f'\n__version__ = "{version}"\n' not in source:
-        raise ReleaseError(f"meshfab/__init__.py has another version -> set __version__ to {version} there")
+        raise ReleaseError(f"meshfab/version.py has another version -> set __version__ to {version} there")
     if _git("tag", "--list", f"v{version}"):
         raise ReleaseError(f"v{version} is tagged already -> take the next version")
     return _notes(version)

@@ -9,7 +9,7 @@ from lab.tasks import ns as lab
 from meshfab import ns
 
 
-@task(help={"version": "such as 1.2.3, as in meshfab/__init__.py", "dry-run": "all but the tag, and no file is left"})
+@task(help={"version": "such as 1.2.3, as in meshfab/version.py", "dry-run": "all but the tag, and no file is left"})
 def release(_c: Context, version: str, dry_run: bool = False) -> None:
     """Check, build and tag a version of meshfab; nothing is pushed or uploaded."""
     import distribution

@@ -35,13 +35,13 @@ _OF_A_RUN = (
 )
 _OF_A_SWEEP = (
     ("paramiko:Transport", "run", "SSH: key exchange and encryption (paramiko's own threads)"),
-    ("meshfab.fleet", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
-    ("meshfab.fleet", "opened", "SSH: dialling and logging in"),
+    ("meshfab.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
+    ("meshfab.session", "opened", "SSH: dialling and logging in"),
     ("meshfab.shell:RootShell", "_start", "SSH: the session and its root shell"),
     ("meshfab.shell:RootShell", "_batch", "SSH: sending the probe, receiving its answer"),
     ("meshfab.survey", "parse", "reading the answers (nginx configuration, certificates)"),
     ("meshfab.sight", "look", "names, and a thread for each service"),
-    ("meshfab.fleet", "_certificates", "a worker's own: its deadline, closing"),
+    ("meshfab.host_check", "_certificates", "a worker's own: its deadline, closing"),
     ("meshfab.served", "ask", "TLS: asking for what is served"),
     ("meshfab.judge", "host", "judging"),
     ("meshfab.table", "show", "the table"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 project = "meshfab"
-release = meshfab.__version__
+release = meshfab.version.__version__
 copyright = "the authors of meshfab"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_static"]

@@ -9,18 +9,18 @@ import typing as _typing
 from importlib import import_module as _import_module
 
 from meshfab.errors import MeshfabError
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 from meshfab.tasks import ns
+from meshfab.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
     from meshfab.fleet import check_certs
     from meshfab.flow import mint, provision, renew_enable, wire_nginx
+    from meshfab.outcome import Outcome
     from meshfab.rehearsal import renew
-    from meshfab.run import Outcome
     from meshfab.verdict import Report
 
-# The one place for the version: the build reads it here, and nothing asks for the installed metadata, which is slow.
-__version__ = "0.1.0"
 __all__ = [
     "MeshfabError",
     "Outcome",

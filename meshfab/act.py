@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from meshfab.password import Password
     from meshfab.plan import Plan
     from meshfab.probe import HostState
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
     from meshfab.shell import RootShell
 
 # Called with a service, a step's verb and a sentence, as it is done.
@@ -132,10 +133,10 @@ def _jobs(state: HostState, plans: Sequence[Plan]) -> list[tuple[Request, Plan |
         jobs += [(request, todo) for step in todo.steps for request in of_pair.get(step.verb, ())]
     loading: list[Request] = []
     if written := [todo for todo in plans if todo.wiring.files]:
-        loading.append(transaction.wire(state, written))
+        loading.append(transaction.wire(state, [todo.activation for todo in written]))
     stale = with_step("reload")
     if stale and not any(todo.wiring.is_loaded for todo in written):
-        loading.append(transaction.reload(state, stale))
+        loading.append(transaction.reload(state, [todo.activation for todo in stale]))
     setting_up = _setting_up(state, with_step("units"), with_step("timer"), beside=bool(loading))
     reading = Request("read", tuple(todo.service.cert for todo in plans))
     common = [*setting_up[:1], *loading, *setting_up[1:], reading]

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import one_line
-from meshfab.findings import Finding
+from meshfab.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from meshfab import authority, fleet, inventory, password, probe, ready, served, table
+from meshfab import authority, fleet, inventory, password, probe, ready, served, session, table
 from meshfab.errors import InputError, MeshfabError, one_line
-from meshfab.findings import Finding
+from meshfab.finding import Finding
 from meshfab.script import Request
 from meshfab.settings import Settings
 from meshfab.verdict import EXIT, worst
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from meshfab.settings import Service
+    from meshfab.service import Service
 
 
 def run(config: Any, hosts: Sequence[str]) -> int:
@@ -46,7 +46,7 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
     """Every precondition of one host, by one connection and one command."""
     declared = inventory.services(host, settings)
     try:
-        with fleet.shell_within(host, settings, config, fleet.HOST_SECONDS) as shell:
+        with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
             state, extra = shell.batch([probe.request(settings, declared), _request(settings, declared)])
             seen = probe.parse(state, shell.host, settings, declared)
     except MeshfabError as error:

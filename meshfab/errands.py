@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from meshfab import __version__, baggage, inventory
+from meshfab import baggage, inventory
 from meshfab.errors import MeshfabError
 from meshfab.jumps import Jumps
+from meshfab.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +73,7 @@ def of(
 
 def check_here(name: str, settings: Settings, config: Any, jumps: Jumps) -> tuple[HostReport, ...]:
     """One host, in this process."""
-    from meshfab.fleet import check_host
+    from meshfab.host_check import check_host
 
     return (check_host(name, settings, config, jumps=jumps),)
 
@@ -88,7 +89,7 @@ def check_hosts(hosts: Sequence[str], settings: Settings, sweep: Sweep) -> tuple
     Raises:
         MeshfabError: this is another version, whose reports would not be understood.
     """
-    from meshfab.fleet import check_host
+    from meshfab.host_check import check_host
 
     if sweep.version != __version__:
         what = f"the worker has meshfab {__version__}, and not {sweep.version}"

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from meshfab import certificate, renewal
+from meshfab.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from meshfab.probe import HostState
-    from meshfab.renewal import File
-    from meshfab.settings import Service
-
-Status = Literal["ok", "warning", "critical", "unknown"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to say: a stable code, how bad it is, the sentence for the operator, and the command that heals it."""
-
-    code: str
-    status: Status
-    message: str
-    todo: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.message} -> {self.todo}" if self.todo else self.message
+    from meshfab.service import Service
+    from meshfab.target_file import File
 
 
 def of_pair(state: HostState, service: Service) -> list[Finding]:

@@ -8,26 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, nullcontext
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from meshfab import errands, inventory, judge, sight, survey, validation
-from meshfab.connect import connect, opened, pass_through
-from meshfab.deadline import limit
-from meshfab.errors import InputError, MeshfabError, one_line
+from meshfab import errands, inventory, validation
+from meshfab.errors import InputError, one_line
 from meshfab.jumps import Jumps
 from meshfab.settings import Settings
-from meshfab.shell import RootShell
 from meshfab.verdict import HostReport, Report
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-# All that one host may cost, however it hangs. A sound one takes a tenth of a second; behind a slow line, a few.
-HOST_SECONDS = 30.0
-# Each wait on the way there; the first three may follow each other.
-_STEP_SECONDS = 10
 # Called with each host's report as it comes, and how many are still to come.
 Tell = Callable[[HostReport, int], None]
 
@@ -90,61 +79,6 @@ def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
     return names
 
 
-def check_host(
-    host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS, jumps: Jumps | None = None
-) -> HostReport:
-    """One host, within its own deadline; whatever is wrong with it is in the report."""
-    began = time.monotonic()
-    try:
-        certificates = _certificates(host, settings, config, seconds, jumps)
-    except MeshfabError as error:
-        return HostReport(host, error=_words(error), seconds=time.monotonic() - began)
-    except Exception as error:  # a host may answer anything; one that confuses us hides no other
-        what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
-        return HostReport(host, error=what, seconds=time.monotonic() - began)
-    return HostReport(host, certificates, seconds=time.monotonic() - began)
-
-
-@contextmanager
-def shell_within(
-    host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None = None
-) -> Iterator[RootShell]:
-    """A root shell on a host that is gone when the time is up, whatever it waits for.
-
-    Args:
-        host: whom to ask.
-        settings: the mesh's conventions.
-        config: the Invoke or Fabric configuration to carry on.
-        seconds: all the time there is, for jump hosts too.
-        jumps: what is shared with other hosts; None opens jump hosts for this one alone.
-
-    Raises:
-        LostError: the time was up.
-        ConnectError: the host cannot be reached or logged in to.
-    """
-    began, accept_new = time.monotonic(), settings.host_keys == "accept-new"
-    with nullcontext(jumps) if jumps else Jumps() as shared:
-        c = connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=shared)
-        c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
-        c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
-        pass_through(c, seconds)
-        with limit(c, max(seconds - (time.monotonic() - began), 0.001)), c:
-            opened(c)
-            with RootShell(c, timeout=seconds) as shell:
-                yield shell
-
-
-def _certificates(host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None) -> Any:
-    declared = inventory.services(host, settings)
-    with shell_within(host, settings, config, seconds, jumps) as shell:
-        before = datetime.now(timezone.utc)
-        answer = shell.batch([survey.request(settings, declared)])[0]
-        after = datetime.now(timezone.utc)
-        seen = survey.parse(answer, shell.host, settings, declared)
-        sights = sight.look(shell, seen, settings)
-    return judge.host(seen, sights, settings, (before, after))
-
-
 def _collect(futures: dict[Future[Any], tuple[str, ...]], found: dict[str, HostReport], tell: Tell | None) -> None:
     left = sum(map(len, futures.values()))
     for future in as_completed(futures):
@@ -161,8 +95,3 @@ def _result(future: Future[Any], names: tuple[str, ...]) -> tuple[HostReport, ..
     except Exception as error:  # a worker process or machine that died takes no other report along
         why = f"{type(error).__name__}: {one_line(str(error))[:200]}"
         return tuple(HostReport(name, error=f"nobody could ask it: {why}") for name in names)
-
-
-def _words(error: MeshfabError) -> str:
-    """Without the host's name, which stands beside it."""
-    return f"{error.what} -> {error.todo}" if error.todo else error.what

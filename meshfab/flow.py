@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 from meshfab import plan
 from meshfab.password import read_password
-from meshfab.run import Outcome, Run, Say
-from meshfab.settings import Service, Settings
+from meshfab.run import Run, Say
+from meshfab.service import Service
+from meshfab.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fabric import Connection
 
+    from meshfab.outcome import Outcome
     from meshfab.plan import Part
 
 

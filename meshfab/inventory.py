@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab import validation
 from meshfab.errors import InputError
-from meshfab.settings import Service
+from meshfab.service import Service
 
 if TYPE_CHECKING:
     from meshfab.settings import Settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from meshfab import certificate, findings, remedies, renewal, survey, symptoms
 from meshfab.errors import one_line
-from meshfab.findings import Finding
+from meshfab.finding import Finding
 from meshfab.sight import Sight
 from meshfab.verdict import CertificateReport, TimerReport, weight
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshfab.certificate import Leaf
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
     from meshfab.survey import Survey
 
 _SKEW_SECONDS = 30

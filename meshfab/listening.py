@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from meshfab.config_dump import dump
 from meshfab.errors import NginxError
-from meshfab.server import WILD, dump, socket_of
+from meshfab.server import WILD, socket_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
     from meshfab.nginx import Place
     from meshfab.probe import HostState
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
 
 _LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s+([^;]+);", re.MULTILINE)
 

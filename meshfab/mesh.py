@@ -7,16 +7,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from meshfab import fleet, inventory
 from meshfab.connect import connect
 from meshfab.errors import MeshfabError, StoppedError, one_line
 from meshfab.jumps import Jumps
 from meshfab.password import Password, read_password
-from meshfab.run import Outcome, Run
+from meshfab.run import Run
 from meshfab.secret import undisturbed
-from meshfab.settings import Service, Settings
+from meshfab.settings import Settings
+
+if TYPE_CHECKING:
+    from meshfab.outcome import Outcome
+    from meshfab.service import Service
 
 # All that one host may take, and more for each of its services: a mint may wait a minute for a slow CA.
 HOST_SECONDS = 120.0

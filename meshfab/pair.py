@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from meshfab.certificate import Leaf
     from meshfab.password import Password
     from meshfab.probe import HostState
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
     from meshfab.shell import RootShell
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from meshfab import certificate, findings, listening, nginx, renewal, validation, vhost, wiring
-from meshfab.errors import InputError, MintError, NginxError
+from meshfab import certificate, config_dump, findings, listening, nginx, previous_options, renewal, wiring
+from meshfab.errors import MintError
+from meshfab.transaction import Activation
 
 if TYPE_CHECKING:
-    from meshfab.findings import Finding
+    from meshfab.finding import Finding
     from meshfab.nginx import Place
     from meshfab.probe import HostState
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
+    from meshfab.target_file import File
     from meshfab.wiring import Wiring
 
 Part = Literal["mint", "renew-enable", "wire-nginx"]
@@ -56,7 +59,7 @@ class Plan:
 
     service: Service
     steps: tuple[Step, ...]
-    files: tuple[renewal.File, ...] = ()
+    files: tuple[File, ...] = ()
     wiring: Wiring = field(default_factory=wiring.Wiring)
     port: int | None = None
     addresses: tuple[str, ...] = ()
@@ -71,6 +74,11 @@ class Plan:
     def notes(self) -> tuple[str, ...]:
         """What the operator should know and we do not change."""
         return self.wiring.notes
+
+    @property
+    def activation(self) -> Activation:
+        """What the service asks of a load of nginx."""
+        return Activation(self.service.names, self.wiring, self.starts)
 
     def reason(self, verb: str) -> str | None:
         """Why a step is in the plan; None when it is not."""
@@ -98,11 +106,11 @@ def make(
     Raises:
         NginxError: the configuration was broken before we came, or is not ours to change.
     """
-    service = keep_asked(state, service)
+    service = previous_options.keep_asked(state, service)
     faults = findings.of_pair(state, service)
     steps = _pair_steps(state, service, faults) if "mint" in parts else []
     minting = any(step.verb == "mint" for step in steps)
-    files: list[renewal.File] = []
+    files: list[File] = []
     if "renew-enable" in parts:
         wanted = renewal.wanted(service, settings)
         drift = renewal.drift(state, wanted)
@@ -123,42 +131,12 @@ def make(
     # What cannot be read yet is loaded after the second look: a pair of another service may be missing too.
     if not is_loaded and not wired.is_blind and parts & {"mint", "wire-nginx"}:
         if minting:
-            steps += [Step("reload", "nginx holds the old pair")] * nginx.loads(state, service)
+            steps += [Step("reload", "nginx holds the old pair")] * config_dump.loads(state, service)
         elif found:
             steps += _serving_steps(state, service, faults, served)
     starts = (is_loaded or any(step.verb == "reload" for step in steps)) and nginx.must_start(state, start=start)
     addresses, port = found or ((), None)
     return Plan(service, tuple(steps), tuple(files), wired, port, addresses, starts)
-
-
-def keep_asked(state: HostState, service: Service) -> Service:
-    """What the operator left open stays as an earlier run was asked: the upstream and mTLS from our vhost's mark, more
-    names from the certificate. So a second run that names only the service undoes nothing.
-    """
-    have = state.services[service.name]
-    changes: dict[str, Any] = {}
-    mark = next((mark for mark in map(vhost.read_mark, have.vhosts.values()) if mark), None)
-    if mark and service.listen is None and isinstance(mark.asked.get("listen"), list):
-        changes.update(listen=tuple(mark.asked["listen"]))
-    if mark and service.upstream is None and isinstance(mark.asked.get("upstream"), str):
-        changes.update(upstream=mark.asked["upstream"], mtls=service.mtls or bool(mark.asked.get("mtls")))
-    if service.sans is None:
-        changes["sans"] = _more_names(have.cert, service)
-    try:
-        if "upstream" in changes:
-            validation.url(changes["upstream"], "the upstream of the vhost on the host")
-        for word in changes.get("listen", ()):
-            validation.listen(word, "the address that the vhost on the host listens on")
-    except InputError as error:
-        raise NginxError(error.what, host=state.host, todo="give --upstream, or --listen") from None
-    return dataclasses.replace(service, **changes)
-
-
-def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:
-    leaf = certificate.leaf_of(cert)
-    if leaf is None or service.fqdn not in leaf.sans:
-        return None
-    return tuple(name for name in leaf.sans if name != service.fqdn) or None
 
 
 def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> list[Step]:
@@ -189,7 +167,7 @@ def _completes(staged: str | None, public: str | None, state: HostState, service
     return not any(fault.code in _MINT_HEALS for fault in findings.of_pair(as_if, service))
 
 
-def _renewal_steps(state: HostState, service: Service, wanted: list[renewal.File]) -> list[Step]:
+def _renewal_steps(state: HostState, service: Service, wanted: list[File]) -> list[Step]:
     steps = []
     for fault in findings.of_renewal(state, service, wanted):
         steps.append(Step("units" if fault.code == "unit-drift" else "timer", fault.message))

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from meshfab.script import Answer
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
     from meshfab.shell import RootShell
 
 _HEAD = re.compile(rb"([a-z0-9/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)

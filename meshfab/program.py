@@ -11,8 +11,9 @@ from pathlib import Path
 
 from invoke.program import Program
 
-from meshfab import __version__, ns
+from meshfab import ns
 from meshfab.errors import one_line
+from meshfab.version import __version__
 
 
 class _Meshfab(Program):

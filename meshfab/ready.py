@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from meshfab import nginx
+from meshfab import config_dump
 from meshfab.errors import HostKeyError, MeshfabError, NotReadyError, one_line
-from meshfab.findings import Finding
+from meshfab.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from meshfab.findings import Status
+    from meshfab.finding import Status
     from meshfab.probe import HostState
 
 # What step@.service needs; see the comment there.
@@ -98,9 +98,9 @@ def of_nginx(state: HostState, users: Iterable[str]) -> Iterator[Finding]:
         return
     version = ".".join(str(part) for part in state.nginx_version) or "of an unknown version"
     yield Finding("nginx", "ok", f"{program.message}, {version}")
-    words = nginx.broken(state)
+    words = config_dump.broken(state)
     if words:
-        what = f"nginx refuses its configuration: {one_line(nginx.emergency(words))}"
+        what = f"nginx refuses its configuration: {one_line(config_dump.emergency(words))}"
         yield Finding("nginx-configuration", "critical", what, f"ssh {state.host} sudo nginx -t, and repair it")
     else:
         yield Finding("nginx-configuration", "ok", "nginx takes its configuration")

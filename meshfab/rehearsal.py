@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from meshfab import certificate, findings, plan, probe, renewal, served, wiring
 from meshfab.errors import NotReadyError, RenewError, ServedError
 from meshfab.eye import Eye
-from meshfab.run import Outcome
-from meshfab.settings import Service, Settings
+from meshfab.outcome import Outcome
+from meshfab.service import Service
+from meshfab.settings import Settings
 from meshfab.shell import RootShell
 
 if TYPE_CHECKING:

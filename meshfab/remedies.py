@@ -7,9 +7,9 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meshfab.findings import Finding
+    from meshfab.finding import Finding
     from meshfab.probe import HostState
-    from meshfab.settings import Service
+    from meshfab.service import Service
     from meshfab.survey import Survey
 
 _PROVISION = {

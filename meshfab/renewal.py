@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from meshfab import files
 from meshfab.errors import NotReadyError
 from meshfab.script import Answer, Request
+from meshfab.target_file import File
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from meshfab.probe import HostState
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
 
 UNITS = {
     "/etc/systemd/system/step@.service": ("step@.service", "0644"),
@@ -30,41 +30,6 @@ _DROP_IN = """# Written by meshfab: the certificate lies outside /etc/nginx.
 [Service]
 ReadWritePaths={folder}
 """
-
-
-@dataclass(frozen=True)
-class File:
-    """A file as it should be on the host; `mode` in octal digits."""
-
-    path: str
-    mode: str
-    text: str
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the text in hex."""
-        return files.digest(self.text)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A file whose text is rendered when it is first asked for: a template engine takes a tenth of a second to load,
-    which a run can spend while the CA works.
-    """
-
-    path: str
-    render: Callable[[], str]
-    mode: str = "0644"
-
-    @cached_property
-    def text(self) -> str:
-        """What the file is to hold."""
-        return self.render()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the text in hex."""
-        return files.digest(self.text)
 
 
 def wanted(service: Service, settings: Settings) -> list[File]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfab.mesh import HostOutcome
-    from meshfab.run import Outcome
+    from meshfab.outcome import Outcome
 
 _GREEN, _YELLOW, _RED, _BOLD, _DIM, _OFF = "\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab import listening, nginx, pair, renewal, served, transaction
+from meshfab import config_dump, listening, nginx, pair, renewal, served, transaction
 from meshfab.errors import MeshfabError, ServedError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Proof:
         what = "another certificate" if shown.der else f"no certificate ({shown.why})"
         place = self.todo.wiring.place or nginx.Place("")
         hidden = listening.hides(self.state, shown.address, shown.port, place)
-        todo = f"see its error log, {nginx.error_log(self.state)}"
+        todo = f"see its error log, {config_dump.error_log(self.state)}"
         if hidden and not self.todo.addresses:
             what += f" from {hidden}, which listens on just that address"
             todo = f"give --listen {shown.address} to do so too"
@@ -104,7 +104,9 @@ def _go_back(
     requests = [pair.put_back(todo.service) for todo in plans if todo.reason("mint") is not None]
     if not requests and not any(todo.wiring.files or todo.starts for todo in plans):
         return "nothing else was changed"
-    last = shell.batch([*requests, transaction.unwire(state, plans, is_wired=is_wired)])[-1]
+    last = shell.batch([*requests, transaction.unwire(state, [todo.activation for todo in plans], is_wired=is_wired)])[
+        -1
+    ]
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(proof.is_back() for proof in proofs):

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab import act, certificate, pair, plan, probe, ready, survey, wiring
+from meshfab import act, certificate, pair, plan, previous_options, probe, ready, survey, wiring
 from meshfab.errors import LockedError, LostError, MeshfabError, NginxError, NotReadyError, SecretLeftError
 from meshfab.eye import Eye
+from meshfab.outcome import Outcome
 from meshfab.script import Request
 from meshfab.shell import RootShell
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from meshfab.password import Password
     from meshfab.plan import Part, Plan, Step
     from meshfab.probe import HostState
-    from meshfab.served import Served
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
 
 # What a run of one service tells while it works: a step's verb, and a sentence.
 Say = Callable[[str, str], None]
@@ -37,34 +38,6 @@ _LOCK_SECONDS = 30
 # A run that has a lock is over by then, or its operator is gone without a word; and more for each further service.
 _RUN_SECONDS = 240
 _SERVICE_SECONDS = 60
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to for one service.
-
-    Attributes:
-        host: the host, as it was named.
-        service: the service, with what earlier runs were asked for.
-        changed: the steps that were done (or would be, in a dry run), each with its `verb` and `reason`; empty when
-            there was nothing to do.
-        leaf: the certificate on disk (`not_before`, `not_after`: UTC; `serial`: a number; `sans`: DNS names; `der`:
-            bytes); None in a dry run without one.
-        served: what a TLS client got at the end (`der`, `address`, `port`, `via`: the host that asked, empty for this
-            one); None where nothing is meant to serve the name.
-        notes: what the operator should know, a sentence each.
-        diffs: in a dry run, a unified diff of every file that would change.
-        error: why the service is not as it was asked for; a step function raises it instead.
-    """
-
-    host: str
-    service: Service
-    changed: tuple[Step, ...] = ()
-    leaf: Leaf | None = None
-    served: Served | None = None
-    notes: tuple[str, ...] = ()
-    diffs: tuple[str, ...] = ()
-    error: MeshfabError | None = None
 
 
 @dataclass
@@ -200,7 +173,7 @@ class Run:
             pair.require(state, self.settings)
         if "wire-nginx" in self.parts:
             ready.require(ready.of_nginx_program(state.tools), state.host)
-        kept = plan.keep_asked(state, service)
+        kept = previous_options.keep_asked(state, service)
         found = wiring.endpoint(state, kept, self.settings)
         shown = self._eyes[service.name].look(state, found[1], found[0]).der if found else None
         return plan.make(state, service, self.settings, shown, self.parts, force=self.force, start=self.start)

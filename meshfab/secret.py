@@ -22,7 +22,8 @@ from meshfab.errors import (
 )
 from meshfab.password import Password, read_password
 from meshfab.script import Answer, Request
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 from meshfab.shell import RootShell
 
 if TYPE_CHECKING:

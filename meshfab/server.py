@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import functools
-import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from meshfab.config_dump import PREFIX, dump
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from meshfab.nginx import Place
     from meshfab.probe import HostState
-    from meshfab.settings import Service
+    from meshfab.service import Service
 
-FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
-PREFIX = "/etc/nginx"
 # nginx's words for all addresses.
 WILD = ("", "*", "0.0.0.0", "[::]")  # noqa: S104
 
@@ -63,12 +62,6 @@ def find(state: HostState, service: Service, name: str = "", but: Place | None =
         if name in text.lower() and path not in skipped:
             found += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
     return [server for server in found if server]
-
-
-def dump(conf: str) -> dict[str, str]:
-    """`nginx -T` taken apart: the text of each file by its path."""
-    _, *parts = FILE.split(conf)
-    return {path: text.removeprefix("\n") for path, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 @functools.lru_cache(maxsize=64)

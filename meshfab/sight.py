@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab import certificate, plan, probe, served, wiring
+from meshfab import certificate, previous_options, probe, served, wiring
 from meshfab.errors import MeshfabError
 from meshfab.eye import mesh_address
 from meshfab.script import Request
@@ -17,7 +17,8 @@ from meshfab.served import Served
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
     from meshfab.shell import RootShell
     from meshfab.survey import Survey
 
@@ -72,7 +73,7 @@ def asked_at(survey: Survey, service: Service, settings: Settings) -> tuple[tupl
     """
     state, name = survey.state, service.name
     try:
-        found = wiring.endpoint(state, plan.keep_asked(state, service), settings)
+        found = wiring.endpoint(state, previous_options.keep_asked(state, service), settings)
     except MeshfabError:
         found = None  # a vhost that asks for what the host has not: clients are the judges
     if found is not None or name in survey.declared:

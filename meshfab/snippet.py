@@ -6,14 +6,15 @@ import functools
 from typing import TYPE_CHECKING
 
 from meshfab import vhost
+from meshfab.config_dump import PREFIX
 from meshfab.errors import EditedError
-from meshfab.renewal import File
-from meshfab.server import PREFIX
+from meshfab.target_file import File
 
 if TYPE_CHECKING:
     from meshfab.probe import HostState
     from meshfab.server import Server
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
     from meshfab.vhost import Part
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from meshfab import probe, validation
 from meshfab.errors import InputError
 from meshfab.script import Request
-from meshfab.settings import Service
+from meshfab.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

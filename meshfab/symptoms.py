@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from meshfab import certificate
 from meshfab.errors import one_line
-from meshfab.findings import Finding
+from meshfab.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from meshfab.certificate import Leaf
-    from meshfab.findings import Status
-    from meshfab.settings import Service
+    from meshfab.finding import Status
+    from meshfab.service import Service
     from meshfab.sight import Sight
     from meshfab.survey import Survey
 

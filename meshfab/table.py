@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleRenderable
     from rich.text import Text
 
-    from meshfab.findings import Status
+    from meshfab.finding import Status
     from meshfab.verdict import CertificateReport, HostReport, Report
 
 STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "critical": "bold red", "unknown": "magenta"}

@@ -22,7 +22,8 @@ from invoke.tasks import task
 import meshfab
 from meshfab.errors import InputError, MeshfabError, SudoAsksError, one_line
 from meshfab.password import exposure, read_password
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,58 +3,74 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab import listening, nginx
+from meshfab import config_dump, listening
 from meshfab.errors import LockedError, MeshfabError, NginxError
 from meshfab.script import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshfab.plan import Plan
     from meshfab.probe import HostState
+    from meshfab.wiring import Wiring
 
 _BACK = "what was there before is back in place"
 
 
-def wire(state: HostState, plans: Sequence[Plan]) -> Request:
+@dataclass(frozen=True)
+class Activation:
+    """What one service asks of a load of nginx.
+
+    Attributes:
+        names: the service's names, none of which nginx may ignore.
+        change: the files to install.
+        starts: whether nginx is to be started, where it would be reloaded otherwise.
+    """
+
+    names: tuple[str, ...]
+    change: Wiring
+    starts: bool = False
+
+
+def wire(state: HostState, activations: Sequence[Activation]) -> Request:
     """Put the files in, try the configuration and load it; what was there before comes back when nginx refuses."""
-    loaded = [todo for todo in plans if todo.wiring.is_loaded]
+    loaded = [activation for activation in activations if activation.change.is_loaded]
     action = _action(loaded) if loaded else ""
-    if action == "reload" and any(todo.place for todo in loaded) and nginx.is_free(state, 443):
+    if action == "reload" and any(activation.change.place for activation in loaded) and config_dump.is_free(state, 443):
         action = "open"
-    names = " ".join(name for todo in loaded for name in todo.service.names)
-    words = [word for todo in plans for word in _words(todo)]
+    names = " ".join(name for activation in loaded for name in activation.names)
+    words = [word for activation in activations for word in _words(activation.change)]
     return Request("wire", (action, *_whom(state), names, *words))
 
 
-def reload(state: HostState, plans: Sequence[Plan]) -> Request:
+def reload(state: HostState, activations: Sequence[Activation]) -> Request:
     """Try the configuration, then load it."""
-    return Request("reload", (_action(plans), *_whom(state)))
+    return Request("reload", (_action(activations), *_whom(state)))
 
 
-def unwire(state: HostState, plans: Sequence[Plan], *, is_wired: bool) -> Request:
+def unwire(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
     """Take the files of this run out again, or only load what is there when it wrote none, or took them out itself."""
     words = [
         word
-        for todo in plans
-        for file, link in zip(todo.wiring.files, _links(todo), strict=True)
-        if is_wired and todo.wiring.reason
+        for activation in activations
+        for file, link in zip(activation.change.files, _links(activation.change), strict=True)
+        if is_wired and activation.change.reason
         for word in (file.path, link, file.digest)
     ]
-    action = "stop" if any(todo.starts for todo in plans) else "reload"
+    action = "stop" if any(activation.starts for activation in activations) else "reload"
     return Request("unwire", (action, *_whom(state), *words))
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
     """The error that a failed `wire`, `reload` or `unwire` stands for."""
     if answer.status == 7:
-        return _not_taken_up(nginx.emergency(answer.err), state)
+        return _not_taken_up(config_dump.emergency(answer.err), state)
     if answer.status == 75:
         return LockedError(answer.err, host=state.host, todo="try again when that has ended")
     what, todo = {
-        3: (f"nginx refuses the configuration: {nginx.emergency(answer.err)}", ""),
+        3: (f"nginx refuses the configuration: {config_dump.emergency(answer.err)}", ""),
         4: (f"nginx would ignore a server: {answer.err}", "take one out; "),
         5: (f"nginx's configuration includes nothing at {answer.err}", "include it, or set meshfab.conf_dir; "),
         6: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
@@ -74,26 +90,25 @@ def _not_taken_up(words: str, state: HostState) -> NginxError:
 
 def _whom(state: HostState) -> tuple[str, str]:
     """What `load` of the prelude is told of nginx: where it complains, and the process that is to reload."""
-    return nginx.error_log(state), state.unit("nginx.service").main_pid
+    return config_dump.error_log(state), state.unit("nginx.service").main_pid
 
 
-def _action(plans: Sequence[Plan]) -> str:
-    return "start" if any(todo.starts for todo in plans) else "reload"
+def _action(activations: Sequence[Activation]) -> str:
+    return "start" if any(activation.starts for activation in activations) else "reload"
 
 
-def _words(todo: Plan) -> list[str]:
+def _words(wiring: Wiring) -> list[str]:
     """What wire.sh is told of each file: its path, its link, what `nginx -T` is to call it, and its text."""
-    wiring = todo.wiring
     shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
     if not wiring.is_loaded:
         shown = ""
     words = []
-    for file, link in zip(wiring.files, _links(todo), strict=True):
+    for file, link in zip(wiring.files, _links(wiring), strict=True):
         words += [file.path, link, shown, file.text]
         shown = ""
     return words
 
 
-def _links(todo: Plan) -> list[str]:
+def _links(wiring: Wiring) -> list[str]:
     """The link to each file; only the first one, a vhost, may need one."""
-    return [todo.wiring.link if number == 0 else "" for number in range(len(todo.wiring.files))]
+    return [wiring.link if number == 0 else "" for number in range(len(wiring.files))]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from meshfab.findings import Finding, Status
+    from meshfab.finding import Finding, Status
 
 # As monitoring plugins do; the worst wins, and what is known to be broken outweighs what could not be asked.
 EXIT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
 
 # What there is to write: the whole vhost, or the lines for somebody's own.
 Part = Literal["vhost", "tls", "mtls"]

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from meshfab import listening, nginx, server, snippet, vhost
+from meshfab import config_dump, listening, nginx, server, snippet, vhost
 from meshfab.errors import EditedError, NginxError
-from meshfab.renewal import Draft, File
+from meshfab.target_file import Draft, File
 
 if TYPE_CHECKING:
     from meshfab.nginx import Place
     from meshfab.probe import HostState
     from meshfab.server import Server
-    from meshfab.settings import Service, Settings
+    from meshfab.service import Service
+    from meshfab.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,15 @@ def decide(
     Raises:
         NginxError: the configuration was broken before we came, or what is in the way is not ours to change.
     """
-    where, words = nginx.place(state, service, settings), nginx.broken(state)
+    where, words = nginx.place(state, service, settings), config_dump.broken(state)
     text = state.services[service.name].vhosts.get(where.path)
     mark = vhost.read_mark(text) if text else None
     if words:
-        if minting and nginx.is_about(words, service):
+        if minting and config_dump.is_about(words, service):
             # The pair is what nginx complains about: with a new one the configuration can be read.
             return Wiring(is_blind=True)
         raise NginxError(
-            f"nginx's configuration was broken before we came: {nginx.emergency(words)}",
+            f"nginx's configuration was broken before we came: {config_dump.emergency(words)}",
             host=state.host,
             todo="repair it (nginx -t), then run this again",
         )
@@ -121,7 +122,7 @@ class _Job:
         """Our vhost, live: as wanted, written for other settings, or edited by hand."""
         listens = listening.listens(self.state, self.service, self.settings)
         is_wanted = mark.wants == vhost.wants(self.service, self.settings, self.state.nginx_version, listens)
-        twice = nginx.conflicts(self.state, self.service)
+        twice = config_dump.conflicts(self.state, self.service)
         notes = tuple(f"nginx ignores one of two servers for {where}: take one out" for where in twice)
         if mark.is_untouched:
             if is_wanted or not self.service.vhost:

@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from meshfab import probe, renewal, vhost
 from meshfab.script import Answer, Request
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

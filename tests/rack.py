@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from meshfab import renewal
 from meshfab.script import Answer, Request
 from meshfab.served import Served
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import SETTINGS, Host, RecordingShell, encoded, good_pair, unit
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 from meshfab import renewal
 from meshfab.probe import HostState, ServiceState, Stat, Unit
 from meshfab.served import Served
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 from meshfab.sight import Sight
 from meshfab.survey import OWN, Survey
 

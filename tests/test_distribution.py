@@ -30,7 +30,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name and (CHECKOUT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / name, folder / name)
-    source, log = folder / "meshfab" / "__init__.py", folder / "CHANGELOG.md"
+    source, log = folder / "meshfab" / "version.py", folder / "CHANGELOG.md"
     version = next(row for row in source.read_text().splitlines() if row.startswith("__version__"))
     source.write_text(source.read_text().replace(version, f'__version__ = "{VERSION}"'))
     log.write_text(log.read_text().replace("## [Unreleased]\n", f"## [Unreleased]\n\n## [{VERSION}] - 2026-12-01\n", 1))

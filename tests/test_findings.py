@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from meshfab import certificate, findings, renewal
+from meshfab import certificate, finding, findings, renewal
 from meshfab.findings import key_acl_right
 from meshfab.probe import Stat
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import HOUR, NOW, SERVICE, SETTINGS, Host, acl, authority, good_pair, unit
 
 FQDN = SERVICE.fqdn
 
 
-def codes(found: list[findings.Finding]) -> dict[str, str]:
+def codes(found: list[finding.Finding]) -> dict[str, str]:
     return {one.code: one.status for one in found}
 
 

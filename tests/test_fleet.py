@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import Settings, check_certs, fleet, sweep
+from meshfab import Settings, check_certs, fleet, host_check, sweep
 from meshfab.errors import InputError
 from meshfab.verdict import HostReport, Report
 from tests.seen import NOW
@@ -54,7 +54,7 @@ def hangs(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> H
 
 
 def test_the_work_runs_on_any_executor_and_its_values_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "check_host", well)
+    monkeypatch.setattr(host_check, "check_host", well)
     pool = AtOnce()
     told: list[tuple[str, int]] = []
     settings = Settings(hosts=("h1", "h2"), services={"tea": {"host": "h3"}})
@@ -65,14 +65,14 @@ def test_the_work_runs_on_any_executor_and_its_values_travel(monkeypatch: pytest
 
 
 def test_a_worker_that_dies_takes_no_other_report_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "check_host", worker_died)
+    monkeypatch.setattr(host_check, "check_host", worker_died)
     report = check_certs(["h1", "h2", "h3"], settings=Settings(), executor=AtOnce())
     assert [host.status for host in report.hosts] == ["ok", "unknown", "ok"]
     assert "the worker is gone" in str(report.hosts[1].error)
 
 
 def test_an_interruption_keeps_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "check_host", hangs)
+    monkeypatch.setattr(host_check, "check_host", hangs)
 
     def interrupt(_host: HostReport, left: int) -> None:
         if left == 1:
@@ -102,8 +102,8 @@ def test_a_host_that_is_no_host_is_one_report(monkeypatch: pytest.MonkeyPatch) -
     def confused(*_args: object) -> None:
         raise RecursionError("deep\nin an answer")
 
-    monkeypatch.setattr(fleet, "_certificates", confused)
-    report = fleet.check_host("h1", Settings())
+    monkeypatch.setattr(host_check, "_certificates", confused)
+    report = host_check.check_host("h1", Settings())
     assert report.error == "its answer cannot be judged: RecursionError: deep in an answer"
 
 

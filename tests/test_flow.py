@@ -31,7 +31,7 @@ from tests.factories import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshfab.run import Outcome
+    from meshfab.outcome import Outcome
     from meshfab.settings import Settings
 
 ADDRESS = "10.87.0.12"

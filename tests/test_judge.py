@@ -11,7 +11,7 @@ import pytest
 from meshfab import judge
 from meshfab.probe import Stat, Unit
 from meshfab.served import Served
-from meshfab.settings import Service
+from meshfab.service import Service
 from meshfab.survey import OWN
 from tests.seen import ADDRESS, HOUR, NOW, SETTINGS, TEA, pair, service_state, sight, survey
 

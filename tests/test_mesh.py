@@ -12,7 +12,7 @@ import pytest
 
 from meshfab import mesh, rollout
 from meshfab.errors import ConnectError, InputError, MeshfabError, MintError, SecretLeftError, StoppedError
-from meshfab.run import Outcome
+from meshfab.outcome import Outcome
 from meshfab.settings import Settings
 from tests.factories import PASSWORD
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from meshfab import nginx, server, transaction
+from meshfab import config_dump, nginx, server, transaction
 from meshfab.nginx import Place
 from meshfab.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host
@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_read_hides_no_other(text: str) -> None:
 
 
 def test_a_sound_configuration_is_not_broken() -> None:
-    assert nginx.broken(Host().state()) == ""
+    assert config_dump.broken(Host().state()) == ""
 
 
 def test_nginxs_own_words_are_kept_and_the_line_that_matters_is_found() -> None:
@@ -114,15 +114,15 @@ def test_nginxs_own_words_are_kept_and_the_line_that_matters_is_found() -> None:
         "nginx: [warn] x\n2026/11/23 12:00:00 [emerg] 7#7: "
         'host not found in upstream "nope" in /e:9\nnginx: test failed'
     )
-    words = nginx.broken(Host(refusal=said).state())
+    words = config_dump.broken(Host(refusal=said).state())
     assert "host not found" in words
-    assert nginx.emergency(words).startswith('host not found in upstream "nope" in /e:9')
-    assert "test failed" not in nginx.emergency(words)
+    assert config_dump.emergency(words).startswith('host not found in upstream "nope" in /e:9')
+    assert "test failed" not in config_dump.emergency(words)
 
 
 @pytest.mark.parametrize("words", ["", "whatever", "nginx: command not found"])
 def test_words_without_an_emergency_are_shown_as_they_are(words: str) -> None:
-    assert nginx.emergency(words) == words
+    assert config_dump.emergency(words) == words
 
 
 def test_the_vhost_goes_where_the_host_has_its_vhosts() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from meshfab import certificate, plan, vhost
 from meshfab.errors import EditedError, NginxError
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import (
     DEBIAN_CONF,
     HOUR,

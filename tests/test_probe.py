@@ -12,7 +12,7 @@ from meshfab import probe
 from meshfab.errors import ConnectError
 from meshfab.probe import Stat, Unit
 from meshfab.script import Answer
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import DEBIAN_CONF, NOW, SERVICE, SETTINGS, Host, encoded, good_pair, unit
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meshfab import __version__, fleet, program
+from meshfab import fleet, program
 from meshfab.verdict import Report
+from meshfab.version import __version__
 from tests.factories import NOW
 
 Meshfab = Callable[..., tuple[int, str, str]]

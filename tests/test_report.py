@@ -11,11 +11,11 @@ import pytest
 from meshfab import certificate
 from meshfab.errors import MintError, NginxError
 from meshfab.mesh import HostOutcome
+from meshfab.outcome import Outcome
 from meshfab.plan import Step
 from meshfab.report import Lines, left
-from meshfab.run import Outcome
 from meshfab.served import Served
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import SERVICE, SETTINGS, authority, good_pair
 
 LEAF = certificate.read_leaf(good_pair().pem)

@@ -20,8 +20,9 @@ from meshfab.errors import (
     ServedError,
     SudoAsksError,
 )
+from meshfab.outcome import Outcome
 from meshfab.password import Password
-from meshfab.run import Outcome, Run
+from meshfab.run import Run
 from meshfab.script import Answer, Request
 from tests.factories import PASSWORD, SETTINGS, Host, authority, good_pair
 from tests.rack import ADDRESS, Rack, fresh, service, whole

@@ -9,7 +9,8 @@ import pytest
 from invoke.config import Config
 
 from meshfab.errors import InputError
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 from tests.factories import SETTINGS
 
 BAD_VALUES: dict[str, object] = {

@@ -11,7 +11,8 @@ import pytest
 
 from meshfab import vhost
 from meshfab.errors import InputError
-from meshfab.settings import Service, Settings
+from meshfab.service import Service
+from meshfab.settings import Settings
 
 SETTINGS = Settings()
 OLD, NEW = (1, 22, 1), (1, 26, 2)

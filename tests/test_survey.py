@@ -13,7 +13,7 @@ from meshfab import authority, judge, ready, survey
 from meshfab.errors import ConnectError
 from meshfab.probe import fields
 from meshfab.script import Answer, Request
-from meshfab.settings import Service
+from meshfab.service import Service
 from meshfab.verdict import HostReport
 from tests.seen import NOW, SETTINGS, TEA, pair, root, sight
 

@@ -14,7 +14,7 @@ from invoke.program import Program
 
 from meshfab import connect, flow, ns
 from meshfab.errors import MintError, SecretLeftError
-from meshfab.run import Outcome
+from meshfab.outcome import Outcome
 from tests.factories import PASSWORD, SERVICE
 
 Run = Callable[..., tuple[int, str, str]]

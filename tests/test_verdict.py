@@ -15,14 +15,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshfab import document, metrics, page, table
-from meshfab.findings import Finding
+from meshfab.finding import Finding
 from meshfab.verdict import CertificateReport, HostReport, Report, TimerReport
 from tests.seen import HOUR, NOW
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from meshfab.findings import Status
+    from meshfab.finding import Status
 
 STATUSES: tuple[Status, ...] = ("ok", "warning", "critical", "unknown")
 HOSTILE = "<script>alert(1)</script>\x1b[31m&\"'"

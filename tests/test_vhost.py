@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab import files, vhost
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import SERVICE, SETTINGS
 
 if TYPE_CHECKING:

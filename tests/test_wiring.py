@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import listening, plan, snippet, transaction, vhost, wiring
+from meshfab import listening, plan, previous_options, snippet, transaction, vhost, wiring
 from meshfab.errors import EditedError, LockedError, MeshfabError, NginxError
 from meshfab.nginx import Place
 from meshfab.probe import Stat
 from meshfab.script import Answer
-from meshfab.settings import Service
+from meshfab.service import Service
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, unit
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def block(name: str = SERVICE.fqdn, listen: str = "443 ssl", pair: str = OTHER) 
 
 def decide(host: Host, *, force: bool = False, **asked: Any) -> wiring.Wiring:
     state = host.state()
-    service = plan.keep_asked(state, replace(host.service, **asked))
+    service = previous_options.keep_asked(state, replace(host.service, **asked))
     return wiring.decide(state, service, host.settings, force=force)
 
 
@@ -293,24 +293,28 @@ class TestTransaction:
         made = self.made(host)
         site = f"/etc/nginx/sites-available/{SERVICE.fqdn}.conf"
         link = f"/etc/nginx/sites-enabled/{SERVICE.fqdn}.conf"
-        args = transaction.wire(host.state(), [made]).args
+        args = transaction.wire(host.state(), [made.activation]).args
         assert args[:7] == ("open", "/var/log/nginx/error.log", "", SERVICE.fqdn, site, link, link)
         linked = replace(host, conf={MAIN: DEBIAN_CONF, link: vhost.render(SERVICE, SETTINGS, OLD)})
         linked.vhosts = {site: vhost.render(SERVICE, SETTINGS, OLD)}
-        again = transaction.wire(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1")]).args
+        again = transaction.wire(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1").activation]).args
         assert again[0] == "reload"
         assert again[5:7] == ("", link)
 
     def test_a_snippet_that_nothing_includes_is_not_loaded(self) -> None:
         made = self.made(Host(), vhost=False)
-        args = transaction.wire(Host().state(), [made]).args
+        args = transaction.wire(Host().state(), [made.activation]).args
         assert (args[0], args[3], args[6]) == ("", "", "")
         assert [step.verb for step in made.steps] == ["snippet"]
 
     def test_the_way_back_names_what_we_wrote(self) -> None:
         made = self.made(Host())
         (file,) = made.wiring.files
-        assert transaction.unwire(Host().state(), [made], is_wired=True).args[3:] == (file.path, "", file.digest)
+        assert transaction.unwire(Host().state(), [made.activation], is_wired=True).args[3:] == (
+            file.path,
+            "",
+            file.digest,
+        )
 
     @pytest.mark.parametrize("status", SAID)
     def test_each_way_to_fail_is_one_line_with_the_word_of_whoever_refused(self, status: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 from fabric import Connection
 from invoke.config import Config
 
-from meshfab import Settings, baggage, check_certs, cluster, fleet, password, place
+from meshfab import Settings, baggage, check_certs, cluster, host_check, password, place
 from meshfab.crew import Crew
 from meshfab.errors import InputError, NotReadyError
 from meshfab.verdict import HostReport
@@ -204,7 +204,7 @@ def test_a_call_knows_what_is_declared_for_its_hosts_only(monkeypatch: pytest.Mo
         seen[host] = set(settings.services)
         return HostReport(host)
 
-    monkeypatch.setattr(fleet, "check_host", look)
+    monkeypatch.setattr(host_check, "check_host", look)
     settings = Settings(services={"tea": {"hosts": ["h1", "h2"]}, "wine": {"host": "h2"}}, hosts=("h3",))
     check_certs(settings=settings)
     assert seen == {"h1": {"tea"}, "h2": {"tea", "wine"}, "h3": set()}

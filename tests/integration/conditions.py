@@ -15,7 +15,7 @@ from lab import hosts, layout, names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshfab.findings import Finding
+    from meshfab.finding import Finding
     from meshfab.verdict import CertificateReport, HostReport
 
 _INV = str(Path(sys.executable).with_name("inv"))

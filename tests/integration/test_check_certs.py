@@ -18,7 +18,7 @@ import pytest
 from lab import ca, layout
 from meshfab import Settings, check_certs
 from meshfab.document import SCHEMA
-from meshfab.fleet import check_host
+from meshfab.host_check import check_host
 from tests.integration.conditions import Place, codes, heal, of
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from meshfab.findings import Finding
+    from meshfab.finding import Finding
     from tests.integration.conftest import Inv, Mesh
 
 HOST = "h3"

@@ -10,8 +10,9 @@ import pytest
 from lab import crowd
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
-from meshfab.fleet import check_host, shell_within
+from meshfab.host_check import check_host
 from meshfab.jumps import Jumps
+from meshfab.session import shell_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

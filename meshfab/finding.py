@@ -1,0 +1,21 @@
+"""One thing to say about a certificate or a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warning", "critical", "unknown"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to say: a stable code, how bad it is, the sentence for the operator, and the command that heals it."""
+
+    code: str
+    status: Status
+    message: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} -> {self.todo}" if self.todo else self.message

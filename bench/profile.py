@@ -28,23 +28,23 @@ _LEAST_MS = 2.0
 Parts = list[tuple[float, str]]
 # Where to put a stopwatch, and what its time is called.
 _OF_A_RUN = (
-    ("meshfab.connect", "opened", lambda *_: "SSH: handshake and login"),
-    ("meshfab.shell:RootShell", "_start", lambda *_: "SSH: the session, PAM, sudo"),
-    ("meshfab.shell:RootShell", "_batch", lambda _, asked, __: f"host: {' + '.join(one.script for one in asked)}"),
-    ("meshfab.served", "until", lambda *_: "the proof on the wire"),
+    ("meshfab.ssh.connect", "opened", lambda *_: "SSH: handshake and login"),
+    ("meshfab.ssh.shell:RootShell", "_start", lambda *_: "SSH: the session, PAM, sudo"),
+    ("meshfab.ssh.shell:RootShell", "_batch", lambda _, asked, __: f"host: {' + '.join(one.script for one in asked)}"),
+    ("meshfab.host.served", "until", lambda *_: "the proof on the wire"),
 )
 _OF_A_SWEEP = (
     ("paramiko:Transport", "run", "SSH: key exchange and encryption (paramiko's own threads)"),
-    ("meshfab.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
-    ("meshfab.session", "opened", "SSH: dialling and logging in"),
-    ("meshfab.shell:RootShell", "_start", "SSH: the session and its root shell"),
-    ("meshfab.shell:RootShell", "_batch", "SSH: sending the probe, receiving its answer"),
-    ("meshfab.survey", "parse", "reading the answers (nginx configuration, certificates)"),
-    ("meshfab.sight", "look", "names, and a thread for each service"),
-    ("meshfab.host_check", "_certificates", "a worker's own: its deadline, closing"),
-    ("meshfab.served", "ask", "TLS: asking for what is served"),
-    ("meshfab.judge", "host", "judging"),
-    ("meshfab.table", "show", "the table"),
+    ("meshfab.ssh.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
+    ("meshfab.ssh.session", "opened", "SSH: dialling and logging in"),
+    ("meshfab.ssh.shell:RootShell", "_start", "SSH: the session and its root shell"),
+    ("meshfab.ssh.shell:RootShell", "_batch", "SSH: sending the probe, receiving its answer"),
+    ("meshfab.host.survey", "parse", "reading the answers (nginx configuration, certificates)"),
+    ("meshfab.checks.sight", "look", "names, and a thread for each service"),
+    ("meshfab.fleet.host_check", "_certificates", "a worker's own: its deadline, closing"),
+    ("meshfab.host.served", "ask", "TLS: asking for what is served"),
+    ("meshfab.checks.judge", "host", "judging"),
+    ("meshfab.cli.table", "show", "the table"),
 )
 
 
@@ -54,8 +54,8 @@ def provision(words: list[str]) -> Parts:
     from invoke.program import Program  # noqa: F401
 
     line.mark("import Invoke")
-    import meshfab.tasks  # noqa: F401
-    from meshfab import flow, vhost  # noqa: F401
+    import meshfab.cli.tasks  # noqa: F401
+    from meshfab.provisioning import flow  # noqa: F401
 
     line.mark("import meshfab, cryptography, Jinja2 and rich")
     import fabric  # noqa: F401
@@ -74,8 +74,8 @@ def sweep(words: list[str]) -> Parts:
     import fabric  # noqa: F401
     from invoke.program import Program  # noqa: F401
 
-    import meshfab.tasks  # noqa: F401
-    from meshfab import fleet, table  # noqa: F401
+    import meshfab.cli.tasks  # noqa: F401
+    from meshfab.fleet import fleet  # noqa: F401
 
     share.seconds["imports"] = time.process_time() - used
     for place_of, name, part in _OF_A_SWEEP:

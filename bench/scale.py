@@ -163,8 +163,8 @@ def crossover() -> None:
     """From how many hosts on the start of processes is won back, when the hosts are elsewhere."""
     # Under the name by which another process finds it.
     from bench.scale import stand_in
-    from meshfab.crew import Crew
-    from meshfab.workplace import cores
+    from meshfab.fleet.crew import Crew
+    from meshfab.fleet.workplace import cores
 
     processes = cores()
     for count in (50, 100, 150, 200, 400):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import meshfab
 import words
-from meshfab import metrics
-from meshfab.settings import Settings
+from meshfab.cli import metrics
+from meshfab.config.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

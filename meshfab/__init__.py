@@ -1,25 +1,25 @@
 """Fabric tasks that give every internal service a TLS certificate that is served, trusted and renews itself.
 
-Public is what `__all__` names here, in `meshfab.errors` (what can go wrong), in `meshfab.connect` (the strict
-connection) and in `meshfab.secret` (the password alone), with the documented attributes of what these return. All
+Public is what `__all__` names here, in `meshfab.errors` (what can go wrong), in `meshfab.ssh.connect` (the strict
+connection) and in `meshfab.provisioning.secret` (the password alone), with the documented attributes of what these return. All
 else is internal, and may change in any version.
 """
 
 import typing as _typing
 from importlib import import_module as _import_module
 
+from meshfab.cli.tasks import ns
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
 from meshfab.errors import MeshfabError
-from meshfab.service import Service
-from meshfab.settings import Settings
-from meshfab.tasks import ns
 from meshfab.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
-    from meshfab.fleet import check_certs
-    from meshfab.flow import mint, provision, renew_enable, wire_nginx
-    from meshfab.outcome import Outcome
-    from meshfab.rehearsal import renew
-    from meshfab.verdict import Report
+    from meshfab.checks.verdict import Report
+    from meshfab.fleet.fleet import check_certs
+    from meshfab.provisioning.flow import mint, provision, renew_enable, wire_nginx
+    from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.rehearsal import renew
 
 __all__ = [
     "MeshfabError",
@@ -36,14 +36,14 @@ __all__ = [
     "wire_nginx",
 ]
 _WHERE = {
-    "Outcome": "meshfab.run",
-    "Report": "meshfab.verdict",
-    "check_certs": "meshfab.fleet",
-    "mint": "meshfab.flow",
-    "provision": "meshfab.flow",
-    "renew": "meshfab.rehearsal",
-    "renew_enable": "meshfab.flow",
-    "wire_nginx": "meshfab.flow",
+    "Outcome": "meshfab.provisioning.run",
+    "Report": "meshfab.checks.verdict",
+    "check_certs": "meshfab.fleet.fleet",
+    "mint": "meshfab.provisioning.flow",
+    "provision": "meshfab.provisioning.flow",
+    "renew": "meshfab.provisioning.rehearsal",
+    "renew_enable": "meshfab.provisioning.flow",
+    "wire_nginx": "meshfab.provisioning.flow",
 }
 
 

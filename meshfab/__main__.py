@@ -1,5 +1,7 @@
 """`python -m meshfab`: the same as `meshfab`."""
 
-from meshfab.program import main
+from meshfab.cli.program import main
 
-main()
+if __name__ == "__main__":
+    # Guarded: a worker process that is spawned imports this module again.
+    main()

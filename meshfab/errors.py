@@ -16,7 +16,7 @@
     ├── ServedError        clients do not get the certificate that is on disk
     └── SecretLeftError    the password may still lie on the host
 
-Each is one line for the operator: where, what, and what to do. Only `meshfab.tasks` turns them into an exit status.
+Each is one line for the operator: where, what, and what to do. Only `meshfab.cli.tasks` turns them into an exit status.
 """
 
 from __future__ import annotations

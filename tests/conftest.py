@@ -16,7 +16,7 @@ import pytest
 from lab import layout
 from lab.errors import LabError
 from lab.process import recorded
-from meshfab import host_keys
+from meshfab.ssh import host_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

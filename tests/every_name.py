@@ -18,7 +18,6 @@ from meshfab import (
     renew_enable,
     wire_nginx,
 )
-from meshfab.connect import connect
 from meshfab.errors import (
     ConnectError,
     EditedError,
@@ -35,7 +34,8 @@ from meshfab.errors import (
     StoppedError,
     SudoAsksError,
 )
-from meshfab.secret import provisioner_password
+from meshfab.provisioning.secret import provisioner_password
+from meshfab.ssh.connect import connect
 
 if TYPE_CHECKING:
     from datetime import datetime

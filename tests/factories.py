@@ -19,15 +19,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from meshfab import probe, renewal, vhost
-from meshfab.script import Answer, Request
-from meshfab.service import Service
-from meshfab.settings import Settings
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
+from meshfab.host import probe, renewal
+from meshfab.nginx import vhost
+from meshfab.ssh.script import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshfab.probe import HostState
+    from meshfab.host.probe import HostState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

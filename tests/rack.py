@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from meshfab import renewal
-from meshfab.script import Answer, Request
-from meshfab.served import Served
-from meshfab.service import Service
+from meshfab.config.service import Service
+from meshfab.host import renewal
+from meshfab.host.served import Served
+from meshfab.ssh.script import Answer, Request
 from tests.factories import SETTINGS, Host, RecordingShell, encoded, good_pair, unit
 
 if TYPE_CHECKING:
@@ -55,15 +55,25 @@ class Rack:
         """Put the work of each script in the shell."""
         works: dict[str, Callable[[Request], bytes | None]] = {
             "probe": lambda _: encoded(self.fields()),
-            "survey+probe": lambda _: encoded({"own": "h2.internal", "found": self.strays, **self.fields()}),
+            "discover+probe": lambda _: encoded({"own": "h2.internal", "found": self.strays, **self.fields()}),
             "mint": self._mint,
             "commit": self._commit,
-            "setup": self._set_up,
-            "wire": self._wire,
+            "install_units": self._set_up,
+            "install_config": self._wire,
             "reload": self._load,
             "read": lambda request: encoded(self._read(request.args)),
         }
-        names = {*works, "joined", "lock", "secret", "gone", "settle", "putback", "unwire", "rights"}
+        names = {
+            *works,
+            "wait_background",
+            "lock",
+            "put_password",
+            "remove_password",
+            "remove_backups",
+            "restore_pair",
+            "remove_config",
+            "set_permissions",
+        }
         self.shell.answers = {name: self._does(name, works.get(name, lambda _: b"")) for name in names}
 
     def ask(self, address: str, fqdn: str, port: int = 443, **_more: float) -> Served:

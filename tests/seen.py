@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from meshfab import renewal
-from meshfab.probe import HostState, ServiceState, Stat, Unit
-from meshfab.served import Served
-from meshfab.service import Service
-from meshfab.settings import Settings
-from meshfab.sight import Sight
-from meshfab.survey import OWN, Survey
+from meshfab.checks.sight import Sight
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
+from meshfab.host import renewal
+from meshfab.host.probe import HostState, ServiceState, Stat, Unit
+from meshfab.host.served import Served
+from meshfab.host.survey import OWN, Survey
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)

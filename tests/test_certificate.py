@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab import certificate
+from meshfab.host import certificate
 from tests.factories import HOUR, NOW, authority, good_pair, pem_of
 
 FQDN = "gongfoo.internal"

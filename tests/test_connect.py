@@ -12,8 +12,8 @@ from invoke.context import Context
 from paramiko import ECDSAKey, Ed25519Key, PKey
 from paramiko.ssh_exception import AuthenticationException, NoValidConnectionsError, SSHException
 
-from meshfab.connect import connect, opened, strict
 from meshfab.errors import ConnectError, HostKeyError, InputError
+from meshfab.ssh.connect import connect, opened, strict
 
 if TYPE_CHECKING:
     from pathlib import Path

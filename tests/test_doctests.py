@@ -10,7 +10,11 @@ import pytest
 
 import meshfab
 
-MODULES = [f"meshfab.{module.name}" for module in pkgutil.iter_modules(meshfab.__path__) if module.name != "__main__"]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(meshfab.__path__, "meshfab.")
+    if not module.name.endswith("__main__")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -18,6 +22,6 @@ def test_what_a_docstring_shows_is_what_happens(name: str, capsys: pytest.Captur
     assert doctest.testmod(importlib.import_module(name)).failed == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["meshfab.errors", "meshfab.settings", "meshfab.validation"])
+@pytest.mark.parametrize("name", ["meshfab.errors", "meshfab.config.settings", "meshfab.config.validation"])
 def test_the_modules_that_people_meet_first_have_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).attempted

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 import meshfab
-from meshfab import connect, errors, secret, verdict
+from meshfab import errors
+from meshfab.checks import verdict
+from meshfab.provisioning import secret
+from meshfab.ssh import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PUBLIC = ["meshfab", "meshfab.connect", "meshfab.errors", "meshfab.secret"]
+PUBLIC = ["meshfab", "meshfab.ssh.connect", "meshfab.errors", "meshfab.provisioning.secret"]
 MODULES = {module.name for module in pkgutil.iter_modules(meshfab.__path__)}
 NAMES = [(module, name) for module in PUBLIC for name in importlib.import_module(module).__all__]
 

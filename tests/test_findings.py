@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from meshfab import certificate, finding, findings, renewal
-from meshfab.findings import key_acl_right
-from meshfab.probe import Stat
-from meshfab.service import Service
+from meshfab.checks import finding, findings
+from meshfab.checks.findings import key_acl_right
+from meshfab.config.service import Service
+from meshfab.host import certificate, renewal
+from meshfab.host.probe import Stat
 from tests.factories import HOUR, NOW, SERVICE, SETTINGS, Host, acl, authority, good_pair, unit
 
 FQDN = SERVICE.fqdn

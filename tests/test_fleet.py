@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import Settings, check_certs, fleet, host_check, sweep
+from meshfab import Settings, check_certs
+from meshfab.checks.verdict import HostReport, Report
+from meshfab.cli import sweep
 from meshfab.errors import InputError
-from meshfab.verdict import HostReport, Report
+from meshfab.fleet import fleet, host_check
 from tests.seen import NOW
 
 if TYPE_CHECKING:

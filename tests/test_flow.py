@@ -11,10 +11,11 @@ from fabric import Config, Connection
 from invoke.context import Context
 
 import meshfab
-from meshfab import flow, plan, run, served
 from meshfab.errors import InputError, LockedError, MeshfabError, MintError, NotReadyError, ServedError
-from meshfab.script import Answer, Request
-from meshfab.served import Served
+from meshfab.host import served
+from meshfab.host.served import Served
+from meshfab.provisioning import flow, plan, run
+from meshfab.ssh.script import Answer, Request
 from tests.factories import (
     PASSWORD,
     SERVICE,
@@ -31,8 +32,8 @@ from tests.factories import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshfab.outcome import Outcome
-    from meshfab.settings import Settings
+    from meshfab.config.settings import Settings
+    from meshfab.provisioning.outcome import Outcome
 
 ADDRESS = "10.87.0.12"
 FRESH: dict[str, Any] = {
@@ -62,8 +63,8 @@ class World:
             probe=lambda _: self.host.answer(),
             mint=lambda _: self.answer("mint", cert=self.next_pair.pem, public=self.next_pair.public),
             commit=self.does(self._commit),
-            setup=self.does(self._set_up),
-            wire=self.does(self._wire),
+            install_units=self.does(self._set_up),
+            install_config=self.does(self._wire),
             reload=self.does(self._reload),
             read=lambda request: self.answer("read", **dict.fromkeys(request.args[:1], self.host.cert or "")),
             served=lambda request: Answer(request.script, 0, b"", ""),
@@ -157,8 +158,17 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
     outcome = flow.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
-    acting = [name for name in world.shell.scripts if name not in ("probe", "read", "served", "settle")]
-    assert acting == ["lock", "secret", "mint", "gone", "commit", "setup", "wire", "joined"]
+    acting = [name for name in world.shell.scripts if name not in ("probe", "read", "served", "remove_backups")]
+    assert acting == [
+        "lock",
+        "put_password",
+        "mint",
+        "remove_password",
+        "commit",
+        "install_units",
+        "install_config",
+        "wait_background",
+    ]
     world.shell.sent.clear()
     again = flow.provision(c, "gongfoo", settings=settings)
     assert world.shell.scripts == ["probe"]
@@ -169,9 +179,9 @@ def test_the_password_is_gone_before_the_pair_is_moved_in(live: Live, c: Connect
     world = live(World(Host(**FRESH)))
     flow.provision(c, "gongfoo", settings=settings)
     names = world.shell.scripts
-    assert names.index("lock") < names.index("secret") < names.index("mint") < names.index("gone")
-    assert names.index("gone") < names.index("commit")
-    assert [request.script for request in world.shell.sent if request.data] == ["secret"]
+    assert names.index("lock") < names.index("put_password") < names.index("mint") < names.index("remove_password")
+    assert names.index("remove_password") < names.index("commit")
+    assert [request.script for request in world.shell.sent if request.data] == ["put_password"]
 
 
 @pytest.mark.parametrize("part", [flow.mint, flow.renew_enable, flow.wire_nginx], ids=lambda part: part.__name__)
@@ -184,9 +194,9 @@ def test_each_step_alone_on_a_converged_host_is_the_probe(
 
 
 ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
-    "mint": (flow.mint, {"secret", "mint", "gone", "commit"}),
-    "renew-enable": (flow.renew_enable, {"setup"}),
-    "wire-nginx": (flow.wire_nginx, {"wire"}),
+    "mint": (flow.mint, {"put_password", "mint", "remove_password", "commit"}),
+    "renew-enable": (flow.renew_enable, {"install_units"}),
+    "wire-nginx": (flow.wire_nginx, {"install_config"}),
 }
 
 
@@ -194,10 +204,10 @@ ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
 def test_each_step_alone_does_no_others_work(
     live: Live, c: Connection, settings: Settings, part: Callable[..., Outcome], scripts: set[str]
 ) -> None:
-    fresh = Host(**FRESH) if "wire" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
+    fresh = Host(**FRESH) if "install_config" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
     world = live(World(fresh))
     part(c, "gongfoo", settings=settings)
-    assert set(world.shell.scripts) - {"probe", "lock", "read", "served", "settle"} == scripts
+    assert set(world.shell.scripts) - {"probe", "lock", "read", "served", "remove_backups"} == scripts
 
 
 def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
@@ -289,7 +299,7 @@ def test_a_refused_mint_is_sorted_by_what_to_do_and_leaves_no_password(
         flow.provision(c, "gongfoo", settings=settings)
     assert caught.value.todo
     assert "commit" not in world.shell.scripts
-    assert world.shell.scripts[-1] == "gone"
+    assert world.shell.scripts[-1] == "remove_password"
 
 
 UNFIT = {
@@ -325,22 +335,24 @@ def test_a_green_reload_without_the_leaf_on_the_wire_is_a_failure_and_taken_back
     with pytest.raises(ServedError) as caught:
         flow.provision(c, "gongfoo", settings=settings)
     assert "what was there before is back" in str(caught.value)
-    assert world.shell.scripts[-2:] == ["putback", "unwire"]
-    assert "settle" not in world.shell.scripts
+    assert world.shell.scripts[-2:] == ["restore_pair", "remove_config"]
+    assert "remove_backups" not in world.shell.scripts
 
 
 def test_a_vhost_that_nginx_refuses_leaves_the_old_pair_and_vhost_in_place(
     live: Live, c: Connection, settings: Settings
 ) -> None:
-    # wire.sh itself puts the old vhost back; taking "ours" out once more would remove the operator's.
+    # install_config.sh itself puts the old vhost back; taking "ours" out once more would remove the operator's.
     world = live(done())
-    world.shell.answers["wire"] = lambda request: Answer(request.script, 3, b"", "nginx: [emerg] host not found")
+    world.shell.answers["install_config"] = lambda request: Answer(
+        request.script, 3, b"", "nginx: [emerg] host not found"
+    )
     with pytest.raises(MeshfabError, match="host not found"):
         flow.provision(c, "gongfoo", upstream="http://nowhere.internal:1", settings=settings)
-    assert "unwire" not in world.shell.scripts
+    assert "remove_config" not in world.shell.scripts
 
 
-@pytest.mark.parametrize("script", ["setup", "joined"])
+@pytest.mark.parametrize("script", ["install_units", "wait_background"])
 def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
     live: Live, c: Connection, settings: Settings, script: str
 ) -> None:
@@ -351,8 +363,8 @@ def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
     with pytest.raises(NotReadyError, match="Read-only"):
         flow.provision(c, "gongfoo", settings=settings)
     names = world.shell.scripts
-    assert "putback" in names[names.index("commit") :]
-    assert ("unwire" in names) is (script == "joined")
+    assert "restore_pair" in names[names.index("commit") :]
+    assert ("remove_config" in names) is (script == "wait_background")
 
 
 def test_a_lock_that_somebody_holds_is_told_with_the_holder(live: Live, c: Connection, settings: Settings) -> None:
@@ -389,7 +401,7 @@ def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
     monkeypatch.setattr(plan, "make", blind)
     with pytest.raises(MeshfabError, match="still lacking"):
         flow.provision(c, "gongfoo", settings=settings)
-    assert world.shell.scripts.count("rights") == 3
+    assert world.shell.scripts.count("set_permissions") == 3
 
 
 def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(

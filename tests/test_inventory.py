@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from meshfab import Settings, inventory
+from meshfab import Settings
+from meshfab.config import inventory
 from meshfab.errors import InputError
 
 DECLARED: dict[str, dict[str, Any]] = {

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import judge
-from meshfab.probe import Stat, Unit
-from meshfab.served import Served
-from meshfab.service import Service
-from meshfab.survey import OWN
+from meshfab.checks import judge
+from meshfab.config.service import Service
+from meshfab.host.probe import Stat, Unit
+from meshfab.host.served import Served
+from meshfab.host.survey import OWN
 from tests.seen import ADDRESS, HOUR, NOW, SETTINGS, TEA, pair, service_state, sight, survey
 
 if TYPE_CHECKING:
-    from meshfab.sight import Sight
-    from meshfab.survey import Survey
-    from meshfab.verdict import CertificateReport
+    from meshfab.checks.sight import Sight
+    from meshfab.checks.verdict import CertificateReport
+    from meshfab.host.survey import Survey
 
 ASKED = (NOW, NOW + timedelta(seconds=1))
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fabric import Config
 
-from meshfab import connect as module
-from meshfab.connect import connect, pass_through
 from meshfab.errors import ConnectError, HostKeyError, LostError
-from meshfab.hop import Jump
-from meshfab.jumps import Jumps
+from meshfab.ssh import connect as module
+from meshfab.ssh.connect import connect, pass_through
+from meshfab.ssh.hop import Jump
+from meshfab.ssh.jumps import Jumps
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab import known_hosts
-from meshfab.known_hosts import Known
+from meshfab.ssh import known_hosts
+from meshfab.ssh.known_hosts import Known
 
 if TYPE_CHECKING:
     from pathlib import Path

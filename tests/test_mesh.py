@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import mesh, rollout
+from meshfab.cli import rollout
+from meshfab.config.settings import Settings
 from meshfab.errors import ConnectError, InputError, MeshfabError, MintError, SecretLeftError, StoppedError
-from meshfab.outcome import Outcome
-from meshfab.settings import Settings
+from meshfab.fleet import mesh
+from meshfab.provisioning.outcome import Outcome
 from tests.factories import PASSWORD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshfab.mesh import HostOutcome
+    from meshfab.fleet.mesh import HostOutcome
 
 TEN = tuple(f"h{number}" for number in range(1, 11))
 

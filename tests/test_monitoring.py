@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from meshfab import metrics
+from meshfab.cli import metrics
 from tests.test_verdict import fleet
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from meshfab import config_dump, nginx, server, transaction
-from meshfab.nginx import Place
-from meshfab.script import Answer
+from meshfab.nginx import config_dump, nginx, server, transaction
+from meshfab.nginx.nginx import Place
+from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host
 
 MAIN = "/etc/nginx/nginx.conf"
@@ -145,7 +145,7 @@ def test_a_vhost_is_known_once_nginx_includes_it() -> None:
 
 def test_a_refusal_and_a_failed_reload_are_told_apart() -> None:
     refused = transaction.explain(
-        Answer("wire", 3, b"", "nginx: [emerg] boom in /x:1\nnginx: test failed"), Host().state()
+        Answer("install_config", 3, b"", "nginx: [emerg] boom in /x:1\nnginx: test failed"), Host().state()
     )
     assert "boom in /x:1" in str(refused)
     failed = transaction.explain(Answer("reload", 6, b"", "Job for nginx.service failed."), Host().state())

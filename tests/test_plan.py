@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import certificate, plan, vhost
+from meshfab.config.service import Service
 from meshfab.errors import EditedError, NginxError
-from meshfab.service import Service
+from meshfab.host import certificate
+from meshfab.nginx import vhost
+from meshfab.provisioning import plan
 from tests.factories import (
     DEBIAN_CONF,
     HOUR,
@@ -24,7 +26,7 @@ from tests.factories import (
 )
 
 if TYPE_CHECKING:
-    from meshfab.plan import Plan
+    from meshfab.provisioning.plan import Plan
 
 FQDN = SERVICE.fqdn
 OLD = authority().pair(FQDN)

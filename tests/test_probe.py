@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab import probe
+from meshfab.config.service import Service
 from meshfab.errors import ConnectError
-from meshfab.probe import Stat, Unit
-from meshfab.script import Answer
-from meshfab.service import Service
+from meshfab.host import probe
+from meshfab.host.probe import Stat, Unit
+from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NOW, SERVICE, SETTINGS, Host, encoded, good_pair, unit
 
 

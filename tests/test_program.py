@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meshfab import fleet, program
-from meshfab.verdict import Report
+from meshfab.checks.verdict import Report
+from meshfab.cli import program
+from meshfab.fleet import fleet
 from meshfab.version import __version__
 from tests.factories import NOW
 

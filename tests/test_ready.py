@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from meshfab import Settings, authority, ready, sight
+from meshfab import Settings
+from meshfab.checks import authority, ready, sight
 from meshfab.errors import ConnectError, HostKeyError, NotReadyError, SudoAsksError
-from meshfab.probe import Unit
+from meshfab.host.probe import Unit
 from tests.seen import TEA, survey
 
 TOOLS = dict.fromkeys(["step", "openssl", "setfacl", "getfacl", "flock", "systemd-run"], "/usr/bin/it")

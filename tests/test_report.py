@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from meshfab import certificate
+from meshfab.cli.report import Lines, left
+from meshfab.config.service import Service
 from meshfab.errors import MintError, NginxError
-from meshfab.mesh import HostOutcome
-from meshfab.outcome import Outcome
-from meshfab.plan import Step
-from meshfab.report import Lines, left
-from meshfab.served import Served
-from meshfab.service import Service
+from meshfab.fleet.mesh import HostOutcome
+from meshfab.host import certificate
+from meshfab.host.served import Served
+from meshfab.provisioning.outcome import Outcome
+from meshfab.provisioning.plan import Step
 from tests.factories import SERVICE, SETTINGS, authority, good_pair
 
 LEAF = certificate.read_leaf(good_pair().pem)

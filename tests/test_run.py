@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fabric import Config, Connection
 
-from meshfab import run, served
+from meshfab.config.password import Password
 from meshfab.errors import (
     LockedError,
     LostError,
@@ -20,10 +20,11 @@ from meshfab.errors import (
     ServedError,
     SudoAsksError,
 )
-from meshfab.outcome import Outcome
-from meshfab.password import Password
-from meshfab.run import Run
-from meshfab.script import Answer, Request
+from meshfab.host import served
+from meshfab.provisioning import run
+from meshfab.provisioning.outcome import Outcome
+from meshfab.provisioning.run import Run
+from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SETTINGS, Host, authority, good_pair
 from tests.rack import ADDRESS, Rack, fresh, service, whole
 
@@ -80,19 +81,19 @@ def failed(outcomes: dict[str, Outcome]) -> dict[str, MeshfabError]:
 def test_all_services_of_a_host_are_done_by_one_script_of_each_kind(at_work: Work) -> None:
     rack = rack_of()
     job, outcomes = at_work(rack)
-    of_each = ["secret", "mint", "gone"] * 3 + ["commit"] * 3
+    of_each = ["put_password", "mint", "remove_password"] * 3 + ["commit"] * 3
     assert rack.shell.scripts == [
-        "survey+probe", "lock", *of_each, "setup", "wire", "joined", "read",
+        "discover+probe", "lock", *of_each, "install_units", "install_config", "wait_background", "read",
     ]  # fmt: skip
     assert all(verbs(one) == ["mint", "units", "timer", "vhost"] for one in outcomes.values())
     assert all(one.served and one.leaf and one.served.der == one.leaf.der for one in outcomes.values())
     assert job.error is None
     ((_, _, _, _, *words),) = rack.did("lock")
     assert words[::3] == sorted(NAMES), "one order for all operators"
-    ((_, timers, _, *words),) = rack.did("setup")
+    ((_, timers, _, *words),) = rack.did("install_units")
     assert len(words[::3]) == len(set(words[::3])) == 3 + len(NAMES)
     assert timers.split() == [f"step@{name}.timer" for name in NAMES]
-    ((_, _, _, _, *words),) = rack.did("wire")
+    ((_, _, _, _, *words),) = rack.did("install_config")
     assert words[::4] == [f"/etc/nginx/conf.d/{name}.internal.conf" for name in NAMES]
     assert rack.did("read") == [tuple(service(name).cert for name in NAMES)]
 
@@ -102,7 +103,7 @@ def test_the_second_run_is_the_survey_and_nothing_else(at_work: Work) -> None:
     at_work(rack)
     rack.shell.sent.clear()
     _, outcomes = at_work(rack)
-    assert rack.shell.scripts == ["survey+probe"]
+    assert rack.shell.scripts == ["discover+probe"]
     assert not any(one.changed or one.error for one in outcomes.values())
 
 
@@ -113,7 +114,7 @@ def test_only_what_lacks_something_is_locked_and_touched(at_work: Work) -> None:
     _, outcomes = at_work(rack)
     assert [words[4::3] for words in rack.did("lock")] == [("milk",)]
     assert [name for name, one in outcomes.items() if one.changed] == ["milk"]
-    assert rack.shell.scripts.count("mint") == rack.shell.scripts.count("wire") == 1
+    assert rack.shell.scripts.count("mint") == rack.shell.scripts.count("install_config") == 1
 
 
 def test_a_plan_that_is_refused_is_one_services_error(at_work: Work) -> None:
@@ -134,9 +135,9 @@ def test_a_mint_that_fails_keeps_no_other_from_its_pair(at_work: Work) -> None:
     assert list(failed(outcomes)) == ["milk"]
     assert isinstance(outcomes["milk"].error, MintError)
     assert outcomes["milk"].changed == ()
-    assert rack.shell.scripts.count("secret") == rack.shell.scripts.count("gone") == 3
+    assert rack.shell.scripts.count("put_password") == rack.shell.scripts.count("remove_password") == 3
     assert [words[1] for words in rack.did("commit")] == [service("tea").cert, service("cream").cert]
-    assert rack.shell.scripts.count("wire") == 1
+    assert rack.shell.scripts.count("install_config") == 1
 
 
 def test_a_proof_that_fails_takes_back_its_own_service_alone(at_work: Work) -> None:
@@ -146,38 +147,40 @@ def test_a_proof_that_fails_takes_back_its_own_service_alone(at_work: Work) -> N
     _, outcomes = at_work(rack)
     assert list(failed(outcomes)) == ["milk"]
     assert isinstance(outcomes["milk"].error, ServedError)
-    assert [words[0] for words in rack.did("putback")] == [service("milk").cert]
-    ((_, _, _, path, _, _),) = rack.did("unwire")
+    assert [words[0] for words in rack.did("restore_pair")] == [service("milk").cert]
+    ((_, _, _, path, _, _),) = rack.did("remove_config")
     assert path == "/etc/nginx/conf.d/milk.internal.conf"
-    ((*kept,),) = rack.did("settle")
+    ((*kept,),) = rack.did("remove_backups")
     assert service("tea").cert in kept
     assert service("milk").cert not in kept, "its old pair is put back from there"
 
 
 def test_what_fails_together_is_undone_and_tried_one_by_one(at_work: Work) -> None:
     rack = rack_of()
-    rack.refused["wire"] = when("milk.internal.conf", 3, "nginx: [emerg] host not found")
+    rack.refused["install_config"] = when("milk.internal.conf", 3, "nginx: [emerg] host not found")
     _, outcomes = at_work(rack)
     assert list(failed(outcomes)) == ["milk"]
     assert isinstance(outcomes["milk"].error, NginxError)
     assert all("vhost" in verbs(outcomes[name]) for name in ("tea", "cream"))
     names = rack.shell.scripts
-    undone = names[names.index("wire") :]
-    assert undone[1:5] == ["putback", "putback", "putback", "unwire"], "all of the batch, before anything else"
-    assert rack.did("unwire")[0][3:] == (), "wire.sh took its files out again itself"
+    undone = names[names.index("install_config") :]
+    assert undone[1:5] == ["restore_pair", "restore_pair", "restore_pair", "remove_config"], (
+        "all of the batch, before anything else"
+    )
+    assert rack.did("remove_config")[0][3:] == (), "install_config.sh took its files out again itself"
     assert [words[4::3] for words in rack.did("lock")] == [("cream", "milk", "tea"), ("tea",), ("milk",), ("cream",)]
 
 
 def test_a_failing_single_service_is_not_tried_again(at_work: Work) -> None:
     rack = rack_of(fresh, "tea")
-    rack.refused["wire"] = when("tea.internal.conf", 3, "nginx: [emerg] host not found")
+    rack.refused["install_config"] = when("tea.internal.conf", 3, "nginx: [emerg] host not found")
     job, outcomes = at_work(rack)
     assert rack.shell.scripts.count("lock") == 1
     assert outcomes["tea"].error is job.error is not None
 
 
 @pytest.mark.parametrize("fault", [LostError("the line dropped", host="h2"), SecretLeftError("IT LIES", host="h2")])
-@pytest.mark.parametrize("script", ["lock", "mint", "setup"])
+@pytest.mark.parametrize("script", ["lock", "mint", "install_units"])
 def test_what_concerns_the_host_ends_the_run_for_every_open_service(
     at_work: Work, fault: MeshfabError, script: str
 ) -> None:
@@ -193,7 +196,7 @@ def test_what_concerns_the_host_ends_the_run_for_every_open_service(
     assert job.error is fault
     assert failed(outcomes) == {"tea": fault, "milk": fault}
     assert rack.shell.scripts.count(script) == 1
-    assert rack.shell.scripts[-1] in (script, "gone"), "after it the password is taken away, and no more"
+    assert rack.shell.scripts[-1] in (script, "remove_password"), "after it the password is taken away, and no more"
 
 
 def test_a_shell_that_has_ended_is_not_asked_again(at_work: Work) -> None:
@@ -203,9 +206,9 @@ def test_a_shell_that_has_ended_is_not_asked_again(at_work: Work) -> None:
         rack.shell.is_idle = False
         raise SudoAsksError("sudo asks for a password", host="h2")
 
-    rack.refused["survey+probe"] = no
+    rack.refused["discover+probe"] = no
     job, outcomes = at_work(rack)
-    assert rack.shell.scripts == ["survey+probe"]
+    assert rack.shell.scripts == ["discover+probe"]
     assert failed(outcomes) == dict.fromkeys(NAMES, job.error)
     assert isinstance(job.error, SudoAsksError)
 
@@ -234,7 +237,7 @@ def test_a_wait_for_a_lock_is_followed_by_a_second_look(at_work: Work) -> None:
     rack.refused["lock"] = waited
     _, outcomes = at_work(rack)
     assert [name for name, one in outcomes.items() if one.changed] == ["cream"]
-    assert rack.shell.scripts[:3] == ["survey+probe", "lock", "survey+probe"]
+    assert rack.shell.scripts[:3] == ["discover+probe", "lock", "discover+probe"]
     assert rack.shell.scripts.count("lock") == 1
 
 
@@ -264,7 +267,7 @@ def test_a_configuration_that_a_stranger_broke_is_everybodys_error(at_work: Work
 def test_a_dry_run_of_several_services_only_reads(at_work: Work) -> None:
     rack = rack_of()
     _, outcomes = at_work(rack, dry_run=True, password=None)
-    assert set(rack.shell.scripts) == {"survey+probe", "read"}
+    assert set(rack.shell.scripts) == {"discover+probe", "read"}
     assert all(verbs(one) == ["mint", "units", "timer", "vhost"] and one.diffs for one in outcomes.values())
 
 
@@ -274,7 +277,7 @@ def test_a_run_that_is_whole_says_what_is_not_declared(at_work: Work) -> None:
     job, outcomes = at_work(rack, "tea")
     assert list(outcomes) == ["tea"]
     assert [stray.split()[1] for stray in job.strays] == ["milk.internal", "cream.internal"]
-    assert set(rack.shell.scripts) == {"survey+probe"}
+    assert set(rack.shell.scripts) == {"discover+probe"}
 
 
 def test_a_run_of_one_service_among_others_does_not_look_for_them(at_work: Work) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import secret
+from meshfab.config.password import Password, exposure, read_password
 from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
-from meshfab.password import Password, exposure, read_password
-from meshfab.script import Answer, Request
-from meshfab.secret import carried
+from meshfab.provisioning import secret
+from meshfab.provisioning.secret import carried
+from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SERVICE, RecordingShell
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ def test_the_password_is_there_in_the_block_and_gone_after_it(second: RecordingS
     shell = RecordingShell()
     with use(shell) as path:
         assert path == PATH
-        assert shell.scripts == ["secret"]
-    assert shell.scripts == ["secret", "gone"]
+        assert shell.scripts == ["put_password"]
+    assert shell.scripts == ["put_password", "remove_password"]
     assert second.sent == []
 
 
@@ -154,9 +154,9 @@ def test_it_is_sent_as_data_and_never_as_a_word(second: RecordingShell) -> None:
 
 
 def test_the_reaper_is_armed_before_the_file_is_written() -> None:
-    from meshfab import script
+    from meshfab.ssh import script
 
-    text = script.text("secret")
+    text = script.text("put_password")
     assert 0 < text.index("systemd-run") < text.index("printf '%s\\n' \"$data\"")
 
 
@@ -184,7 +184,7 @@ def test_it_is_gone_after_any_error_and_the_error_goes_on(second: RecordingShell
     shell = RecordingShell()
     with pytest.raises(type(error)), use(shell):
         raise error
-    assert shell.scripts == ["secret", "gone"]
+    assert shell.scripts == ["put_password", "remove_password"]
     assert second.sent == []
 
 
@@ -193,18 +193,18 @@ def test_while_a_command_runs_it_is_ended_and_the_password_removed_beside_it(sec
     with pytest.raises(KeyboardInterrupt), use(shell):
         shell.is_idle = False
         raise KeyboardInterrupt
-    assert shell.scripts == ["secret"]
-    assert second.scripts == ["stop", "gone"]
+    assert shell.scripts == ["put_password"]
+    assert second.scripts == ["stop", "remove_password"]
     assert second.sent[0].args == (shell.pid,)
     assert second.sent[1].args[0] == PATH
 
 
 def test_after_a_lost_line_it_is_removed_over_a_fresh_connection(second: RecordingShell, mocker: MockerFixture) -> None:
-    shell = RecordingShell({"gone": lost})
+    shell = RecordingShell({"remove_password": lost})
     closed = mocker.patch.object(shell.c, "close")
     with use(shell):
         pass
-    assert second.scripts[-1] == "gone"
+    assert second.scripts[-1] == "remove_password"
     closed.assert_called_once_with()
 
 
@@ -212,8 +212,8 @@ def test_after_a_lost_line_it_is_removed_over_a_fresh_connection(second: Recordi
 def test_a_removal_that_cannot_be_verified_is_said_loudly_with_the_command(
     second: RecordingShell, broken: Callable[[Request], Answer]
 ) -> None:
-    second.answers["gone"] = broken
-    shell = RecordingShell({"gone": broken})
+    second.answers["remove_password"] = broken
+    shell = RecordingShell({"remove_password": broken})
     with pytest.raises(SecretLeftError) as caught, use(shell):
         pass
     said = str(caught.value)
@@ -222,12 +222,12 @@ def test_a_removal_that_cannot_be_verified_is_said_loudly_with_the_command(
     assert f"sudo rm -f {PATH}" in said
     assert "120 s" in said
     assert "\n" not in said
-    assert second.scripts.count("gone") == 2
+    assert second.scripts.count("remove_password") == 2
 
 
 def test_a_left_password_is_said_before_what_led_to_it(second: RecordingShell) -> None:
-    second.answers["gone"] = lost
-    shell = RecordingShell({"gone": lost})
+    second.answers["remove_password"] = lost
+    shell = RecordingShell({"remove_password": lost})
     with pytest.raises(SecretLeftError) as caught, use(shell):
         raise MintError("the CA is down", host="h2")
     assert isinstance(caught.value.__context__, MintError)
@@ -247,10 +247,10 @@ def test_a_password_that_cannot_be_put_there_is_an_error_and_removed_all_the_sam
     kind: type[MeshfabError],
     word: str,
 ) -> None:
-    shell = RecordingShell({"secret": failing(status)})
+    shell = RecordingShell({"put_password": failing(status)})
     with pytest.raises(kind, match=word) as caught, use(shell):
         pytest.fail("the block ran without the password")
-    assert shell.scripts == ["secret", "gone"]
+    assert shell.scripts == ["put_password", "remove_password"]
     assert caught.value.todo
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
@@ -273,9 +273,9 @@ def test_a_second_signal_does_not_abort_the_clean_up(number: signal.Signals) -> 
         signal.raise_signal(number)
         return Answer(request.script, 0, b"", "")
 
-    shell = RecordingShell({"gone": impatient})
+    shell = RecordingShell({"remove_password": impatient})
     with pytest.raises(KeyboardInterrupt), use(shell):
         raise KeyboardInterrupt
-    assert shell.scripts == ["secret", "gone"]
+    assert shell.scripts == ["put_password", "remove_password"]
     assert signal.getsignal(number) is signal.default_int_handler
     signal.signal(number, before)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from meshfab import served
-from meshfab.eye import Eye
-from meshfab.script import Answer
-from meshfab.served import Served
+from meshfab.checks.eye import Eye
+from meshfab.host import served
+from meshfab.host.served import Served
+from meshfab.ssh.script import Answer
 from tests.factories import Host, RecordingShell, good_pair
 
 HERE = "10.87.0.12"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from invoke.config import Config
 
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
 from meshfab.errors import InputError
-from meshfab.service import Service
-from meshfab.settings import Settings
 from tests.factories import SETTINGS
 
 BAD_VALUES: dict[str, object] = {

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab import connect, probe, script, shell
 from meshfab.errors import LostError, NotReadyError, SudoAsksError
-from meshfab.script import Request
-from meshfab.shell import RootShell
+from meshfab.host import probe
+from meshfab.ssh import connect, script, shell
+from meshfab.ssh.script import Request
+from meshfab.ssh.shell import RootShell
 from tests.factories import PASSWORD, LocalConnection
 
 if TYPE_CHECKING:
@@ -337,14 +338,16 @@ def test_a_greeting_of_the_logins_shell_does_not_confuse_it(fakes: Path, c: Loca
 
 
 def test_a_request_does_not_show_its_data() -> None:
-    request = Request("secret", ("/tmp/x",), data=PASSWORD)
+    request = Request("put_password", ("/tmp/x",), data=PASSWORD)
     assert PASSWORD not in repr(request)
     assert PASSWORD not in str(request)
     assert PASSWORD not in f"{request}"
     assert PASSWORD not in request.body()
 
 
-@pytest.mark.parametrize("path", sorted(Path(script.__file__).parent.glob("scripts/*.sh")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((Path(script.__file__).parents[1] / "scripts").rglob("*.sh")), ids=lambda path: path.stem
+)
 def test_every_script_is_sound_for_a_posix_shell(path: Path) -> None:
     import subprocess
 

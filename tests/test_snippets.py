@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from meshfab import vhost
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
 from meshfab.errors import InputError
-from meshfab.service import Service
-from meshfab.settings import Settings
+from meshfab.nginx import vhost
 
 SETTINGS = Settings()
 OLD, NEW = (1, 22, 1), (1, 26, 2)

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfab import authority, judge, ready, survey
+from meshfab.checks import authority, judge, ready
+from meshfab.checks.verdict import HostReport
+from meshfab.config.service import Service
 from meshfab.errors import ConnectError
-from meshfab.probe import fields
-from meshfab.script import Answer, Request
-from meshfab.service import Service
-from meshfab.verdict import HostReport
+from meshfab.host import survey
+from meshfab.host.probe import fields
+from meshfab.ssh.script import Answer, Request
 from tests.seen import NOW, SETTINGS, TEA, pair, root, sight
 
 ASKED = (NOW, NOW + timedelta(seconds=1))
@@ -45,7 +46,7 @@ def answer(records: list[tuple[str, bytes]]) -> bytes:
 def told(out: bytes) -> HostReport | None:
     """What becomes of an answer: a report, or None for the one error that there may be."""
     try:
-        seen = survey.parse(Answer("survey", 0, out, ""), "h2", SETTINGS, [TEA])
+        seen = survey.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, [TEA])
     except ConnectError as error:
         assert "\n" not in str(error)
         return None
@@ -108,7 +109,7 @@ def test_a_ca_and_a_host_may_say_anything_to_doctor(said: dict[str, str], own: s
 
 def test_declared_services_come_first_and_found_names_must_be_names() -> None:
     records = [("now", b"1795456468"), ("found", "web-1 tea -x x- UPPER ../../etc a.b ünder ".encode())]
-    seen = survey.parse(Answer("survey", 0, answer(records), ""), "h2", SETTINGS, [TEA])
+    seen = survey.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, [TEA])
     assert [service.name for service in seen.services] == ["tea", "web-1"]
     assert seen.declared == {"tea"}
 
@@ -130,7 +131,7 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
         ("units", "\n".join([*units, timer("e", "disabled", "inactive")])),
     ]
     out = answer([(key, value.encode()) for key, value in records])
-    seen = survey.parse(Answer("survey", 0, out, ""), "h2", SETTINGS, [TEA])
+    seen = survey.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, [TEA])
     what = {
         "a": "a timer, a place in nginx's configuration",
         "b": "a timer",
@@ -144,15 +145,15 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
 
 def test_names_without_end_are_cut_off() -> None:
     records = [("now", b"1795456468"), ("found", b" ".join(b"n%d" % number for number in range(5000)))]
-    assert len(survey.parse(Answer("survey", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
+    assert len(survey.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
 
 
 def test_the_request_is_one_script_that_goes_on_as_the_probe() -> None:
     request = survey.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
-    assert request.script == "survey+probe"
+    assert request.script == "discover+probe"
     assert request.args[:6] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir, "judge")
     assert (len(request.args) - 6) % 6 == 0
-    body = Request("survey+probe", request.args).body()
+    body = Request("discover+probe", request.args).body()
     assert body.index("put found") < body.index("put units")
 
 

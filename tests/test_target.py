@@ -8,9 +8,9 @@ import pytest
 from fabric import Config, Connection
 from invoke.context import Context
 
-from meshfab import target
+from meshfab.cli import target
+from meshfab.config.settings import Settings
 from meshfab.errors import HostKeyError, InputError
-from meshfab.settings import Settings
 from tests.test_connect import OTHER, OURS, on_record, show
 
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ from invoke.config import Config
 from invoke.exceptions import Exit
 from invoke.program import Program
 
-from meshfab import connect, flow, ns
+from meshfab import ns
 from meshfab.errors import MintError, SecretLeftError
-from meshfab.outcome import Outcome
+from meshfab.provisioning import flow
+from meshfab.provisioning.outcome import Outcome
+from meshfab.ssh import connect
 from tests.factories import PASSWORD, SERVICE
 
 Run = Callable[..., tuple[int, str, str]]

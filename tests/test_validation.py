@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab import validation
+from meshfab.config import validation
 from meshfab.errors import InputError
 
 if TYPE_CHECKING:

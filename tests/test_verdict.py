@@ -14,15 +14,15 @@ import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from meshfab import document, metrics, page, table
-from meshfab.finding import Finding
-from meshfab.verdict import CertificateReport, HostReport, Report, TimerReport
+from meshfab.checks.finding import Finding
+from meshfab.checks.verdict import CertificateReport, HostReport, Report, TimerReport
+from meshfab.cli import document, metrics, page, table
 from tests.seen import HOUR, NOW
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from meshfab.finding import Status
+    from meshfab.checks.finding import Status
 
 STATUSES: tuple[Status, ...] = ("ok", "warning", "critical", "unknown")
 HOSTILE = "<script>alert(1)</script>\x1b[31m&\"'"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab import files, vhost
-from meshfab.service import Service
+from meshfab.config.service import Service
+from meshfab.host import files
+from meshfab.nginx import vhost
 from tests.factories import SERVICE, SETTINGS
 
 if TYPE_CHECKING:

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab import listening, plan, previous_options, snippet, transaction, vhost, wiring
+from meshfab.config.service import Service
 from meshfab.errors import EditedError, LockedError, MeshfabError, NginxError
-from meshfab.nginx import Place
-from meshfab.probe import Stat
-from meshfab.script import Answer
-from meshfab.service import Service
+from meshfab.host.probe import Stat
+from meshfab.nginx import listening, previous_options, snippet, transaction, vhost, wiring
+from meshfab.nginx.nginx import Place
+from meshfab.provisioning import plan
+from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, unit
 
 if TYPE_CHECKING:
-    from meshfab.plan import Plan
+    from meshfab.provisioning.plan import Plan
 
 MAIN, SHOP = "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/shop.conf"
 PAIR = f"ssl_certificate {SERVICE.cert};\nssl_certificate_key {SERVICE.key};\n"
@@ -319,19 +320,19 @@ class TestTransaction:
     @pytest.mark.parametrize("status", SAID)
     def test_each_way_to_fail_is_one_line_with_the_word_of_whoever_refused(self, status: int) -> None:
         said, words = SAID[status]
-        error = transaction.explain(Answer("wire", status, b"", said), Host().state())
+        error = transaction.explain(Answer("install_config", status, b"", said), Host().state())
         assert isinstance(error, MeshfabError)
         assert words in str(error)
         assert "what was there before is back" in error.todo
         assert "\n" not in str(error)
 
     def test_who_holds_the_lock_is_told(self) -> None:
-        error = transaction.explain(Answer("wire", 75, b"", "held by step@tea.service"), Host().state())
+        error = transaction.explain(Answer("install_config", 75, b"", "held by step@tea.service"), Host().state())
         assert isinstance(error, LockedError)
         assert "step@tea.service" in str(error)
 
     def test_an_address_that_nginx_holds_itself_is_told_apart(self) -> None:
         said = "[emerg] 7#7: bind() to 10.87.0.12:443 failed (98: Address already in use)"
-        error = transaction.explain(Answer("wire", 7, b"", said), beside(block()).state())
+        error = transaction.explain(Answer("install_config", 7, b"", said), beside(block()).state())
         assert "cannot change between all addresses and single ones" in str(error)
         assert "--start" in error.todo

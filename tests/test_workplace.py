@@ -13,11 +13,13 @@ import pytest
 from fabric import Connection
 from invoke.config import Config
 
-from meshfab import Settings, baggage, check_certs, cluster, host_check, password, place
-from meshfab.crew import Crew
+from meshfab import Settings, check_certs
+from meshfab.checks.verdict import HostReport
+from meshfab.config import password, place
 from meshfab.errors import InputError, NotReadyError
-from meshfab.verdict import HostReport
-from meshfab.workplace import HOSTS_FOR_PROCESSES, choose
+from meshfab.fleet import baggage, cluster, host_check
+from meshfab.fleet.crew import Crew
+from meshfab.fleet.workplace import HOSTS_FOR_PROCESSES, choose
 
 MANY = HOSTS_FOR_PROCESSES
 SECRET = "correct horse"
@@ -97,7 +99,7 @@ def test_what_is_sent_holds_no_password(monkeypatch: pytest.MonkeyPatch, tmp_pat
         sent.append(message)
         self.process.kill()
 
-    monkeypatch.setattr("meshfab.crew._Member.send", keep)
+    monkeypatch.setattr("meshfab.fleet.crew._Member.send", keep)
     config = Config(overrides={"sudo": {"password": SECRET}, "connect_kwargs": {"password": SECRET}})
     pool = Crew(1, 2)
     try:
@@ -191,7 +193,7 @@ def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.Monkey
 
 
 def test_the_worker_of_another_version_says_so() -> None:
-    from meshfab.errands import Sweep, check_hosts
+    from meshfab.fleet.errands import Sweep, check_hosts
 
     with pytest.raises(Exception, match=r"the worker has meshfab .*, and not 0\.0"):
         check_hosts(("h1",), Settings(), Sweep("0.0", "1", pickle.dumps({})))

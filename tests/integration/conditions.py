@@ -15,8 +15,8 @@ from lab import hosts, layout, names
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshfab.finding import Finding
-    from meshfab.verdict import CertificateReport, HostReport
+    from meshfab.checks.finding import Finding
+    from meshfab.checks.verdict import CertificateReport, HostReport
 
 _INV = str(Path(sys.executable).with_name("inv"))
 

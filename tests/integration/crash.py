@@ -24,7 +24,7 @@ from lab import ca, faults, hosts
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
-BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "settle"}
+BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
 MOMENTS = ("before", "during", "amid", "after")
 # Twice the reaper's time in crash_operator.py, for one that was armed just before the fault struck.
 REAPED_SECONDS = 12.0

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
 
-from meshfab import connect, run, secret
-from meshfab.shell import RootShell
+from meshfab.provisioning import run, secret
+from meshfab.ssh import connect
+from meshfab.ssh.shell import RootShell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshfab.script import Answer, Request
+    from meshfab.ssh.script import Answer, Request
 
 # What takes minutes in the field takes seconds here; the order of things stays the same.
 secret.REAPER_SECONDS = 6

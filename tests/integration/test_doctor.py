@@ -9,13 +9,13 @@ import pytest
 
 from lab import layout
 from meshfab import Settings
-from meshfab.clinic import examine, of_operator
+from meshfab.fleet.clinic import examine, of_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from meshfab.finding import Finding
+    from meshfab.checks.finding import Finding
     from tests.integration.conftest import Inv, Mesh
 
 HOST = "h3"

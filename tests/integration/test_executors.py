@@ -16,7 +16,7 @@ import pytest
 
 from lab import layout
 from lab.process import is_gone, wait_until
-from meshfab.cluster import Cluster
+from meshfab.fleet.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_the_workers_of_dask_did_the_work_and_mint_nothing(dask: Dask, mesh: Mes
     pool = Cluster(ADDRESS)
     try:
         assert {pool.submit(os.getpid).result(20)} <= {worker.pid for worker in dask.workers}
-        from meshfab.password import read_password
+        from meshfab.config.password import read_password
 
         with pytest.raises(Exception, match="what may mint does not run in a worker process"):
             pool.submit(read_password, mesh.lab.password).result(20)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshfab.connect import connect, opened, strict
 from meshfab.errors import HostKeyError
+from meshfab.ssh.connect import connect, opened, strict
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Inv, Mesh

@@ -10,15 +10,15 @@ import pytest
 from lab import crowd
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
-from meshfab.host_check import check_host
-from meshfab.jumps import Jumps
-from meshfab.session import shell_within
+from meshfab.fleet.host_check import check_host
+from meshfab.ssh.jumps import Jumps
+from meshfab.ssh.session import shell_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from meshfab.verdict import Report
+    from meshfab.checks.verdict import Report
     from tests.integration.conftest import Mesh
 
 JUMP, BEHIND, MANY = "h3", "h1", 40

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshfab import flow, run
-from meshfab.connect import connect
+from meshfab.config.settings import Settings
 from meshfab.errors import LockedError
-from meshfab.settings import Settings
+from meshfab.provisioning import flow, run
+from meshfab.ssh.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

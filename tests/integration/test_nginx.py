@@ -126,7 +126,7 @@ def test_each_layout_gets_its_vhost_by_one_reload_and_a_second_run_touches_nothi
     assert "nothing changed" in again.stdout
     assert (host.files(), host.reloads()) == (files, before + 1)
     # What only a change needs costs a run that changes nothing no time.
-    assert "meshfab.vhost" in again.stderr
+    assert "meshfab.nginx.vhost" in again.stderr
     assert "crossplane" not in again.stderr
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from meshfab.connect import connect
-from meshfab.secret import provisioner_password
-from meshfab.settings import Settings
+from meshfab.config.settings import Settings
+from meshfab.provisioning.secret import provisioner_password
+from meshfab.ssh.connect import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -48,7 +48,7 @@ class TestContents:
         with zipfile.ZipFile(installed.wheel) as wheel:
             found = {name for name in wheel.namelist() if ".dist-info/" not in name}
         assert found == wanted
-        assert {"meshfab/py.typed", "meshfab/unit-files/meshfab-tick", "meshfab/scripts/prelude.sh"} <= found
+        assert {"meshfab/py.typed", "meshfab/unit-files/meshfab-tick", "meshfab/scripts/ssh/library.sh"} <= found
 
     def test_what_ships_with_the_package_is_found_in_the_environment(
         self, installed: Installed, tmp_path: Path
@@ -61,7 +61,7 @@ class TestContents:
             ("templates", "report.html.j2"),
             ("scripts", "probe.sh"),
         ]
-        code = f"from meshfab.files import folder\nfor place, name in {shipped}: print(folder(place) / name)"
+        code = f"from meshfab.host.files import folder\nfor place, name in {shipped}: print(folder(place) / name)"
         places = installed.run("python", "-c", code, cwd=tmp_path).stdout.splitlines()
         assert len(places) == len(shipped)
         assert all(place.startswith(f"{installed.folder}/lib/") and Path(place).stat().st_size for place in places)

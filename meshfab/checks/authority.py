@@ -1,0 +1,133 @@
+"""What the CA says of itself to a host, and whether that fits the settings. Pure: HTTP answers in, lines out."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from meshfab.checks.finding import Finding
+from meshfab.errors import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from meshfab.config.settings import Settings
+
+_SKEW_SECONDS = 30
+# A third of it must hold a few ticks of 15 to 20 minutes, or one that fails is one too many.
+_SHORTEST_LIFE = 3 * 3600
+# What step-ca grants where its configuration does not say (authority/config/config.go).
+_DEFAULT_LIFE = "24h"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def checks(said: Mapping[str, str], root: str | None, settings: Settings) -> Iterator[Finding]:
+    """Reachable, trusted, with our provisioner, a lifetime that can be renewed, and the same time of day."""
+    status, _, words = said.get("ca.health", "").partition(" ")
+    head, _, roots = said.get("ca.roots", "").replace("\r\n", "\n").partition("\n\n")
+    if not head:
+        why = one_line(words)[:200] or "no answer"
+        what = f"the CA at {settings.ca_url} is not reached from the host ({why})"
+        yield Finding("ca", "critical", what, "is it up, and can this host reach it? else set meshfab.ca_url")
+        return
+    if status == "0":
+        yield Finding("ca", "ok", f"{settings.ca_url} answers")
+    elif said.get("ca.trusted"):
+        # Without step nobody asked for its health, and the missing step has a line of its own.
+        yield Finding("ca", "ok" if not words else "critical", f"{settings.ca_url} answers {one_line(words)[:200]}")
+    yield _of_root(said, roots, root, settings)
+    yield from _of_clock(said, head)
+    yield from _of_provisioner(said.get("ca.provisioners", ""), settings)
+
+
+def seconds(duration: str) -> float | None:
+    """A duration as Go writes it.
+
+    >>> seconds("24h0m0s")
+    86400.0
+    """
+    parts = re.findall(r"([0-9.]{1,20})(h|ms|us|µs|ns|m|s)", duration)
+    if not parts or "".join(number + unit for number, unit in parts) != duration:
+        return None
+    try:
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    except ValueError:
+        return None
+
+
+def _of_root(said: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
+    ours, theirs = _fingerprints(root or ""), _fingerprints(roots)
+    if not ours:
+        todo = "copy the CA's root there, or set meshfab.root"
+        return Finding("ca-root", "critical", f"{settings.root} holds no certificate", todo)
+    both = [one for one in ours if one in theirs]
+    if both and said.get("ca.trusted"):
+        return Finding("ca-root", "ok", f"{settings.root} is the CA's root, SHA-256 {both[0]}")
+    shown = theirs[0] if theirs else "unknown"
+    what = f"{settings.root} ({ours[0]}) is not the root of what answers at {settings.ca_url} ({shown})"
+    return Finding(
+        "ca-root", "critical", what, "compare with `step certificate fingerprint` at the CA, then copy its root"
+    )
+
+
+def _of_clock(said: Mapping[str, str], head: str) -> Iterator[Finding]:
+    date = re.search(r"^date: *(.{1,60})$", head, re.IGNORECASE | re.MULTILINE)
+    try:
+        theirs = parsedate_to_datetime(date[1] if date else "").astimezone(timezone.utc)
+        before, after = (datetime.fromtimestamp(int(word), timezone.utc) for word in said.get("ca.asked", "").split())
+    except (ValueError, TypeError, OverflowError, OSError):
+        yield Finding("clock", "unknown", "the CA does not say what time it is", "compare the clocks by hand")
+        return
+    ahead, behind = (before - theirs).total_seconds() - 1, (theirs - after).total_seconds() - 1
+    off = max(ahead, behind)
+    if off > _SKEW_SECONDS:
+        what = f"the host's clock is {off:.0f} s {'ahead of' if ahead > behind else 'behind'} the CA's"
+        yield Finding("clock", "warning", what, "timedatectl set-ntp true, on the one that is wrong")
+    else:
+        yield Finding("clock", "ok", "the host's clock is the CA's")
+
+
+def _of_provisioner(answer: str, settings: Settings) -> Iterator[Finding]:
+    try:
+        table = json.loads(answer.replace("\r\n", "\n").partition("\n\n")[2])
+        listed = [one for one in table["provisioners"] or () if isinstance(one, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        yield Finding("provisioner", "unknown", "the CA does not list its provisioners", "see the CA's log")
+        return
+    name = settings.provisioner
+    ours = next((one for one in listed if one.get("name") == name and one.get("type") == "JWK"), None)
+    if ours is None:
+        names = ", ".join(one_line(str(one.get("name")))[:40] for one in listed[:10]) or "none"
+        what = f"the CA has no JWK provisioner '{name}' (it has {names})"
+        yield Finding("provisioner", "critical", what, "set meshfab.provisioner, or put it back at the CA")
+        return
+    yield Finding("provisioner", "ok", f"the CA has the JWK provisioner '{name}'")
+    yield _of_life(ours)
+
+
+def _of_life(provisioner: dict[str, Any]) -> Finding:
+    claims = provisioner.get("claims")
+    claims = claims if isinstance(claims, dict) else {}
+    longest = str(claims.get("maxTLSCertDuration", _DEFAULT_LIFE))
+    usual = str(claims.get("defaultTLSCertDuration", longest))
+    span = seconds(usual)
+    words = f"certificates live {one_line(usual)[:40]}, at most {one_line(longest)[:40]}"
+    if span is None:
+        return Finding("lifetime", "unknown", words, "see the CA's claims")
+    if span < _SHORTEST_LIFE:
+        todo = "raise defaultTLSCertDuration at the CA, or run the timer more often"
+        return Finding("lifetime", "warning", f"{words}: too short for a tick every 15 minutes", todo)
+    return Finding("lifetime", "ok", words)
+
+
+def _fingerprints(pem: str) -> list[str]:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        return [one.fingerprint(SHA256()).hex() for one in x509.load_pem_x509_certificates(pem.encode())]
+    except ValueError:
+        return []

@@ -1,0 +1,1 @@
+"""What was asked for, checked: settings, services, the password's file."""

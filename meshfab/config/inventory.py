@@ -1,0 +1,114 @@
+"""What is declared: the hosts of the settings, and the services of `meshfab.services` on each. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from meshfab.config import validation
+from meshfab.config.service import Service
+from meshfab.errors import InputError
+
+if TYPE_CHECKING:
+    from meshfab.config.settings import Settings
+
+_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "vhost", "listen"}
+
+
+def hosts(settings: Settings) -> tuple[str, ...]:
+    """Every host that the settings name, once, in their order: `hosts` first, then those of the services.
+
+    Raises:
+        InputError: a service is not declared as it should be.
+    """
+    named = [host for name in settings.services for host in _places(name, settings)]
+    return tuple(dict.fromkeys([*settings.hosts, *named]))
+
+
+def services(host: str, settings: Settings) -> tuple[Service, ...]:
+    """The services that are declared for a host, by the word that the operator names it with.
+
+    Raises:
+        InputError: a service is not declared as it should be.
+    """
+    return tuple(_service(name, settings) for name in settings.services if host in _places(name, settings))
+
+
+def shares(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """What is declared, by host: with thousands of them nobody goes through everything for each.
+
+    Raises:
+        InputError: a service is not declared as it should be.
+    """
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name in settings.services:
+        for host in _places(name, settings):
+            found.setdefault(host, {})[name] = _said(name, settings)
+    return found
+
+
+def check(settings: Settings) -> None:
+    """Refuse a declaration with a fault anywhere in it, before the first connection.
+
+    Raises:
+        InputError: it names the service and the key.
+    """
+    claimed: dict[tuple[str, str], str] = {}
+    for name in settings.services:
+        for host in _places(name, settings):
+            for claim in _service(name, settings).names:
+                # nginx would ignore one of the two.
+                if (other := claimed.setdefault((host, claim), name)) != name:
+                    what = f"meshfab.services.{other} and meshfab.services.{name} both claim {claim} on {host}"
+                    raise InputError(what, todo="leave it to one of them")
+
+
+def _service(name: str, settings: Settings) -> Service:
+    said = _said(name, settings)
+    lists: dict[str, tuple[str, ...] | None] = {}
+    for key in ("sans", "listen"):
+        value = said.get(key)
+        if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
+            raise InputError(f"meshfab.services.{name}.{key} is not a list")
+        lists[key] = None if value is None else tuple(value)
+    for key in ("mtls", "vhost"):
+        if not isinstance(said.get(key, False), bool):
+            raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", todo="set true or false")
+    try:
+        return Service.of(
+            name,
+            settings,
+            sans=lists["sans"],
+            listen=lists["listen"],
+            upstream=said.get("upstream"),
+            mtls=said.get("mtls", False),
+            vhost=said.get("vhost", True),
+        )
+    except InputError as error:
+        # The words are those of one service's command line; here there are many.
+        raise InputError(f"meshfab.services.{name}: {error.what}", todo=error.todo) from None
+
+
+def _places(name: str, settings: Settings) -> tuple[str, ...]:
+    said = _said(name, settings)
+    several = said.get("hosts", ())
+    if isinstance(several, str) or not isinstance(several, Sequence):
+        raise InputError(f"meshfab.services.{name}.hosts is not a list of hosts")
+    found = [*([said["host"]] if "host" in said else []), *several]
+    if not found:
+        raise InputError(f"meshfab.services.{name} names no host", todo=f"set meshfab.services.{name}.host")
+    try:
+        return tuple(validation.host(host) for host in found)
+    except InputError as error:
+        raise InputError(f"meshfab.services.{name}: {error.what}", todo=error.todo) from None
+
+
+def _said(name: str, settings: Settings) -> Mapping[str, Any]:
+    said = settings.services[name]
+    if not isinstance(said, Mapping):
+        raise InputError(f"meshfab.services.{name} is not a mapping", todo="write it as NAME: {host: HOST}")
+    for key in said:
+        if key not in _KEYS:
+            known = ", ".join(sorted(_KEYS))
+            raise InputError(f"unknown setting meshfab.services.{name}.{key}", todo=f"known are {known}")
+    return said

@@ -1,0 +1,125 @@
+"""What a service is: its names, its paths on the host, and what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from meshfab.config import validation
+from meshfab.errors import InputError
+
+if TYPE_CHECKING:
+    from meshfab.config.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """One `<name>.<domain>` on one host: its names and paths. Make it with `Service.of`.
+
+    Attributes:
+        name: the short name, one DNS label.
+        fqdn: `<name>.<domain>`.
+        sans: the names beside the first, sorted; None when nothing was asked, so that a pair with more names is kept.
+        upstream: the URL that nginx proxies to; None answers 200 with a line that names the service.
+        mtls: whether nginx shows the pair to the upstream as a client certificate.
+        vhost: whether the vhost is ours to write.
+        listen: what was asked for in the place of `Settings.listen`; None when nothing was.
+        cert: path of the certificate with its chain.
+        key: path of the private key.
+    """
+
+    name: str
+    fqdn: str
+    sans: tuple[str, ...] | None
+    upstream: str | None
+    mtls: bool
+    vhost: bool
+    cert: str
+    key: str
+    listen: tuple[str, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        settings: Settings,
+        *,
+        sans: tuple[str, ...] | list[str] | None = None,
+        upstream: str | None = None,
+        mtls: bool = False,
+        vhost: bool = True,
+        listen: tuple[str, ...] | list[str] | None = None,
+    ) -> Service:
+        """Check the words and work out the paths.
+
+        >>> from meshfab.config.settings import Settings
+        >>> wiki = Service.of("wiki", Settings(), sans=["docs.internal"])
+        >>> wiki.cert, wiki.names
+        ('/etc/nginx/tls/cert/wiki.internal.pem', ('wiki.internal', 'docs.internal'))
+
+        Args:
+            name: one DNS label of lower case (RFC 1123, 2.1), without dots.
+            settings: the mesh's conventions.
+            sans: DNS names beside the first; None leaves them open.
+            upstream: the http or https URL that nginx proxies to; None leaves it open.
+            mtls: show the pair to the upstream, which then must be https with a name.
+            vhost: False leaves the vhost to the operator.
+            listen: addresses, networks, or "all", in the place of `Settings.listen`; None leaves it open.
+
+        Raises:
+            InputError: a word cannot be used, with the rule it breaks.
+        """
+        fqdn = f"{validation.label(name)}.{settings.domain}"
+        validation.dns_name(fqdn)
+        extra = None if sans is None else tuple(sorted({validation.dns_name(san, "the SAN") for san in sans} - {fqdn}))
+        if upstream is not None:
+            validation.url(upstream, "the upstream")
+        if mtls and (upstream is None or not upstream.startswith("https://")):
+            raise InputError("mtls needs an upstream that speaks TLS", todo="add --upstream https://HOST:PORT")
+        if mtls and upstream and validation.is_address(urlsplit(upstream).hostname or ""):
+            # OpenSSL's X509_check_host, which nginx calls, compares names only.
+            raise InputError(
+                "mtls verifies the upstream by its name, and that is an address", todo="give https://NAME:PORT"
+            )
+        return cls(
+            name=name,
+            fqdn=fqdn,
+            sans=extra,
+            upstream=upstream,
+            mtls=mtls,
+            vhost=vhost,
+            cert=f"{settings.cert_dir}/{fqdn}.pem",
+            key=f"{settings.key_dir}/{fqdn}.pem",
+            listen=None if not listen else tuple(validation.listen(word) for word in listen),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that a certificate of this service must carry, the first one first."""
+        return (self.fqdn, *(self.sans or ()))
+
+    @property
+    def timer(self) -> str:
+        """The systemd timer that renews it."""
+        return f"step@{self.name}.timer"
+
+    @property
+    def env_file(self) -> str:
+        """What the renewal tick of this service is told (unit-files/step@.service reads it)."""
+        return f"/etc/meshfab/{self.name}.env"
+
+    @property
+    def drop_in(self) -> str:
+        """What opens another folder for certificates to the renewal unit of this service."""
+        return f"/etc/systemd/system/step@{self.name}.service.d/meshfab.conf"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files on the host that are this service's alone, beside the pair and the vhost."""
+        return (self.env_file, self.drop_in)
+
+    @property
+    def secret(self) -> str:
+        """Where the provisioner's password lies on the host while it mints."""
+        return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.provisioning.secret  # noqa: S108  # the runbook's path; see meshfab.provisioning.secret

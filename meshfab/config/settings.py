@@ -1,0 +1,173 @@
+"""What the operator may set, under the key `meshfab` of Invoke's configuration.
+
+Defaults live here and the configuration is read as sparse, because Invoke merges collections shallowly: a parent
+collection that sets one key under `meshfab` drops every other default of ours (pyinvoke/invoke#782).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meshfab.config import environment, validation
+from meshfab.errors import InputError
+
+KEY = "meshfab"
+# Settings that are no word of their own grammar: what they must be, in code and in words.
+_SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "provisioner_password": (lambda value: isinstance(value, str), "set the path of a file"),
+    "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
+    "services": (lambda value: isinstance(value, Mapping), "set a mapping of names to hosts"),
+    "parallel": (lambda value: type(value) is int and value >= 1, "set a whole number from 1"),
+    "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
+    "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The mesh's conventions; every value is checked when the object is made.
+
+    >>> Settings(domain="mesh.example").ca_url
+    'https://ca.internal'
+
+    Attributes:
+        ca_url: the CA's https URL, as the hosts reach it.
+        root: absolute path of the mesh's root certificate (PEM) on every host.
+        provisioner: name of the JWK provisioner, up to 128 characters as `step` takes them.
+        provisioner_password: file on the operator's machine that holds the provisioner's password, one line; `~` is
+            the home.
+        domain: the zone, a DNS name; a service is `<name>.<domain>`.
+        cert_dir: absolute path of the folder of the certificates on a host.
+        key_dir: absolute path of the folder of the keys on a host.
+        nginx_user: the user of nginx's workers; None reads it from the host's nginx configuration.
+        conf_dir: absolute path of the folder for vhosts; None finds the host's own layout.
+        listen: addresses that our vhosts listen on, or networks (10.87.0.0/16) of which a host's own are meant; empty
+            for all.
+        snippets: a folder on the operator's machine whose templates take the place of those in nginx-snippets/.
+        hosts: the hosts that `check-certs` asks beside those of the services, each `[user@]host[:port]`.
+        services: declared services, by name: a mapping of `host` or `hosts`, and as in `Service.of`.
+        parallel: how many hosts are worked on at once, from 1.
+        public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
+        ssh_config: an SSH configuration file instead of `~/.ssh/config`, for the connections that are made here.
+        ca_mtls: False renews by a signed token, for a CA behind a proxy that ends TLS.
+        host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record (both as
+            StrictHostKeyChecking in ssh_config(5)).
+
+    Raises:
+        InputError: a value is not usable; the message names the key.
+    """
+
+    ca_url: str = "https://ca.internal"
+    root: str = "/etc/pki/ca-trust/source/anchors/root-internal.pem"
+    provisioner: str = "lair"
+    provisioner_password: str = "~/.step/secrets/provisioner"  # a path  # noqa: S105  # a path
+    domain: str = "internal"
+    cert_dir: str = "/etc/nginx/tls/cert"
+    key_dir: str = "/etc/nginx/tls/key"
+    nginx_user: str | None = None
+    conf_dir: str | None = None
+    listen: tuple[str, ...] = ()
+    snippets: str | None = None
+    hosts: tuple[str, ...] = ()
+    services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    parallel: int = 16
+    public_resolvers: tuple[str, ...] = ()
+    ssh_config: str | None = None
+    host_keys: str = "strict"
+    ca_mtls: bool = True
+
+    def __post_init__(self) -> None:
+        """Check every value; sequences become tuples so that the object stays frozen."""
+        validation.url(self.ca_url, "meshfab.ca_url", schemes=("https",))
+        validation.dns_name(self.domain, "meshfab.domain")
+        validation.provisioner(self.provisioner, "meshfab.provisioner")
+        for key in ("root", "cert_dir", "key_dir", "conf_dir"):
+            if getattr(self, key) is not None:
+                validation.path(getattr(self, key), f"meshfab.{key}")
+        if self.nginx_user is not None:
+            validation.user(self.nginx_user, "meshfab.nginx_user")
+        object.__setattr__(self, "hosts", _hosts(self.hosts))
+        object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
+        for key, (fits, todo) in _SHAPES.items():
+            if not fits(getattr(self, key)):
+                raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", todo=todo)
+        self._check_nginx()
+
+    def _check_nginx(self) -> None:
+        # One address, as YAML has it without a list.
+        listen: Any = self.listen
+        listen = [listen] if isinstance(listen, str) else listen
+        if not isinstance(listen, (list, tuple)):
+            raise InputError("meshfab.listen is not a list of addresses")
+        object.__setattr__(self, "listen", tuple(validation.listen(word, "meshfab.listen") for word in listen))
+        if self.snippets is not None and not (isinstance(self.snippets, str) and self.snippets_folder):
+            raise InputError(f"meshfab.snippets: {self.snippets!r} is no folder here", todo="name one on this machine")
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any] | Any) -> Settings:
+        """Read the `meshfab` block of an Invoke or Fabric configuration (or of a plain mapping).
+
+        A key that nothing sets has its default, whatever else a collection of tasks has set.
+
+        >>> Settings.load({"meshfab": {"domain": "mesh.example"}}) == Settings(domain="mesh.example")
+        True
+
+        Args:
+            config: a task's `c.config`, or `{"meshfab": {…}}`.
+
+        Raises:
+            InputError: a key is unknown, or a value is not usable.
+        """
+        block = _plain(config.get(KEY) or {})
+        if not isinstance(block, dict):
+            raise InputError(f"the setting '{KEY}' is not a mapping")
+        known = {f.name for f in dataclasses.fields(cls)}
+        block = {**environment.read(config, KEY, vars(cls())), **block}
+        for key in block:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                raise InputError(
+                    f"unknown setting {KEY}.{key}",
+                    todo=f"did you mean {KEY}.{near[0]}?" if near else f"known are {', '.join(sorted(known))}",
+                )
+        return cls(**block)
+
+    @property
+    def snippets_folder(self) -> Path | None:
+        """The operator's own folder of templates, with `~` expanded; None where there is none."""
+        folder = Path(self.snippets).expanduser() if self.snippets else None
+        return folder if folder and folder.is_dir() else None
+
+    @property
+    def password_file(self) -> Path:
+        """The provisioner's password file, with `~` expanded."""
+        return Path(self.provisioner_password).expanduser()
+
+
+def _hosts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError("meshfab.hosts is not a list of hosts")
+    return tuple(validation.host(host) for host in value)
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError("meshfab.public_resolvers is not a list of addresses")
+    return tuple(validation.address(address, "meshfab.public_resolvers") for address in value)
+
+
+def _plain(value: Any) -> Any:
+    """Invoke's DataProxy objects as plain dicts and lists."""
+    if isinstance(value, Mapping) or _is_proxy(value):
+        return {key: _plain(value[key]) for key in value}
+    return value
+
+
+def _is_proxy(value: Any) -> bool:
+    keys: Callable[[], object] | None = getattr(value, "keys", None)
+    return keys is not None and not isinstance(value, type)

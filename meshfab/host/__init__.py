@@ -1,0 +1,1 @@
+"""The facts of a host: its files, units, certificates, and what it serves."""

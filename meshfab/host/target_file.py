@@ -1,0 +1,47 @@
+"""A file as it should be on a host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from meshfab.host import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it should be on the host; `mode` in octal digits."""
+
+    path: str
+    mode: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text in hex."""
+        return files.digest(self.text)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A file whose text is rendered when it is first asked for: a template engine takes a tenth of a second to load,
+    which a run can spend while the CA works.
+    """
+
+    path: str
+    render: Callable[[], str]
+    mode: str = "0644"
+
+    @cached_property
+    def text(self) -> str:
+        """What the file is to hold."""
+        return self.render()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text in hex."""
+        return files.digest(self.text)

@@ -1,0 +1,1 @@
+"""Read nginx's live configuration, and change it in one transaction."""

@@ -1,0 +1,59 @@
+"""nginx's live configuration as `nginx -T` prints it, and what its text says without the grammar. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from meshfab.config.service import Service
+    from meshfab.host.probe import HostState
+
+FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
+PREFIX = "/etc/nginx"
+_ERROR_LOG = re.compile(r"(?:^|[{;])[ \t]*error_log\s+[\"']?(/[^\s;\"']+)", re.MULTILINE)
+_CONFLICT = re.compile(r'conflicting server name "([^"]+)" on (\S+), ignored')
+
+
+def dump(conf: str) -> dict[str, str]:
+    """`nginx -T` taken apart: the text of each file by its path."""
+    _, *parts = FILE.split(conf)
+    return {path: text.removeprefix("\n") for path, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def broken(state: HostState) -> str:
+    """nginx's own words about a configuration it refuses; empty when it is sound."""
+    return "" if FILE.search(state.nginx_conf) else " ".join(state.nginx_conf.split())
+
+
+def is_about(words: str, service: Service) -> bool:
+    """Whether nginx's complaint is about this service's own pair, which a mint heals."""
+    return any(re.search(rf"{re.escape(path)}(?![\w.-])", words) for path in (service.cert, service.key))
+
+
+def is_free(state: HostState, port: int) -> bool:
+    """Whether surely no server listens on the port. Read without the grammar, which costs more than it could save."""
+    return not re.search(rf"^\s*listen\s[^;]*\b{port}\b", state.nginx_conf, re.MULTILINE)
+
+
+def loads(state: HostState, service: Service) -> bool:
+    """Whether the live configuration names the pair at all, so that a new one needs a reload."""
+    return service.cert in state.nginx_conf
+
+
+def conflicts(state: HostState, service: Service) -> list[str]:
+    """Where nginx warns that it ignores one of two servers for a name of ours, as "NAME on ADDRESS:PORT"."""
+    head = FILE.split(state.nginx_conf, maxsplit=1)[0]
+    return [f"{match[1]} on {match[2]}" for match in _CONFLICT.finditer(head) if match[1] in service.names]
+
+
+def error_log(state: HostState) -> str:
+    """Where nginx says why it did not take a configuration up: the first of its error logs is the main one."""
+    match = _ERROR_LOG.search(state.nginx_conf)
+    return match[1] if match else "/var/log/nginx/error.log"
+
+
+def emergency(words: str) -> str:
+    """The line that matters of what `nginx -t` prints."""
+    match = re.search(r"\[emerg\] (?:\d+#\d+: )?(.*?)(?:\s+nginx: |$)", words)
+    return match[1] if match else words

@@ -1,0 +1,45 @@
+"""What an earlier run was asked for, as the files on the host still say it. Pure."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from meshfab.config import validation
+from meshfab.errors import InputError, NginxError
+from meshfab.host import certificate
+from meshfab.nginx import vhost
+
+if TYPE_CHECKING:
+    from meshfab.config.service import Service
+    from meshfab.host.probe import HostState
+
+
+def keep_asked(state: HostState, service: Service) -> Service:
+    """What the operator left open stays as an earlier run was asked: the upstream and mTLS from our vhost's mark, more
+    names from the certificate. So a second run that names only the service undoes nothing.
+    """
+    have = state.services[service.name]
+    changes: dict[str, Any] = {}
+    mark = next((mark for mark in map(vhost.read_mark, have.vhosts.values()) if mark), None)
+    if mark and service.listen is None and isinstance(mark.asked.get("listen"), list):
+        changes.update(listen=tuple(mark.asked["listen"]))
+    if mark and service.upstream is None and isinstance(mark.asked.get("upstream"), str):
+        changes.update(upstream=mark.asked["upstream"], mtls=service.mtls or bool(mark.asked.get("mtls")))
+    if service.sans is None:
+        changes["sans"] = _more_names(have.cert, service)
+    try:
+        if "upstream" in changes:
+            validation.url(changes["upstream"], "the upstream of the vhost on the host")
+        for word in changes.get("listen", ()):
+            validation.listen(word, "the address that the vhost on the host listens on")
+    except InputError as error:
+        raise NginxError(error.what, host=state.host, todo="give --upstream, or --listen") from None
+    return dataclasses.replace(service, **changes)
+
+
+def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:
+    leaf = certificate.leaf_of(cert)
+    if leaf is None or service.fqdn not in leaf.sans:
+        return None
+    return tuple(name for name in leaf.sans if name != service.fqdn) or None

@@ -1,0 +1,159 @@
+"""What we write for nginx, as text: render it, and know our own again. Pure.
+
+The first line of a file of ours is its mark: what was asked for, and digests of that and of the text below. So a run
+can tell, without rendering anything, that a file is still as wanted, and that a person has edited it since.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from meshfab.errors import InputError
+from meshfab.host import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from jinja2 import Environment
+
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+
+# What there is to write: the whole vhost, or the lines for somebody's own.
+Part = Literal["vhost", "tls", "mtls"]
+
+_MARK = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
+_SNIPPETS = {
+    "vhost": ("tls.conf.j2", "proxy.conf.j2", "mtls.conf.j2", "vhost.conf.j2"),
+    "tls": ("tls.conf.j2",),
+    "mtls": ("mtls.conf.j2",),
+}
+# `http2 on;` replaced the parameter of `listen`, which warns since (nginx CHANGES, 1.25.1).
+_HTTP2_DIRECTIVE = (1, 25, 1)
+HOW_TO_FORCE = "take your change out, move it to a template of your own (meshfab.snippets), or give --force"
+EVERYWHERE = ("443", "[::]:443")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The first line of a file of ours, and whether the text below is as we wrote it."""
+
+    asked: dict[str, Any]
+    wants: str
+    is_untouched: bool
+
+
+def read_mark(text: str) -> Mark | None:
+    """The mark of a file of ours; None for anybody else's."""
+    match = _MARK.match(text)
+    if not match:
+        return None
+    try:
+        asked = json.loads(match[1])
+    except ValueError:
+        return None
+    # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
+    body = text[match.end() :].rstrip("\n") + "\n"
+    return Mark(asked, match[2], files.digest(body)[:16] == match[3])
+
+
+def asked(service: Service) -> dict[str, Any]:
+    """What the mark keeps of what was asked for, so that a run which leaves it out undoes nothing."""
+    listen = list(service.listen) if service.listen else None
+    return {"upstream": service.upstream, "mtls": service.mtls, "names": list(service.names), "listen": listen}
+
+
+def wants(
+    service: Service,
+    settings: Settings,
+    nginx_version: tuple[int, ...],
+    listens: tuple[str, ...] = EVERYWHERE,
+    part: Part = "vhost",
+) -> str:
+    """A digest of everything that the rendered text depends on."""
+    sources = [_source(settings, name).read_text(encoding="utf-8") for name in _SNIPPETS[part]]
+    values = _values(service, settings, nginx_version, listens)
+    return files.digest(json.dumps([values, sources], sort_keys=True))[:16]
+
+
+def render(
+    service: Service,
+    settings: Settings,
+    nginx_version: tuple[int, ...],
+    listens: tuple[str, ...] = EVERYWHERE,
+    part: Part = "vhost",
+) -> str:
+    """The whole file, mark included.
+
+    Raises:
+        InputError: a template of the operator's own cannot be rendered.
+    """
+    from jinja2 import TemplateError
+
+    env = _environment(_folders(settings))
+    values = _values(service, settings, nginx_version, listens)
+    try:
+        if part == "vhost":
+            values |= {name: env.get_template(f"{name}.conf.j2").render(values) for name in ("tls", "proxy")}
+            values["mtls"] = service.mtls and env.get_template("mtls.conf.j2").render(values)
+        text = env.get_template(f"{part}.conf.j2").render(values).rstrip("\n") + "\n"
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        if not settings.snippets_folder:
+            raise  # our own mistake
+        # A template is a program of the operator's: whatever it does wrong is theirs to see.
+        raise InputError(
+            f"the template {part}.conf.j2 cannot be rendered: {error}", todo=f"see {settings.snippets}"
+        ) from None
+    about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
+    return (
+        f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={files.digest(text)[:16]}\n{text}"
+    )
+
+
+def diff(path: str, old: str | None, new: str) -> str:
+    """A unified diff from the file on the host, None where there is none, to what we would write."""
+    # The shell's `$(cat)` drops the newlines at a file's end.
+    before = (old.rstrip("\n") + "\n").splitlines(keepends=True) if old is not None else []
+    after = new.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
+
+
+@cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # nginx's syntax is no HTML; every value was checked to hold no character that ends a directive.
+    return Environment(loader=FileSystemLoader(folders), undefined=StrictUndefined, autoescape=False)  # noqa: S701
+
+
+def _folders(settings: Settings) -> tuple[Path, ...]:
+    own, ours = settings.snippets_folder, files.folder("nginx-snippets")
+    return (own, ours) if own else (ours,)
+
+
+def _source(settings: Settings, name: str) -> Path:
+    return next(folder / name for folder in _folders(settings) if (folder / name).is_file())
+
+
+def _values(
+    service: Service, settings: Settings, nginx_version: tuple[int, ...], listens: tuple[str, ...]
+) -> dict[str, Any]:
+    return {
+        "name": service.name,
+        "fqdn": service.fqdn,
+        "names": service.names,
+        "cert": service.cert,
+        "key": service.key,
+        "root": settings.root,
+        "upstream": service.upstream,
+        "upstream_host": urlsplit(service.upstream).hostname if service.upstream else "",
+        "mtls": service.mtls,
+        "listens": listens,
+        "http2_directive": nginx_version >= _HTTP2_DIRECTIVE,
+    }

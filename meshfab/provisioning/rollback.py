@@ -1,0 +1,117 @@
+"""The way back from what failed half done: the old pairs and files, loaded again, and whether clients see them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshfab.errors import MeshfabError, ServedError
+from meshfab.host import renewal, served
+from meshfab.nginx import config_dump, listening, nginx, transaction
+from meshfab.provisioning import pair
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfab.checks.eye import Eye
+    from meshfab.host.certificate import Leaf
+    from meshfab.host.probe import HostState
+    from meshfab.host.served import Served
+    from meshfab.provisioning.plan import Plan
+    from meshfab.ssh.script import Answer
+    from meshfab.ssh.shell import RootShell
+
+
+class Proof:
+    """What clients get, before and after: the only proof that a load was taken up, and that a way back was."""
+
+    def __init__(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> None:
+        self.shell, self.state, self.todo, self.eye = shell, state, todo, eye
+        # The plan's own look; none where nothing was meant to serve the name, and so nothing can be lost.
+        self.before = eye.last
+
+    def require(self, disk: Leaf) -> None:
+        """Wait until clients get the leaf that is on disk; if they never do, go back to what was there.
+
+        Raises:
+            ServedError: what they get instead, and how the way back went.
+        """
+        shown = served.until(disk.der, self._look)
+        if shown.der == disk.der:
+            return
+        what = "another certificate" if shown.der else f"no certificate ({shown.why})"
+        place = self.todo.wiring.place or nginx.Place("")
+        hidden = listening.hides(self.state, shown.address, shown.port, place)
+        todo = f"see its error log, {config_dump.error_log(self.state)}"
+        if hidden and not self.todo.addresses:
+            what += f" from {hidden}, which listens on just that address"
+            todo = f"give --listen {shown.address} to do so too"
+        did = "started" if self.todo.starts else "reloaded"
+        raise ServedError(
+            f"nginx was {did}, and clients at {shown.address}:{shown.port} get for {self.todo.service.fqdn} {what};"
+            f" {_go_back(self.shell, self.state, [self.todo], [self], is_wired=True)}",
+            host=self.shell.host,
+            todo=todo,
+        )
+
+    def is_back(self) -> bool:
+        """Whether clients get again what they got before."""
+        return self.before is None or served.until(self.before.der, self._look).der == self.before.der
+
+    def _look(self) -> Served:
+        return self.eye.look(self.state, self.todo.port or 443, self.todo.addresses)
+
+
+def undone(
+    shell: RootShell,
+    state: HostState,
+    plans: Sequence[Plan],
+    failed: Answer,
+    proofs: Sequence[Proof],
+    moved: Sequence[Plan],
+) -> MeshfabError:
+    """Take back what a batch did before its failing script, and say what failed.
+
+    Args:
+        plans: what the batch was to do.
+        moved: those whose new pair had been moved in by then.
+    """
+    if failed.script == "wait_background":
+        # nginx has been loaded meanwhile.
+        late = renewal.not_set_up(failed, shell.host)
+        late.todo = f"{late.todo}; {_go_back(shell, state, plans, proofs, is_wired=True)}"
+        return late
+    if failed.script in ("install_config", "reload"):
+        error = transaction.explain(failed, state)
+        if failed.script == "install_config" and not moved:
+            # The script itself had put everything back.
+            is_back = failed.status < 6 or all(proof.is_back() for proof in proofs)
+            how = "" if is_back else "clients get something else than before"
+        else:
+            how = _go_back(shell, state, plans, proofs, is_wired=failed.script != "install_config")
+        if "failed" in how or "clients" in how:
+            error.todo = f"{error.todo}; {how}"
+        return error
+    if moved:
+        # nginx has not read the new pairs: with the old ones back, nothing has changed.
+        shell.batch([pair.put_back(todo.service) for todo in moved])
+    if failed.script == "install_units":
+        return renewal.not_set_up(failed, shell.host)
+    return pair.not_moved(failed, state)
+
+
+def _go_back(
+    shell: RootShell, state: HostState, plans: Sequence[Plan], proofs: Sequence[Proof], *, is_wired: bool
+) -> str:
+    """Put back the pairs and, unless install_config.sh did so itself, the files of before; load them, and say how that went."""
+    requests = [pair.put_back(todo.service) for todo in plans if todo.reason("mint") is not None]
+    if not requests and not any(todo.wiring.files or todo.starts for todo in plans):
+        return "nothing else was changed"
+    last = shell.batch([*requests, transaction.unwire(state, [todo.activation for todo in plans], is_wired=is_wired)])[
+        -1
+    ]
+    if not last.ok:
+        return f"going back failed too: {last.err}"
+    if not all(proof.is_back() for proof in proofs):
+        return "what was there before is back, and clients get something else than before"
+    was_served = any(proof.before and proof.before.der for proof in proofs)
+    return "what was there before is back" + (" and served" if was_served else "")

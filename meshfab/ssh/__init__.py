@@ -1,0 +1,1 @@
+"""A verified Fabric connection, and one root shell on it."""

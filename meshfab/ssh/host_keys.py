@@ -1,0 +1,115 @@
+"""Which key a host may show: the files that `ssh` would read for it, and what to run when its key is not among them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshfab.errors import HostKeyError
+from meshfab.ssh import known_hosts
+
+if TYPE_CHECKING:
+    from fabric import Connection
+
+_USER_FILES = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+_GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+
+
+def files(hop: Connection) -> list[Path]:
+    """The known_hosts files of a host, the user's first: what is put on record goes into the first one."""
+    options = hop.ssh_config
+    words = [
+        *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
+        *shlex.split(options.get("globalknownhostsfile", _GLOBAL_FILES)),
+    ]
+    return [Path(word).expanduser() for word in words if word != "none"]
+
+
+def known(hop: Connection) -> known_hosts.Known:
+    """What the files say about a host."""
+    stamps = []
+    for file in files(hop):
+        try:
+            stat = file.stat()
+        except OSError:
+            continue
+        stamps.append((file, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return known_hosts.lookup(_book(tuple(stamps)), hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+
+
+@lru_cache(maxsize=8)
+def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.Book:
+    """The files, read again when one has changed: a sweep looks into them once for each host."""
+    texts = []
+    for file, *_stamp in stamps:
+        try:
+            texts.append((str(file), file.read_text(encoding="utf-8", errors="replace")))
+        except OSError:
+            continue
+    return known_hosts.read(texts)
+
+
+def judge(hop: Connection, on_record: known_hosts.Known, key: Any) -> None:
+    """Say why a key is refused, with the lines to run.
+
+    Raises:
+        HostKeyError: it is unknown, changed, revoked, or only a certificate would do.
+    """
+    verdict, where = on_record.verdict(key.get_name(), key.asbytes())
+    if verdict == "known":
+        return
+    name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+    scan = f"ssh-keyscan{'' if hop.port == 22 else f' -p {hop.port}'} {hop.host}"
+    record = f"`{scan} >> ~/.ssh/known_hosts`"
+    shown = f"{key.get_name()} {key.fingerprint}"
+    what, todo = {
+        "unknown": (
+            f"the host key is unknown ({shown}); nothing was sent",
+            f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
+        ),
+        "changed": (
+            f"the host key is NOT the one at {where} (it shows {shown}): somebody may be in between; nothing was sent",
+            f"if the host was reinstalled, `ssh-keygen -R '{name}'`, `{scan}`, and compare at its console",
+        ),
+        "revoked": (
+            f"the host key is revoked at {where}; nothing was sent",
+            "do not use this host until its keys are replaced",
+        ),
+        "authority": (
+            f"only a certificate of the CA at {where} would do, which Fabric cannot check; nothing was sent",
+            f"put the host's own key on record: {record}, and compare it at its console",
+        ),
+    }[verdict]
+    raise HostKeyError(what, host=hop.original_host, todo=todo)
+
+
+class Policy:
+    """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
+
+    def __init__(self, hop: Connection, on_record: known_hosts.Known, accept_new: bool) -> None:
+        self.hop, self.on_record, self.accept_new = hop, on_record, accept_new
+
+    def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
+        """Called by paramiko with the key that the host showed."""
+        verdict, _ = self.on_record.verdict(key.get_name(), key.asbytes())
+        if self.accept_new and verdict == "unknown":
+            self._record(key)
+        else:
+            judge(self.hop, self.on_record, key)
+
+    def _record(self, key: Any) -> None:
+        hop, file = self.hop, files(self.hop)[0]
+        name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+        if hop.ssh_config.get("hashknownhosts", "no") == "yes":
+            name = known_hosts.hashed(name)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
+            # The last line of a file that a person edited may lack its end.
+            end = "" if file.read_bytes()[-1:] in (b"", b"\n") else "\n"
+            out.write(f"{end}{name} {key.get_name()} {key.get_base64()}\n")
+        said = f"{hop.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
+        print(f"warning: {said} -> compare it at its console", file=sys.stderr)

@@ -1,0 +1,87 @@
+"""Scripts and their answers: the vocabulary of `meshfab.ssh.shell`, and the one place where data becomes shell words."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FOLDER = Path(__file__).resolve().parents[1] / "scripts"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A script of `meshfab/scripts`, its positional parameters and what it finds in `$data`.
+
+    `stays` runs it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it. `beside` runs
+    it beside those that follow, up to the script `joined`, whose answer is its own; a lock was taken before.
+    """
+
+    script: str
+    args: tuple[str, ...] = ()
+    data: str | None = None
+    stays: bool = False
+    beside: bool = False
+
+    def __repr__(self) -> str:
+        """Without the data, which may be the password."""
+        return f"Request({self.script!r}, {self.args!r})"
+
+    def body(self) -> str:
+        """The text that the root shell evaluates."""
+        begin, end = ("{", "}") if self.stays else ("(", ")")
+        if self.beside:
+            end = ') >/dev/null 2>"/run/meshfab/.beside.$$" & beside=$!'
+        given = f"data={words([self.data])}\n" if self.data is not None else ""
+        return f"{begin}\n{given}set -- {words(self.args)}\n{text(self.script)}\n{end}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a script said: its name, exit status, stdout, and stderr as text."""
+
+    script: str
+    status: int
+    out: bytes
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the script ended with 0."""
+        return self.status == 0
+
+    @property
+    def text(self) -> str:
+        """Its stdout as text; bytes that are no UTF-8 are shown as escapes."""
+        return readable(self.out)
+
+
+@cache
+def text(name: str) -> str:
+    """The text of a script that ships with the package; `one+two` is one that goes on as the other."""
+    return "\n".join(_file(part).read_text(encoding="utf-8") for part in name.split("+"))
+
+
+def _file(name: str) -> Path:
+    """The script's file; the folders are named after the packages that send the scripts, and no two have one name."""
+    (file,) = _FOLDER.glob(f"*/{name}.sh")
+    return file
+
+
+def words(args: Sequence[str]) -> str:
+    """Shell words from data, quoted.
+
+    >>> words(["a b", "$(reboot)"])
+    "'a b' '$(reboot)'"
+    """
+    return shlex.join(args)
+
+
+def readable(said: bytes) -> str:
+    """A host's bytes as text that can be shown."""
+    return said.decode("utf-8", "backslashreplace").strip()

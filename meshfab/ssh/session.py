@@ -1,0 +1,51 @@
+"""A root shell on a host within a deadline."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from meshfab.ssh.connect import connect, opened, pass_through
+from meshfab.ssh.deadline import limit
+from meshfab.ssh.jumps import Jumps
+from meshfab.ssh.shell import RootShell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshfab.config.settings import Settings
+
+# All that one host may cost, however it hangs. A sound one takes a tenth of a second; behind a slow line, a few.
+HOST_SECONDS = 30.0
+# Each wait on the way there; the first three may follow each other.
+_STEP_SECONDS = 10
+
+
+@contextmanager
+def shell_within(
+    host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None = None
+) -> Iterator[RootShell]:
+    """A root shell on a host that is gone when the time is up, whatever it waits for.
+
+    Args:
+        host: whom to ask.
+        settings: the mesh's conventions.
+        config: the Invoke or Fabric configuration to carry on.
+        seconds: all the time there is, for jump hosts too.
+        jumps: what is shared with other hosts; None opens jump hosts for this one alone.
+
+    Raises:
+        LostError: the time was up.
+        ConnectError: the host cannot be reached or logged in to.
+    """
+    began, accept_new = time.monotonic(), settings.host_keys == "accept-new"
+    with nullcontext(jumps) if jumps else Jumps() as shared:
+        c = connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=shared)
+        c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
+        c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
+        pass_through(c, seconds)
+        with limit(c, max(seconds - (time.monotonic() - began), 0.001)), c:
+            opened(c)
+            with RootShell(c, timeout=seconds) as shell:
+                yield shell

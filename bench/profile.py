@@ -28,22 +28,26 @@ _LEAST_MS = 2.0
 Parts = list[tuple[float, str]]
 # Where to put a stopwatch, and what its time is called.
 _OF_A_RUN = (
-    ("meshfab.ssh.connect", "opened", lambda *_: "SSH: handshake and login"),
-    ("meshfab.ssh.shell:RootShell", "_start", lambda *_: "SSH: the session, PAM, sudo"),
-    ("meshfab.ssh.shell:RootShell", "_batch", lambda _, asked, __: f"host: {' + '.join(one.script for one in asked)}"),
-    ("meshfab.host.served", "until", lambda *_: "the proof on the wire"),
+    ("meshfab.ssh.connection", "opened", lambda *_: "SSH: handshake and login"),
+    ("meshfab.ssh.root_shell:RootShell", "_start", lambda *_: "SSH: the session, PAM, sudo"),
+    (
+        "meshfab.ssh.root_shell:RootShell",
+        "_batch",
+        lambda _, asked, __: f"host: {' + '.join(one.script for one in asked)}",
+    ),
+    ("meshfab.host.tls_client", "until", lambda *_: "the proof on the wire"),
 )
 _OF_A_SWEEP = (
     ("paramiko:Transport", "run", "SSH: key exchange and encryption (paramiko's own threads)"),
     ("meshfab.ssh.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
     ("meshfab.ssh.session", "opened", "SSH: dialling and logging in"),
-    ("meshfab.ssh.shell:RootShell", "_start", "SSH: the session and its root shell"),
-    ("meshfab.ssh.shell:RootShell", "_batch", "SSH: sending the probe, receiving its answer"),
-    ("meshfab.host.survey", "parse", "reading the answers (nginx configuration, certificates)"),
-    ("meshfab.checks.sight", "look", "names, and a thread for each service"),
+    ("meshfab.ssh.root_shell:RootShell", "_start", "SSH: the session and its root shell"),
+    ("meshfab.ssh.root_shell:RootShell", "_batch", "SSH: sending the probe, receiving its answer"),
+    ("meshfab.host.discovery", "parse", "reading the answers (nginx configuration, certificates)"),
+    ("meshfab.checks.endpoint_probe", "look", "names, and a thread for each service"),
     ("meshfab.fleet.host_check", "_certificates", "a worker's own: its deadline, closing"),
-    ("meshfab.host.served", "ask", "TLS: asking for what is served"),
-    ("meshfab.checks.judge", "host", "judging"),
+    ("meshfab.host.tls_client", "ask", "TLS: asking for what is served"),
+    ("meshfab.checks.evaluate", "host", "judging"),
     ("meshfab.cli.table", "show", "the table"),
 )
 
@@ -55,7 +59,7 @@ def provision(words: list[str]) -> Parts:
 
     line.mark("import Invoke")
     import meshfab.cli.tasks  # noqa: F401
-    from meshfab.provisioning import flow  # noqa: F401
+    from meshfab.provisioning import api  # noqa: F401
 
     line.mark("import meshfab, cryptography, Jinja2 and rich")
     import fabric  # noqa: F401
@@ -75,7 +79,7 @@ def sweep(words: list[str]) -> Parts:
     from invoke.program import Program  # noqa: F401
 
     import meshfab.cli.tasks  # noqa: F401
-    from meshfab.fleet import fleet  # noqa: F401
+    from meshfab.fleet import check_certs  # noqa: F401
 
     share.seconds["imports"] = time.process_time() - used
     for place_of, name, part in _OF_A_SWEEP:

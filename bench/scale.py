@@ -164,7 +164,7 @@ def crossover() -> None:
     # Under the name by which another process finds it.
     from bench.scale import stand_in
     from meshfab.fleet.crew import Crew
-    from meshfab.fleet.workplace import cores
+    from meshfab.fleet.executors import cores
 
     processes = cores()
     for count in (50, 100, 150, 200, 400):

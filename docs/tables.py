@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import meshfab
 import words
-from meshfab.cli import metrics
+from meshfab.cli import prometheus
 from meshfab.config.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _settings() -> str:
 
 
 def _findings() -> str:
-    found = _codes("findings", "symptoms", "judge")
+    found = _codes("checks/service_checks", "checks/cross_checks", "checks/evaluate")
     _matched(found.keys() ^ words.FINDINGS.keys())
     rows = [(f"`{code}`", _worst_last(found[code]), *words.FINDINGS[code]) for code in words.FINDINGS]
     return _table(("code", "status", "when", "what heals it"), rows)
@@ -58,12 +58,14 @@ def _findings() -> str:
 
 def _checks() -> str:
     # The way in and the programs are named by loops, which no reader of the source can follow.
-    _matched(_codes("ready", "authority", "clinic").keys() - words.CHECKS.keys())
+    _matched(_codes("checks/preconditions", "checks/ca_checks", "fleet/doctor").keys() - words.CHECKS.keys())
     return _table(("line", "what is asked"), [(f"`{code}`", what) for code, what in words.CHECKS.items()])
 
 
 def _metrics() -> str:
-    rows = [(f"`{name}`", about, ", ".join(f"`{one}`" for one in by)) for name, (about, by) in metrics._ABOUT.items()]
+    rows = [
+        (f"`{name}`", about, ", ".join(f"`{one}`" for one in by)) for name, (about, by) in prometheus._ABOUT.items()
+    ]
     return _table(("metric", "value", "labels"), rows)
 
 

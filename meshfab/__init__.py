@@ -1,7 +1,7 @@
 """Fabric tasks that give every internal service a TLS certificate that is served, trusted and renews itself.
 
-Public is what `__all__` names here, in `meshfab.errors` (what can go wrong), in `meshfab.ssh.connect` (the strict
-connection) and in `meshfab.provisioning.secret` (the password alone), with the documented attributes of what these return. All
+Public is what `__all__` names here, in `meshfab.errors` (what can go wrong), in `meshfab.ssh.connection` (the strict
+connection) and in `meshfab.provisioning.password_transfer` (the password alone), with the documented attributes of what these return. All
 else is internal, and may change in any version.
 """
 
@@ -15,11 +15,11 @@ from meshfab.errors import MeshfabError
 from meshfab.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
-    from meshfab.checks.verdict import Report
-    from meshfab.fleet.fleet import check_certs
-    from meshfab.provisioning.flow import mint, provision, renew_enable, wire_nginx
+    from meshfab.checks.report import Report
+    from meshfab.fleet.check_certs import check_certs
+    from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
+    from meshfab.provisioning.forced_renewal import renew
     from meshfab.provisioning.outcome import Outcome
-    from meshfab.provisioning.rehearsal import renew
 
 __all__ = [
     "MeshfabError",
@@ -36,14 +36,14 @@ __all__ = [
     "wire_nginx",
 ]
 _WHERE = {
-    "Outcome": "meshfab.provisioning.run",
-    "Report": "meshfab.checks.verdict",
-    "check_certs": "meshfab.fleet.fleet",
-    "mint": "meshfab.provisioning.flow",
-    "provision": "meshfab.provisioning.flow",
-    "renew": "meshfab.provisioning.rehearsal",
-    "renew_enable": "meshfab.provisioning.flow",
-    "wire_nginx": "meshfab.provisioning.flow",
+    "Outcome": "meshfab.provisioning.host_run",
+    "Report": "meshfab.checks.report",
+    "check_certs": "meshfab.fleet.check_certs",
+    "mint": "meshfab.provisioning.api",
+    "provision": "meshfab.provisioning.api",
+    "renew": "meshfab.provisioning.forced_renewal",
+    "renew_enable": "meshfab.provisioning.api",
+    "wire_nginx": "meshfab.provisioning.api",
 }
 
 

@@ -1,6 +1,6 @@
 """`python -m meshfab`: the same as `meshfab`."""
 
-from meshfab.cli.program import main
+from meshfab.cli.main import main
 
 if __name__ == "__main__":
     # Guarded: a worker process that is spawned imports this module again.

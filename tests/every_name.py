@@ -34,8 +34,8 @@ from meshfab.errors import (
     StoppedError,
     SudoAsksError,
 )
-from meshfab.provisioning.secret import provisioner_password
-from meshfab.ssh.connect import connect
+from meshfab.provisioning.password_transfer import provisioner_password
+from meshfab.ssh.connection import connect
 
 if TYPE_CHECKING:
     from datetime import datetime

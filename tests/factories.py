@@ -21,14 +21,14 @@ from cryptography.x509.oid import NameOID
 
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
-from meshfab.host import probe, renewal
+from meshfab.host import facts, renewal_units
 from meshfab.nginx import vhost
 from meshfab.ssh.script import Answer, Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from meshfab.host.probe import HostState
+    from meshfab.host.facts import HostState
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -191,7 +191,9 @@ class Host:
         self.root = authority().root_pem if self.root == "" else self.root
         names = ("step", "nginx", "openssl", "setfacl", "getfacl", "flock", "systemd-run")
         self.tools = self.tools or {name: f"/usr/bin/{name}" for name in names}
-        self.digests = self.digests or {file.path: file.digest for file in renewal.wanted(self.service, self.settings)}
+        self.digests = self.digests or {
+            file.path: file.digest for file in renewal_units.wanted(self.service, self.settings)
+        }
         self.units = self.units or {
             "nginx.service": unit("nginx.service"),
             self.service.timer: unit(self.service.timer),
@@ -235,7 +237,7 @@ class Host:
         return Answer("probe", 0, encoded(self.fields()), "")
 
     def state(self) -> HostState:
-        return probe.parse(self.answer(), "h2", self.settings, [self.service])
+        return facts.parse(self.answer(), "h2", self.settings, [self.service])
 
     def _dump(self) -> str:
         if self.refusal:

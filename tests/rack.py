@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from meshfab.config.service import Service
-from meshfab.host import renewal
-from meshfab.host.served import Served
+from meshfab.host import renewal_units
+from meshfab.host.tls_client import Served
 from meshfab.ssh.script import Answer, Request
 from tests.factories import SETTINGS, Host, RecordingShell, encoded, good_pair, unit
 
@@ -127,7 +127,7 @@ class Rack:
         for name, host in self.parts.items():
             if host.service.timer in request.args[1].split():
                 units = {host.service.timer: unit(host.service.timer)}
-                digests = {file.path: file.digest for file in renewal.wanted(host.service, SETTINGS)}
+                digests = {file.path: file.digest for file in renewal_units.wanted(host.service, SETTINGS)}
                 self.parts[name] = replace(host, units=units, digests=digests)
 
     def _wire(self, request: Request) -> None:

@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from meshfab.checks.sight import Sight
+from meshfab.checks.endpoint_probe import Sight
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
-from meshfab.host import renewal
-from meshfab.host.probe import HostState, ServiceState, Stat, Unit
-from meshfab.host.served import Served
-from meshfab.host.survey import OWN, Survey
+from meshfab.host import renewal_units
+from meshfab.host.discovery import OWN, Survey
+from meshfab.host.facts import HostState, ServiceState, Stat, Unit
+from meshfab.host.tls_client import Served
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
@@ -97,7 +97,7 @@ def survey(**changes: Any) -> Survey:
         nginx_user="nginx",
         has_sites=False,
         has_ipv6=False,
-        digests={file.path: file.digest for file in renewal.wanted(TEA, SETTINGS)},
+        digests={file.path: file.digest for file in renewal_units.wanted(TEA, SETTINGS)},
         stats={
             TEA.cert: Stat("regular file", "root:root", 0o644),
             TEA.key: Stat("regular file", "root:root", 0o640),

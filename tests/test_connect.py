@@ -13,7 +13,7 @@ from paramiko import ECDSAKey, Ed25519Key, PKey
 from paramiko.ssh_exception import AuthenticationException, NoValidConnectionsError, SSHException
 
 from meshfab.errors import ConnectError, HostKeyError, InputError
-from meshfab.ssh.connect import connect, opened, strict
+from meshfab.ssh.connection import connect, opened, strict
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from meshfab.checks import finding, findings
-from meshfab.checks.findings import key_acl_right
+from meshfab.checks import finding, service_checks
+from meshfab.checks.service_checks import key_acl_right
 from meshfab.config.service import Service
-from meshfab.host import certificate, renewal
-from meshfab.host.probe import Stat
+from meshfab.host import certificate, renewal_units
+from meshfab.host.facts import Stat
 from tests.factories import HOUR, NOW, SERVICE, SETTINGS, Host, acl, authority, good_pair, unit
 
 FQDN = SERVICE.fqdn
@@ -22,15 +22,15 @@ def codes(found: list[finding.Finding]) -> dict[str, str]:
 
 
 def of_pair(host: Host) -> dict[str, str]:
-    return codes(findings.of_pair(host.state(), host.service))
+    return codes(service_checks.of_pair(host.state(), host.service))
 
 
 def test_a_host_where_all_is_done_has_no_findings() -> None:
     host = Host()
     state, service = host.state(), host.service
-    wanted = renewal.wanted(service, SETTINGS)
-    assert findings.of_pair(state, service) == []
-    assert findings.of_renewal(state, service, wanted) == []
+    wanted = renewal_units.wanted(service, SETTINGS)
+    assert service_checks.of_pair(state, service) == []
+    assert service_checks.of_renewal(state, service, wanted) == []
 
 
 PAIR: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -79,7 +79,7 @@ def test_a_key_without_a_certificate_is_still_judged_for_its_rights() -> None:
 def test_names_that_were_asked_for_are_missed_and_others_are_named() -> None:
     asked = Service.of("gongfoo", SETTINGS, sans=["a.internal"])
     host = Host(service=asked, pair=authority().pair(FQDN, "b.internal"))
-    (found,) = findings.of_pair(host.state(), asked)
+    (found,) = service_checks.of_pair(host.state(), asked)
     assert found.code == "san-mismatch"
     assert "a.internal" in found.message
     assert "b.internal" in found.message
@@ -106,16 +106,16 @@ RENEWAL: dict[str, tuple[str, dict[str, str]]] = {
 @pytest.mark.parametrize(("shown", "expected"), RENEWAL.values(), ids=RENEWAL)
 def test_a_timer_that_does_not_run_is_found(shown: str, expected: dict[str, str]) -> None:
     host = Host(units={"nginx.service": unit("nginx.service"), SERVICE.timer: shown})
-    wanted = renewal.wanted(SERVICE, SETTINGS)
-    assert codes(findings.of_renewal(host.state(), SERVICE, wanted)) == expected
+    wanted = renewal_units.wanted(SERVICE, SETTINGS)
+    assert codes(service_checks.of_renewal(host.state(), SERVICE, wanted)) == expected
 
 
 def test_unit_files_that_differ_or_are_missing_are_named() -> None:
-    wanted = renewal.wanted(SERVICE, SETTINGS)
+    wanted = renewal_units.wanted(SERVICE, SETTINGS)
     service, timer = (f"/etc/systemd/system/step@.{kind}" for kind in ("service", "timer"))
     digests = {**{file.path: file.digest for file in wanted}, service: "0" * 64}
     del digests[timer]
-    (found,) = findings.of_renewal(Host(digests=digests).state(), SERVICE, wanted)
+    (found,) = service_checks.of_renewal(Host(digests=digests).state(), SERVICE, wanted)
     assert (found.code, found.status) == ("unit-drift", "warning")
     assert "step@.service differs" in found.message
     assert "step@.timer is missing" in found.message
@@ -123,21 +123,21 @@ def test_unit_files_that_differ_or_are_missing_are_named() -> None:
 
 
 def test_a_tick_that_systemd_could_not_run_and_units_that_it_has_not_read_are_named() -> None:
-    wanted = renewal.wanted(SERVICE, SETTINGS)
+    wanted = renewal_units.wanted(SERVICE, SETTINGS)
     state = Host(units={SERVICE.timer: unit(SERVICE.timer, stale="yes")}).state()
     state = replace(
         state, stats={**state.stats, "/usr/local/libexec/meshfab-tick": Stat("regular file", "root:root", 0o644)}
     )
-    (found,) = findings.of_renewal(state, SERVICE, wanted)
+    (found,) = service_checks.of_renewal(state, SERVICE, wanted)
     assert "meshfab-tick has the mode 0644" in found.message
     assert f"systemd has not read {SERVICE.timer} yet" in found.message
 
 
 def test_what_a_client_gets_is_compared_with_the_disk() -> None:
     disk = certificate.read_leaf(good_pair().pem)
-    assert findings.of_served(SERVICE, disk, disk.der) == []
-    assert codes(findings.of_served(SERVICE, disk, b"other")) == {"served-stale": "critical"}
-    (found,) = findings.of_served(SERVICE, disk, None, "connection refused")
+    assert service_checks.of_served(SERVICE, disk, disk.der) == []
+    assert codes(service_checks.of_served(SERVICE, disk, b"other")) == {"served-stale": "critical"}
+    (found,) = service_checks.of_served(SERVICE, disk, None, "connection refused")
     assert (found.code, found.status) == ("not-served", "critical")
     assert "connection refused" in found.message
 
@@ -165,6 +165,6 @@ def test_an_acls_right_is_the_effective_one(text: str, right: str) -> None:
 
 def test_a_finding_says_one_line() -> None:
     for changes, _ in PAIR.values():
-        for found in findings.of_pair(replace(Host(**changes)).state(), SERVICE):
+        for found in service_checks.of_pair(replace(Host(**changes)).state(), SERVICE):
             assert found.message
             assert "\n" not in found.message

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshfab import Settings, check_certs
-from meshfab.checks.verdict import HostReport, Report
-from meshfab.cli import sweep
+from meshfab.checks.report import HostReport, Report
+from meshfab.cli import check_certs as command
 from meshfab.errors import InputError
-from meshfab.fleet import fleet, host_check
+from meshfab.fleet import check_certs as sweep
+from meshfab.fleet import host_check
 from tests.seen import NOW
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ def test_a_host_that_is_no_host_is_one_report(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_file_is_replaced_at_once_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mesh.prom"
-    sweep.replace(file, "one\n")
-    sweep.replace(file, "two\n")
+    command.replace(file, "one\n")
+    command.replace(file, "two\n")
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("two\n", 0o644)
 
     def full(_descriptor: int) -> None:
@@ -120,26 +121,26 @@ def test_a_file_is_replaced_at_once_or_stays_as_it_was(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="No space left"):
-        sweep.replace(file, "three\n")
+        command.replace(file, "three\n")
     assert file.read_text() == "two\n"
     assert [path.name for path in tmp_path.iterdir()] == ["mesh.prom"]
 
 
 def test_words_of_the_command_line_are_checked_first(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--format 'xml' is unknown -> use one of table, json, prometheus, html"):
-        sweep.run({}, ["h1"], "xml", "")
+        command.run({}, ["h1"], "xml", "")
     with pytest.raises(InputError, match="does not exist"):
-        sweep.run({}, ["h1"], "json", str(tmp_path / "none" / "file"))
+        command.run({}, ["h1"], "json", str(tmp_path / "none" / "file"))
 
 
-@pytest.mark.parametrize("form", sweep.FORMATS)
+@pytest.mark.parametrize("form", command.FORMATS)
 def test_every_form_goes_to_stdout_or_to_a_file(
     form: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = Report(NOW, (HostReport("h1"),), 0.5)
-    monkeypatch.setattr(fleet, "check_certs", lambda *_args, **_options: done)
-    assert sweep.run({}, ["h1"], form, "") == 0
+    monkeypatch.setattr(sweep, "check_certs", lambda *_args, **_options: done)
+    assert command.run({}, ["h1"], form, "") == 0
     shown = capsys.readouterr().out
-    assert sweep.run({}, ["h1"], form, str(tmp_path / "file")) == 0
+    assert command.run({}, ["h1"], form, str(tmp_path / "file")) == 0
     assert capsys.readouterr().out == ""
     assert (tmp_path / "file").read_text() == shown != ""

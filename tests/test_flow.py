@@ -12,9 +12,9 @@ from invoke.context import Context
 
 import meshfab
 from meshfab.errors import InputError, LockedError, MeshfabError, MintError, NotReadyError, ServedError
-from meshfab.host import served
-from meshfab.host.served import Served
-from meshfab.provisioning import flow, plan, run
+from meshfab.host import tls_client
+from meshfab.host.tls_client import Served
+from meshfab.provisioning import api, host_run, plan
 from meshfab.ssh.script import Answer, Request
 from tests.factories import (
     PASSWORD,
@@ -125,10 +125,10 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], World]:
     """Put a world in the place of the network."""
 
     def put(world: World) -> World:
-        monkeypatch.setattr(run, "RootShell", lambda _c: world.shell)
-        monkeypatch.setattr(served, "resolve", lambda _fqdn: (ADDRESS,))
-        monkeypatch.setattr(served, "ask", world.ask)
-        monkeypatch.setattr(served.until, "__kwdefaults__", {"seconds": 0.05})
+        monkeypatch.setattr(host_run, "RootShell", lambda _c: world.shell)
+        monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (ADDRESS,))
+        monkeypatch.setattr(tls_client, "ask", world.ask)
+        monkeypatch.setattr(tls_client.until, "__kwdefaults__", {"seconds": 0.05})
         return world
 
     return put
@@ -143,7 +143,7 @@ def done() -> World:
 
 def test_a_converged_host_gets_one_script_and_it_is_the_probe(live: Live, c: Connection, settings: Settings) -> None:
     world = live(done())
-    outcome = flow.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
+    outcome = api.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
     assert world.shell.scripts == ["probe"]
     assert outcome.changed == ()
     assert outcome.served is not None
@@ -155,7 +155,7 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
     live: Live, c: Connection, settings: Settings
 ) -> None:
     world = live(World(Host(**FRESH)))
-    outcome = flow.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
+    outcome = api.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
     acting = [name for name in world.shell.scripts if name not in ("probe", "read", "served", "remove_backups")]
@@ -170,21 +170,21 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
         "wait_background",
     ]
     world.shell.sent.clear()
-    again = flow.provision(c, "gongfoo", settings=settings)
+    again = api.provision(c, "gongfoo", settings=settings)
     assert world.shell.scripts == ["probe"]
     assert again.changed == ()
 
 
 def test_the_password_is_gone_before_the_pair_is_moved_in(live: Live, c: Connection, settings: Settings) -> None:
     world = live(World(Host(**FRESH)))
-    flow.provision(c, "gongfoo", settings=settings)
+    api.provision(c, "gongfoo", settings=settings)
     names = world.shell.scripts
     assert names.index("lock") < names.index("put_password") < names.index("mint") < names.index("remove_password")
     assert names.index("remove_password") < names.index("commit")
     assert [request.script for request in world.shell.sent if request.data] == ["put_password"]
 
 
-@pytest.mark.parametrize("part", [flow.mint, flow.renew_enable, flow.wire_nginx], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [api.mint, api.renew_enable, api.wire_nginx], ids=lambda part: part.__name__)
 def test_each_step_alone_on_a_converged_host_is_the_probe(
     live: Live, c: Connection, settings: Settings, part: Callable[..., Outcome]
 ) -> None:
@@ -194,9 +194,9 @@ def test_each_step_alone_on_a_converged_host_is_the_probe(
 
 
 ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
-    "mint": (flow.mint, {"put_password", "mint", "remove_password", "commit"}),
-    "renew-enable": (flow.renew_enable, {"install_units"}),
-    "wire-nginx": (flow.wire_nginx, {"install_config"}),
+    "mint": (api.mint, {"put_password", "mint", "remove_password", "commit"}),
+    "renew-enable": (api.renew_enable, {"install_units"}),
+    "wire-nginx": (api.wire_nginx, {"install_config"}),
 }
 
 
@@ -212,7 +212,7 @@ def test_each_step_alone_does_no_others_work(
 
 def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
     world = live(World(Host(**FRESH)))
-    outcome = flow.provision(c, "gongfoo", settings=SETTINGS, dry_run=True)
+    outcome = api.provision(c, "gongfoo", settings=SETTINGS, dry_run=True)
     assert world.shell.scripts == ["probe", "read"]
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert len(outcome.diffs) == 5
@@ -223,14 +223,14 @@ def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
 def test_a_run_without_its_password_ends_before_the_first_connection(live: Live, c: Connection) -> None:
     world = live(World(Host(**FRESH)))
     with pytest.raises(InputError, match="password file"):
-        flow.provision(c, "gongfoo", settings=SETTINGS)
+        api.provision(c, "gongfoo", settings=SETTINGS)
     assert world.shell.sent == []
 
 
 @pytest.mark.parametrize("name", ["Gongfoo", "a.b", "", "$(x)"])
 def test_a_bad_word_ends_before_the_first_connection(live: Live, c: Connection, settings: Settings, name: str) -> None:
     world = live(World(Host(**FRESH)))
-    for part in (flow.provision, flow.mint, flow.renew_enable, flow.wire_nginx):
+    for part in (api.provision, api.mint, api.renew_enable, api.wire_nginx):
         with pytest.raises(InputError):
             part(c, name, settings=settings)
     assert world.shell.sent == []
@@ -239,14 +239,14 @@ def test_a_bad_word_ends_before_the_first_connection(live: Live, c: Connection, 
 def test_the_settings_of_the_connections_own_configuration_are_read(live: Live) -> None:
     world = live(World(Host(**FRESH)))
     c = Connection("h2", config=Config(overrides={"meshfab": {"root": "/srv/root.pem"}}))
-    flow.provision(c, "gongfoo", dry_run=True)
+    api.provision(c, "gongfoo", dry_run=True)
     assert "/srv/root.pem" in world.shell.sent[0].args
 
 
 def test_a_context_in_place_of_a_connection_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "resolve", lambda _fqdn: ())
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
     with pytest.raises(InputError, match="connect"):
-        flow.renew_enable(Context(), "gongfoo", settings=SETTINGS)
+        api.renew_enable(Context(), "gongfoo", settings=SETTINGS)
 
 
 LACKING = {
@@ -267,7 +267,7 @@ def test_a_host_that_lacks_a_program_is_told_which_before_anything_is_done(
     del host.tools[tool]
     world = live(World(host))
     with pytest.raises(NotReadyError, match=tool) as caught:
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert word in str(caught.value.todo)
     assert world.shell.scripts == ["probe"]
 
@@ -275,7 +275,7 @@ def test_a_host_that_lacks_a_program_is_told_which_before_anything_is_done(
 def test_a_host_without_the_root_is_told_where_it_belongs(live: Live, c: Connection, settings: Settings) -> None:
     world = live(World(Host(**FRESH, root=None)))
     with pytest.raises(NotReadyError) as caught:
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert settings.root in str(caught.value)
     assert world.shell.scripts == ["probe"]
 
@@ -296,7 +296,7 @@ def test_a_refused_mint_is_sorted_by_what_to_do_and_leaves_no_password(
     world = live(World(Host(**FRESH)))
     world.shell.answers["mint"] = lambda request: Answer(request.script, 1, b"", said)
     with pytest.raises(MintError, match=word) as caught:
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert caught.value.todo
     assert "commit" not in world.shell.scripts
     assert world.shell.scripts[-1] == "remove_password"
@@ -315,7 +315,7 @@ def test_a_pair_that_does_not_pass_the_checks_is_not_moved_in(
 ) -> None:
     world = live(World(Host(**FRESH), next_pair=pair))
     with pytest.raises(MintError, match="fit"):
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert "commit" not in world.shell.scripts
 
 
@@ -324,7 +324,7 @@ def test_a_key_that_is_not_the_new_certificates_is_not_moved_in(live: Live, c: C
     other = authority().pair(SERVICE.fqdn)
     world.shell.answers["mint"] = lambda _: world.answer("mint", cert=good_pair().pem, public=other.public)
     with pytest.raises(MintError, match="fit"):
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert "commit" not in world.shell.scripts
 
 
@@ -333,7 +333,7 @@ def test_a_green_reload_without_the_leaf_on_the_wire_is_a_failure_and_taken_back
 ) -> None:
     world = live(World(Host(**FRESH), serves=authority().pair("x.internal").der, is_deaf=True))
     with pytest.raises(ServedError) as caught:
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert "what was there before is back" in str(caught.value)
     assert world.shell.scripts[-2:] == ["restore_pair", "remove_config"]
     assert "remove_backups" not in world.shell.scripts
@@ -348,7 +348,7 @@ def test_a_vhost_that_nginx_refuses_leaves_the_old_pair_and_vhost_in_place(
         request.script, 3, b"", "nginx: [emerg] host not found"
     )
     with pytest.raises(MeshfabError, match="host not found"):
-        flow.provision(c, "gongfoo", upstream="http://nowhere.internal:1", settings=settings)
+        api.provision(c, "gongfoo", upstream="http://nowhere.internal:1", settings=settings)
     assert "remove_config" not in world.shell.scripts
 
 
@@ -361,7 +361,7 @@ def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
     world.host = replace(world.host, cert=expired.pem, public=expired.public)
     world.shell.answers[script] = lambda request: Answer(request.script, 1, b"", "Read-only file system")
     with pytest.raises(NotReadyError, match="Read-only"):
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     names = world.shell.scripts
     assert "restore_pair" in names[names.index("commit") :]
     assert ("remove_config" in names) is (script == "wait_background")
@@ -371,7 +371,7 @@ def test_a_lock_that_somebody_holds_is_told_with_the_holder(live: Live, c: Conne
     world = live(World(Host(**FRESH)))
     world.shell.answers["lock"] = lambda request: Answer(request.script, 75, b"", "ann@desk since 12:00")
     with pytest.raises(LockedError, match="ann@desk"):
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert world.shell.scripts == ["probe", "lock"]
 
 
@@ -384,7 +384,7 @@ def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Co
         return Answer(request.script, 0, b"waited\n", "")
 
     world.shell.answers["lock"] = waited
-    assert flow.provision(c, "gongfoo", settings=settings).changed == ()
+    assert api.provision(c, "gongfoo", settings=settings).changed == ()
     assert world.shell.scripts == ["probe", "lock", "probe"]
 
 
@@ -400,7 +400,7 @@ def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
 
     monkeypatch.setattr(plan, "make", blind)
     with pytest.raises(MeshfabError, match="still lacking"):
-        flow.provision(c, "gongfoo", settings=settings)
+        api.provision(c, "gongfoo", settings=settings)
     assert world.shell.scripts.count("set_permissions") == 3
 
 
@@ -409,7 +409,7 @@ def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(
 ) -> None:
     world = live(World(Host().wired(), serves=None))
     world.shell.answers["served"] = lambda request: Answer(request.script, 0, good_pair().pem.encode(), "")
-    outcome = flow.provision(c, "gongfoo", settings=settings)
+    outcome = api.provision(c, "gongfoo", settings=settings)
     assert outcome.changed == ()
     assert outcome.served is not None
     assert outcome.served.via == "h2"
@@ -417,4 +417,4 @@ def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(
 
 def test_the_public_names_are_the_flows_own() -> None:
     for name in ("provision", "mint", "renew_enable", "wire_nginx"):
-        assert getattr(meshfab, name) is getattr(flow, name)
+        assert getattr(meshfab, name) is getattr(api, name)

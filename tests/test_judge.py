@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab.checks import judge
+from meshfab.checks import evaluate
 from meshfab.config.service import Service
-from meshfab.host.probe import Stat, Unit
-from meshfab.host.served import Served
-from meshfab.host.survey import OWN
+from meshfab.host.discovery import OWN
+from meshfab.host.facts import Stat, Unit
+from meshfab.host.tls_client import Served
 from tests.seen import ADDRESS, HOUR, NOW, SETTINGS, TEA, pair, service_state, sight, survey
 
 if TYPE_CHECKING:
-    from meshfab.checks.sight import Sight
-    from meshfab.checks.verdict import CertificateReport
-    from meshfab.host.survey import Survey
+    from meshfab.checks.endpoint_probe import Sight
+    from meshfab.checks.report import CertificateReport
+    from meshfab.host.discovery import Survey
 
 ASKED = (NOW, NOW + timedelta(seconds=1))
 
@@ -26,7 +26,7 @@ ASKED = (NOW, NOW + timedelta(seconds=1))
 def judged(
     seen: Survey, seen_from_here: Sight | None = None, asked: tuple[Any, Any] = ASKED
 ) -> tuple[CertificateReport, ...]:
-    return judge.host(seen, {"tea": seen_from_here or sight()}, SETTINGS, asked)
+    return evaluate.host(seen, {"tea": seen_from_here or sight()}, SETTINGS, asked)
 
 
 def codes(one: CertificateReport) -> dict[str, str]:
@@ -169,7 +169,7 @@ def test_a_host_that_cannot_say_its_name_is_critical_and_still_judged() -> None:
 def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:
     declared = Service.of("tea", SETTINGS, sans=("green.internal",))
     seen = survey(services=survey().state.services, host="ops@h2:2222")
-    tea = judge.host(
+    tea = evaluate.host(
         replace(seen, services=(declared,), declared=frozenset({"tea"}), secrets=("/tmp/tea-provisioner",)),
         {"tea": sight()},
         SETTINGS,

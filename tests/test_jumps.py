@@ -10,10 +10,10 @@ import pytest
 from fabric import Config
 
 from meshfab.errors import ConnectError, HostKeyError, LostError
-from meshfab.ssh import connect as module
-from meshfab.ssh.connect import connect, pass_through
-from meshfab.ssh.hop import Jump
-from meshfab.ssh.jumps import Jumps
+from meshfab.ssh import connection as module
+from meshfab.ssh.connection import connect, pass_through
+from meshfab.ssh.fabric_connection import Jump
+from meshfab.ssh.jump_hosts import Jumps
 
 if TYPE_CHECKING:
     from pathlib import Path

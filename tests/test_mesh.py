@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab.cli import rollout
+from meshfab.cli import apply as command
 from meshfab.config.settings import Settings
 from meshfab.errors import ConnectError, InputError, MeshfabError, MintError, SecretLeftError, StoppedError
-from meshfab.fleet import mesh
+from meshfab.fleet import apply
 from meshfab.provisioning.outcome import Outcome
 from tests.factories import PASSWORD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from meshfab.fleet.mesh import HostOutcome
+    from meshfab.fleet.apply import HostOutcome
 
 TEN = tuple(f"h{number}" for number in range(1, 11))
 
@@ -74,8 +74,8 @@ class World:
 def live(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def put(does: Callable[[Fake], None] = lambda _: None) -> World:
         Fake.world = World(does)
-        monkeypatch.setattr(mesh, "Run", Fake)
-        monkeypatch.setattr(mesh, "connect", lambda host, *_words, **_more: nullcontext(host))
+        monkeypatch.setattr(apply, "Run", Fake)
+        monkeypatch.setattr(apply, "connect", lambda host, *_words, **_more: nullcontext(host))
         return Fake.world
 
     return put
@@ -110,7 +110,7 @@ def test_each_host_gets_its_own_services_by_one_run_that_is_whole(live: Live, de
         services={"tea": {"hosts": ["h1", "h2"]}, "milk": {"host": "h2"}},
         provisioner_password=declared().provisioner_password,
     )
-    found = mesh.apply(settings=settings)
+    found = apply.apply(settings=settings)
     assert [came.host for came in found] == ["h9", "h1", "h2"]
     assert {host: [one.name for one in run.services] for host, run in seen.items()} == {
         "h9": [],
@@ -125,7 +125,7 @@ def test_each_host_gets_its_own_services_by_one_run_that_is_whole(live: Live, de
 def test_what_was_consented_to_is_what_each_run_is_told(live: Live, declared: Declared, consent: str) -> None:
     seen: list[dict[str, Any]] = []
     live(lambda one: seen.append(one.options))
-    mesh.apply(
+    apply.apply(
         settings=declared("h1", "h2"), dry_run=consent == "dry_run", force=consent == "force", start=consent == "start"
     )
     assert len(seen) == 2
@@ -148,7 +148,7 @@ def test_outcomes_come_as_they_are_ready_and_are_returned_in_order(live: Live, d
         if left == 1:
             first_may.set()
 
-    found = mesh.apply(settings=declared("h1", "h2", "h3"), tell=tell)
+    found = apply.apply(settings=declared("h1", "h2", "h3"), tell=tell)
     assert [came.host for came in found] == ["h1", "h2", "h3"]
     assert told[-1] == ("h1", 0)
     assert sorted(left for _, left in told) == [0, 1, 2]
@@ -156,13 +156,13 @@ def test_outcomes_come_as_they_are_ready_and_are_returned_in_order(live: Live, d
 
 def test_a_host_that_is_named_twice_is_one_host(live: Live, declared: Declared) -> None:
     world = live()
-    assert [came.host for came in mesh.apply(["h2", "h1", "h2"], settings=declared())] == ["h2", "h1"]
+    assert [came.host for came in apply.apply(["h2", "h1", "h2"], settings=declared())] == ["h2", "h1"]
     assert sorted(world.begun) == ["h1", "h2"]
 
 
 def test_no_more_hosts_at_once_than_the_settings_allow(live: Live, declared: Declared) -> None:
     world = live(lambda _: time.sleep(0.02))
-    assert len(mesh.apply(settings=declared(parallel=3))) == 10
+    assert len(apply.apply(settings=declared(parallel=3))) == 10
     assert (world.most, len(world.begun)) == (3, 10)
 
 
@@ -179,7 +179,7 @@ def test_a_fault_of_one_host_is_its_row_only(live: Live, declared: Declared, fau
             raise fault
 
     live(does)
-    found = mesh.apply(settings=declared("h1", "h2", "h3"))
+    found = apply.apply(settings=declared("h1", "h2", "h3"))
     assert [came.is_well for came in found] == [True, False, True]
     assert found[1].host == "h2"
     assert said in words(found[1])
@@ -191,18 +191,18 @@ def test_one_service_that_failed_makes_its_host_one_that_failed(live: Live, decl
         one.fault = MintError("the CA is down", host=one.host) if one.host == "h1" else None
 
     live(does)
-    found = mesh.apply(settings=declared("h1", "h2"))
+    found = apply.apply(settings=declared("h1", "h2"))
     assert [(came.is_well, came.error) for came in found] == [(False, None), (True, None)]
 
 
 def test_a_host_that_takes_too_long_is_stopped_and_no_other(
     live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mesh, "HOST_SECONDS", 0.1)
-    monkeypatch.setattr(mesh, "SERVICE_SECONDS", 0.05)
+    monkeypatch.setattr(apply, "HOST_SECONDS", 0.1)
+    monkeypatch.setattr(apply, "SERVICE_SECONDS", 0.05)
     live(lambda one: one.hang() if one.host == "h2" else None)
     began = time.monotonic()
-    found = mesh.apply(settings=declared("h1", "h2", "h3", parallel=2))
+    found = apply.apply(settings=declared("h1", "h2", "h3", parallel=2))
     assert 0.15 <= time.monotonic() - began < 5
     assert [came.is_well for came in found] == [True, False, True]
     assert "its time was up" in words(found[1])
@@ -220,7 +220,7 @@ def test_an_interruption_stops_what_runs_and_begins_nothing_more(live: Live, dec
                 time.sleep(0.005)
             raise KeyboardInterrupt
 
-    found = mesh.apply(settings=declared(parallel=3), tell=tell)
+    found = apply.apply(settings=declared(parallel=3), tell=tell)
     assert [came.host for came in found] == list(TEN)
     assert [came.is_well for came in found] == [True] + [False] * 9
     assert sorted(world.begun) == ["h1", "h2", "h3", "h4"]
@@ -238,7 +238,7 @@ def test_an_interruption_before_anything_ran_is_told_for_all(
     def interrupt(*_words: object) -> None:
         raise KeyboardInterrupt
 
-    collect = mesh._Crew.collect
+    collect = apply._Crew.collect
     calls: list[int] = []
 
     def once(self: Any, *given: Any) -> None:
@@ -247,8 +247,8 @@ def test_an_interruption_before_anything_ran_is_told_for_all(
             interrupt()
         collect(self, *given)
 
-    monkeypatch.setattr(mesh._Crew, "collect", once)
-    found = mesh.apply(settings=declared(parallel=2))
+    monkeypatch.setattr(apply._Crew, "collect", once)
+    found = apply.apply(settings=declared(parallel=2))
     assert len(world.begun) <= 2
     assert all("interrupted" in words(came) for came in found)
 
@@ -257,10 +257,10 @@ def test_a_dry_run_needs_no_password(live: Live) -> None:
     seen: list[Fake] = []
     live(seen.append)
     settings = Settings(services={"tea": {"host": "h1"}}, provisioner_password="/nowhere/at/all")
-    assert mesh.apply(settings=settings, dry_run=True)[0].is_well
+    assert apply.apply(settings=settings, dry_run=True)[0].is_well
     assert (seen[0].options["dry_run"], seen[0].options["password"]) == (True, None)
     with pytest.raises(InputError, match="password"):
-        mesh.apply(settings=settings)
+        apply.apply(settings=settings)
     assert len(seen) == 1
 
 
@@ -273,7 +273,7 @@ def test_bad_input_connects_nobody(live: Live, declared: Declared, hosts: Any, s
     world = live()
     settings = Settings(services=services, provisioner_password=declared().provisioner_password)
     with pytest.raises(InputError):
-        mesh.apply(hosts, settings=settings)
+        apply.apply(hosts, settings=settings)
     assert world.begun == []
 
 
@@ -281,7 +281,7 @@ def test_the_command_prints_each_host_and_the_sum_and_knows_whether_all_is_well(
     live: Live, declared: Declared, capsys: pytest.CaptureFixture[str]
 ) -> None:
     live()
-    assert rollout.run({}, declared("h1", "h2"), [], dry_run=False)
+    assert command.run({}, declared("h1", "h2"), [], dry_run=False)
     out = capsys.readouterr().out
     assert "h1 as declared: tea.internal\n" in out
     assert out.splitlines()[-1].startswith("2 hosts, 0 changed, 2 as declared (")
@@ -290,7 +290,7 @@ def test_the_command_prints_each_host_and_the_sum_and_knows_whether_all_is_well(
         one.error = SecretLeftError("THE PASSWORD MAY STILL LIE at /tmp/x", host=one.host, todo="rm it")
 
     live(does)
-    assert not rollout.run({}, declared("h1", "h2"), ["h1"], dry_run=False)
+    assert not command.run({}, declared("h1", "h2"), ["h1"], dry_run=False)
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].startswith("1 host, 0 changed, 0 as declared, 1 failed: h1 (")
     assert said.err == "h1: THE PASSWORD MAY STILL LIE at /tmp/x -> rm it\n", "the last and the loudest line"

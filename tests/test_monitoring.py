@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from meshfab.cli import metrics
+from meshfab.cli import prometheus
 from tests.test_verdict import fleet
 
 FOLDER = Path(__file__).parents[1] / "docs" / "monitoring"
 PROMTOOL = shutil.which("promtool")
 # The parser that Invoke brings along, which has no types.
 YAML: Any = import_module("invoke.util").yaml
-KNOWN = set(re.findall(r"^# TYPE (\S+) gauge$", metrics.text(fleet()), re.MULTILINE))
+KNOWN = set(re.findall(r"^# TYPE (\S+) gauge$", prometheus.text(fleet()), re.MULTILINE))
 
 
 def rules() -> list[dict[str, Any]]:
@@ -54,5 +54,5 @@ def test_promtool_agrees_with_the_rules(words: tuple[str, ...]) -> None:
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
 def test_promtool_finds_nothing_to_say_about_the_metrics() -> None:
     words = [str(PROMTOOL), "check", "metrics"]
-    done = subprocess.run(words, input=metrics.text(fleet()), capture_output=True, text=True, check=False)
+    done = subprocess.run(words, input=prometheus.text(fleet()), capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from meshfab.nginx import config_dump, nginx, server, transaction
-from meshfab.nginx.nginx import Place
+from meshfab.nginx import activation, config_dump, layout, server_blocks
+from meshfab.nginx.layout import Place
 from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host
 
@@ -15,13 +15,13 @@ MAIN = "/etc/nginx/nginx.conf"
 PAIR = f"ssl_certificate {SERVICE.cert}; ssl_certificate_key {SERVICE.key};"
 
 
-def servers(**files: str) -> list[server.Server]:
+def servers(**files: str) -> list[server_blocks.Server]:
     """The servers for our name in files that are named by their place below /etc/nginx, with _ for /."""
     conf = {MAIN: NGINX_CONF, **{f"/etc/nginx/{name.replace('__', '/')}": text for name, text in files.items()}}
-    return server.find(Host(conf=conf).state(), SERVICE)
+    return server_blocks.find(Host(conf=conf).state(), SERVICE)
 
 
-def one(text: str, **more: str) -> server.Server:
+def one(text: str, **more: str) -> server_blocks.Server:
     (found,) = servers(**{"conf.d__tea.conf": text, **more})
     return found
 
@@ -94,7 +94,7 @@ def test_a_name_that_is_included_is_found() -> None:
 
 def test_a_server_inside_http_of_the_main_file_is_found() -> None:
     main = f"events {{}}\nhttp {{\n  server {{ listen 443 ssl; server_name {SERVICE.fqdn}; {PAIR} }}\n}}\n"
-    (found,) = server.find(Host(conf={MAIN: main}).state(), SERVICE)
+    (found,) = server_blocks.find(Host(conf={MAIN: main}).state(), SERVICE)
     assert (found.file, found.line) == (MAIN, 3)
 
 
@@ -127,28 +127,28 @@ def test_words_without_an_emergency_are_shown_as_they_are(words: str) -> None:
 
 def test_the_vhost_goes_where_the_host_has_its_vhosts() -> None:
     fedora, debian = Host().state(), Host(conf={MAIN: DEBIAN_CONF}, has_sites=True).state()
-    assert nginx.place(fedora, SERVICE, SETTINGS) == Place("/etc/nginx/conf.d/gongfoo.internal.conf")
+    assert layout.place(fedora, SERVICE, SETTINGS) == Place("/etc/nginx/conf.d/gongfoo.internal.conf")
     sites = "/etc/nginx/sites-{}/gongfoo.internal.conf"
-    assert nginx.place(debian, SERVICE, SETTINGS) == Place(sites.format("available"), sites.format("enabled"))
+    assert layout.place(debian, SERVICE, SETTINGS) == Place(sites.format("available"), sites.format("enabled"))
     # sites-available alone is a folder that nginx does not read.
-    assert nginx.place(Host(has_sites=True).state(), SERVICE, SETTINGS).link == ""
+    assert layout.place(Host(has_sites=True).state(), SERVICE, SETTINGS).link == ""
     own = replace(SETTINGS, conf_dir="/srv/conf")
-    assert nginx.place(debian, SERVICE, own) == Place("/srv/conf/gongfoo.internal.conf")
+    assert layout.place(debian, SERVICE, own) == Place("/srv/conf/gongfoo.internal.conf")
 
 
 def test_a_vhost_is_known_once_nginx_includes_it() -> None:
     host = Host()
-    place = nginx.place(host.state(), SERVICE, SETTINGS)
-    assert not nginx.knows(host.state(), place)
-    assert nginx.knows(host.wired().state(), place)
+    place = layout.place(host.state(), SERVICE, SETTINGS)
+    assert not layout.knows(host.state(), place)
+    assert layout.knows(host.wired().state(), place)
 
 
 def test_a_refusal_and_a_failed_reload_are_told_apart() -> None:
-    refused = transaction.explain(
+    refused = activation.explain(
         Answer("install_config", 3, b"", "nginx: [emerg] boom in /x:1\nnginx: test failed"), Host().state()
     )
     assert "boom in /x:1" in str(refused)
-    failed = transaction.explain(Answer("reload", 6, b"", "Job for nginx.service failed."), Host().state())
+    failed = activation.explain(Answer("reload", 6, b"", "Job for nginx.service failed."), Host().state())
     assert "Job for nginx.service failed." in str(failed)
     for error in (refused, failed):
         assert str(error).startswith("h2: ")

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from meshfab.config.service import Service
 from meshfab.errors import ConnectError
-from meshfab.host import probe
-from meshfab.host.probe import Stat, Unit
+from meshfab.host import facts
+from meshfab.host.facts import Stat, Unit
 from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NOW, SERVICE, SETTINGS, Host, encoded, good_pair, unit
 
 
-def parse(out: bytes, err: str = "") -> probe.HostState:
-    return probe.parse(Answer("probe", 0, out, err), "h2", SETTINGS, [SERVICE])
+def parse(out: bytes, err: str = "") -> facts.HostState:
+    return facts.parse(Answer("probe", 0, out, err), "h2", SETTINGS, [SERVICE])
 
 
 def test_an_answer_comes_out_as_it_was_found() -> None:
@@ -80,7 +80,7 @@ def test_nginxs_user_is_read_from_its_configuration(conf: dict[str, str], user: 
 
 def test_the_settings_word_on_nginxs_user_counts_more() -> None:
     settings = replace(SETTINGS, nginx_user="web")
-    state = probe.parse(Host().answer(), "h2", settings, [SERVICE])
+    state = facts.parse(Host().answer(), "h2", settings, [SERVICE])
     assert state.nginx_user == "web"
 
 
@@ -90,7 +90,7 @@ def test_step_may_be_called_step_cli() -> None:
 
 
 def test_the_probe_is_told_every_path_that_is_asked_about() -> None:
-    request = probe.request(SETTINGS, [SERVICE])
+    request = facts.request(SETTINGS, [SERVICE])
     assert request.script == "probe"
     assert {SETTINGS.root, SERVICE.cert, SERVICE.key, SERVICE.secret, SERVICE.env_file} <= set(
         " ".join(request.args).split()
@@ -135,8 +135,8 @@ _VALUES = st.text(st.characters(exclude_categories=["Cs"])).map(lambda text: tex
 
 @given(st.dictionaries(st.from_regex(r"[a-z][A-Za-z0-9./:@_+-]{0,20}", fullmatch=True), _VALUES))
 def test_every_value_arrives_unchanged(fields: dict[str, str]) -> None:
-    assert probe.fields(encoded(fields)) == fields
+    assert facts.fields(encoded(fields)) == fields
 
 
 def test_what_follows_a_broken_record_is_dropped() -> None:
-    assert probe.fields(b"a 1\nx\nb 2\nx\nc 1\ny\n") == {"a": "x"}
+    assert facts.fields(b"a 1\nx\nb 2\nx\nc 1\ny\n") == {"a": "x"}

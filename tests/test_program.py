@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from meshfab.checks.verdict import Report
-from meshfab.cli import program
-from meshfab.fleet import fleet
+from meshfab.checks.report import Report
+from meshfab.cli import main
+from meshfab.fleet import check_certs
 from meshfab.version import __version__
 from tests.factories import NOW
 
@@ -28,7 +28,7 @@ def meshfab(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         monkeypatch.setattr(sys, "argv", ["/usr/bin/meshfab", *args])
         status: object = 0
         try:
-            program.main()
+            main.main()
         except SystemExit as end:
             status = end.code
         said = capsys.readouterr()
@@ -49,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         seen.append(names)
         return Report(NOW, ())
 
-    monkeypatch.setattr(fleet, "check_certs", check)
+    monkeypatch.setattr(check_certs, "check_certs", check)
     return seen
 
 

@@ -7,27 +7,27 @@ from typing import Any
 import pytest
 
 from meshfab import Settings
-from meshfab.checks import authority, ready, sight
+from meshfab.checks import ca_checks, endpoint_probe, preconditions
 from meshfab.errors import ConnectError, HostKeyError, NotReadyError, SudoAsksError
-from meshfab.host.probe import Unit
+from meshfab.host.facts import Unit
 from tests.seen import TEA, survey
 
 TOOLS = dict.fromkeys(["step", "openssl", "setfacl", "getfacl", "flock", "systemd-run"], "/usr/bin/it")
 
 
 def test_the_first_that_does_not_hold_is_the_error_and_a_warning_is_none() -> None:
-    ready.require(ready.of_tools(TOOLS), "h2")
+    preconditions.require(preconditions.of_tools(TOOLS), "h2")
     lacking = {tool: path for tool, path in TOOLS.items() if tool not in ("getfacl", "flock")}
     with pytest.raises(NotReadyError) as caught:
-        ready.require(ready.of_tools(lacking), "h2")
+        preconditions.require(preconditions.of_tools(lacking), "h2")
     assert str(caught.value) == "h2: getfacl is not installed -> install the package acl"
-    ready.require(ready.of_folders("/tmp|/tmp|5000|100|yes"), "h2")
+    preconditions.require(preconditions.of_folders("/tmp|/tmp|5000|100|yes"), "h2")
 
 
 def test_step_may_be_called_step_cli() -> None:
     tools = {**TOOLS, "step-cli": "/usr/bin/step-cli"}
     del tools["step"]
-    assert ready.of_tools(tools)[0].message == "/usr/bin/step-cli"
+    assert preconditions.of_tools(tools)[0].message == "/usr/bin/step-cli"
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_step_may_be_called_step_cli() -> None:
     ],
 )
 def test_the_way_in_ends_where_the_error_says(error: Any, lines: list[tuple[str, str]]) -> None:
-    assert [(one.code, one.status) for one in ready.of_login(error)] == lines
+    assert [(one.code, one.status) for one in preconditions.of_login(error)] == lines
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_way_in_ends_where_the_error_says(error: Any, lines: list[tuple[str,
     ],
 )
 def test_systemd_must_run_and_be_new_enough(version: str, runs: bool, status: str) -> None:
-    assert ready.of_systemd(version, runs=runs).status == status
+    assert preconditions.of_systemd(version, runs=runs).status == status
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_systemd_must_run_and_be_new_enough(version: str, runs: bool, status: st
     ],
 )
 def test_room_inodes_and_the_right_to_write(row: str, status: str | None) -> None:
-    found = list(ready.of_folders(row))
+    found = list(preconditions.of_folders(row))
     assert [one.status for one in found] == ([status] if status else [])
 
 
@@ -89,7 +89,7 @@ def test_room_inodes_and_the_right_to_write(row: str, status: str | None) -> Non
     ],
 )
 def test_durations_are_gos(text: str, seconds: float | None) -> None:
-    assert authority.seconds(text) == seconds
+    assert ca_checks.seconds(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_durations_are_gos(text: str, seconds: float | None) -> None:
     ids=["a vhost", "a timer", "nothing", "declared", "a client's certificate", "an active timer"],
 )
 def test_a_service_is_asked_for_where_something_is_meant_to_serve_it(change: dict[str, Any], port: int | None) -> None:
-    assert sight.asked_at(survey(**change), TEA, Settings()) == (((), port) if port else None)
+    assert endpoint_probe.asked_at(survey(**change), TEA, Settings()) == (((), port) if port else None)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from meshfab.cli.report import Lines, left
+from meshfab.cli.step_lines import Lines, left
 from meshfab.config.service import Service
 from meshfab.errors import MintError, NginxError
-from meshfab.fleet.mesh import HostOutcome
+from meshfab.fleet.apply import HostOutcome
 from meshfab.host import certificate
-from meshfab.host.served import Served
+from meshfab.host.tls_client import Served
 from meshfab.provisioning.outcome import Outcome
 from meshfab.provisioning.plan import Step
 from tests.factories import SERVICE, SETTINGS, authority, good_pair

@@ -20,10 +20,10 @@ from meshfab.errors import (
     ServedError,
     SudoAsksError,
 )
-from meshfab.host import served
-from meshfab.provisioning import run
+from meshfab.host import tls_client
+from meshfab.provisioning import host_run
+from meshfab.provisioning.host_run import Run
 from meshfab.provisioning.outcome import Outcome
-from meshfab.provisioning.run import Run
 from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SETTINGS, Host, authority, good_pair
 from tests.rack import ADDRESS, Rack, fresh, service, whole
@@ -37,10 +37,10 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Run, dict[st
     """Run over a rack in the place of the network."""
 
     def work(rack: Rack, *names: str, **options: Any) -> tuple[Run, dict[str, Outcome]]:
-        monkeypatch.setattr(run, "RootShell", lambda _c: rack.shell)
-        monkeypatch.setattr(served, "resolve", lambda _fqdn: (ADDRESS,))
-        monkeypatch.setattr(served, "ask", rack.ask)
-        monkeypatch.setattr(served.until, "__kwdefaults__", {"seconds": 0.02})
+        monkeypatch.setattr(host_run, "RootShell", lambda _c: rack.shell)
+        monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (ADDRESS,))
+        monkeypatch.setattr(tls_client, "ask", rack.ask)
+        monkeypatch.setattr(tls_client.until, "__kwdefaults__", {"seconds": 0.02})
         services = [service(name) for name in names or rack.parts]
         options = {"password": Password(PASSWORD), "is_whole": True, **options}
         job = Run(Connection("h2", config=Config()), services, SETTINGS, **options)
@@ -301,7 +301,7 @@ def test_where_nothing_is_declared_the_strays_are_told_all_the_same(
 ) -> None:
     rack = rack_of(whole, "tea")
     rack.strays = "tea"
-    monkeypatch.setattr(run, "RootShell", lambda _c: rack.shell)
+    monkeypatch.setattr(host_run, "RootShell", lambda _c: rack.shell)
     job = Run(Connection("h2", config=Config()), [], SETTINGS, is_whole=True)
     assert job.converge() == []
     assert [stray.split()[1] for stray in job.strays] == ["tea.internal"]

@@ -12,8 +12,8 @@ import pytest
 
 from meshfab.config.password import Password, exposure, read_password
 from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
-from meshfab.provisioning import secret
-from meshfab.provisioning.secret import carried
+from meshfab.provisioning import password_transfer
+from meshfab.provisioning.password_transfer import carried
 from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SERVICE, RecordingShell
 
@@ -122,7 +122,7 @@ def lost(_request: Request) -> Answer:
 def second(mocker: MockerFixture) -> RecordingShell:
     """The shell that a clean-up opens when the first one cannot be used."""
     made = RecordingShell()
-    mocker.patch.object(secret, "RootShell", autospec=True, side_effect=lambda *_args, **_more: made)
+    mocker.patch.object(password_transfer, "RootShell", autospec=True, side_effect=lambda *_args, **_more: made)
     return made
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from meshfab.checks.eye import Eye
-from meshfab.host import served
-from meshfab.host.served import Served
+from meshfab.host import tls_client
+from meshfab.host.tls_client import Served
 from meshfab.ssh.script import Answer
 from tests.factories import Host, RecordingShell, good_pair
 
@@ -26,17 +26,17 @@ def test_the_wanted_leaf_is_seen_at_the_first_look() -> None:
         looks.append(1)
         return Served(b"new", HERE)
 
-    assert served.until(b"new", look, seconds=60).der == b"new"
+    assert tls_client.until(b"new", look, seconds=60).der == b"new"
     assert len(looks) == 1
 
 
 def test_it_is_looked_at_until_the_wanted_leaf_is_there() -> None:
     answers = iter([Served(None, HERE), Served(b"old", HERE), Served(b"new", HERE), Served(b"never", HERE)])
-    assert served.until(b"new", lambda: next(answers), seconds=60).der == b"new"
+    assert tls_client.until(b"new", lambda: next(answers), seconds=60).der == b"new"
 
 
 def test_the_looking_ends_and_the_last_look_is_told() -> None:
-    assert served.until(b"new", lambda: Served(b"old", HERE), seconds=0.02).der == b"old"
+    assert tls_client.until(b"new", lambda: Served(b"old", HERE), seconds=0.02).der == b"old"
 
 
 def test_an_address_that_does_not_answer_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_an_address_that_does_not_answer_says_why(monkeypatch: pytest.MonkeyPatc
         raise ConnectionRefusedError(111, "Connection refused")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    assert served.ask(HERE, "gongfoo.internal") == Served(None, HERE, 443, why="Connection refused")
+    assert tls_client.ask(HERE, "gongfoo.internal") == Served(None, HERE, 443, why="Connection refused")
 
 
 def test_what_speaks_no_tls_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_what_speaks_no_tls_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     theirs.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     monkeypatch.setattr(socket, "create_connection", lambda *_args, **_more: ours)
     with theirs:
-        found = served.ask(HERE, "gongfoo.internal")
+        found = tls_client.ask(HERE, "gongfoo.internal")
     assert found.der is None
     assert found.why
 
@@ -62,7 +62,7 @@ def test_a_name_that_does_not_resolve_has_no_addresses(monkeypatch: pytest.Monke
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    assert served.resolve("gongfoo.internal") == ()
+    assert tls_client.resolve("gongfoo.internal") == ()
 
 
 Look = Callable[..., Served]
@@ -85,8 +85,8 @@ def test_the_mesh_address_is_asked(
         asked.append(address)
         return Served(good_pair().der, address, port)
 
-    monkeypatch.setattr(served, "resolve", lambda _fqdn: resolved)
-    monkeypatch.setattr(served, "ask", ask)
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: resolved)
+    monkeypatch.setattr(tls_client, "ask", ask)
     shell = RecordingShell()
     shell.c = SimpleNamespace(gateway=None, transport=SimpleNamespace(getpeername=lambda: (peer, 22)))
     state = replace(Host().state(), addresses=tuple(own.split()))
@@ -97,9 +97,9 @@ def test_the_mesh_address_is_asked(
 
 
 def test_where_the_operator_cannot_look_the_host_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "resolve", lambda _fqdn: ())
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
     monkeypatch.setattr(
-        served, "ask", lambda address, _fqdn, port=443, **_more: Served(None, address, port, "no answer")
+        tls_client, "ask", lambda address, _fqdn, port=443, **_more: Served(None, address, port, "no answer")
     )
     shell = RecordingShell({"served": lambda _: Answer("served", 0, good_pair().pem.encode(), "")})
     shell.c = SimpleNamespace(gateway=None, transport=SimpleNamespace(getpeername=lambda: (HERE, 22)))

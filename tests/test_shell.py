@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab.errors import LostError, NotReadyError, SudoAsksError
-from meshfab.host import probe
-from meshfab.ssh import connect, script, shell
+from meshfab.host import facts
+from meshfab.ssh import connection, root_shell, script
+from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
-from meshfab.ssh.shell import RootShell
 from tests.factories import PASSWORD, LocalConnection
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _own_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         return SCRIPTS[name] if name in SCRIPTS else real_text(name)
 
     monkeypatch.setattr(script, "text", text)
-    monkeypatch.setattr(connect, "opened", lambda c: c)
+    monkeypatch.setattr(connection, "opened", lambda c: c)
 
 
 def command(folder: Path, name: str, text: str) -> None:
@@ -134,13 +134,13 @@ def test_any_words_arrive_unchanged(root: RootShell) -> None:
     ],
 )
 def test_a_word_that_a_shell_would_read_is_only_a_word(root: RootShell, word: str) -> None:
-    (value,) = probe.fields(root.run("show", word).out).values()
+    (value,) = facts.fields(root.run("show", word).out).values()
     assert value == word
 
 
 def test_data_arrives_unchanged_and_in_no_environment_or_argument(root: RootShell, c: LocalConnection) -> None:
     answers = root.batch([Request("data", data=PASSWORD), Request("environment")])
-    assert probe.fields(answers[0].out)["data"] == PASSWORD
+    assert facts.fields(answers[0].out)["data"] == PASSWORD
     assert PASSWORD not in answers[1].text
     assert PASSWORD not in " ".join(c.channels[0].commands)
 
@@ -157,7 +157,7 @@ def test_any_data_arrives_unchanged(root: RootShell) -> None:
 
 def test_large_data_arrives_whole(root: RootShell) -> None:
     data = "0123456789abcdef" * 20_000
-    assert probe.fields(root.run("data", data=data).out)["data"] == data
+    assert facts.fields(root.run("data", data=data).out)["data"] == data
 
 
 def test_bytes_that_are_no_text_are_bytes(root: RootShell) -> None:
@@ -247,7 +247,7 @@ def test_no_answer_in_time_is_lost_at_the_time_that_was_set(root: RootShell) -> 
 def test_a_host_that_talks_without_end_is_hung_up_on(
     root: RootShell, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(shell, "MAX_ANSWER", 200_000)
+    monkeypatch.setattr(root_shell, "MAX_ANSWER", 200_000)
     with pytest.raises(LostError, match="200000"):
         root.run(name)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshfab.checks import authority, judge, ready
-from meshfab.checks.verdict import HostReport
+from meshfab.checks import ca_checks, evaluate, preconditions
+from meshfab.checks.report import HostReport
 from meshfab.config.service import Service
 from meshfab.errors import ConnectError
-from meshfab.host import survey
-from meshfab.host.probe import fields
+from meshfab.host import discovery
+from meshfab.host.facts import fields
 from meshfab.ssh.script import Answer, Request
 from tests.seen import NOW, SETTINGS, TEA, pair, root, sight
 
@@ -46,11 +46,11 @@ def answer(records: list[tuple[str, bytes]]) -> bytes:
 def told(out: bytes) -> HostReport | None:
     """What becomes of an answer: a report, or None for the one error that there may be."""
     try:
-        seen = survey.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, [TEA])
+        seen = discovery.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, [TEA])
     except ConnectError as error:
         assert "\n" not in str(error)
         return None
-    return HostReport("h2", judge.host(seen, {"tea": sight()}, SETTINGS, ASKED))
+    return HostReport("h2", evaluate.host(seen, {"tea": sight()}, SETTINGS, ASKED))
 
 
 @given(out=st.one_of(st.binary(max_size=2000), _answers.map(answer)))
@@ -103,13 +103,13 @@ def test_an_answer_that_is_cut_or_damaged_anywhere_is_survived(out: bytes, at: i
 )
 @settings(max_examples=300, deadline=None)
 def test_a_ca_and_a_host_may_say_anything_to_doctor(said: dict[str, str], own: str) -> None:
-    found = [*authority.checks(said, own, SETTINGS), *ready.of_folders(said.get("folders", ""))]
+    found = [*ca_checks.checks(said, own, SETTINGS), *preconditions.of_folders(said.get("folders", ""))]
     assert all(one.status in ("ok", "warning", "critical", "unknown") for one in found)
 
 
 def test_declared_services_come_first_and_found_names_must_be_names() -> None:
     records = [("now", b"1795456468"), ("found", "web-1 tea -x x- UPPER ../../etc a.b ünder ".encode())]
-    seen = survey.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, [TEA])
+    seen = discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, [TEA])
     assert [service.name for service in seen.services] == ["tea", "web-1"]
     assert seen.declared == {"tea"}
 
@@ -131,25 +131,25 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
         ("units", "\n".join([*units, timer("e", "disabled", "inactive")])),
     ]
     out = answer([(key, value.encode()) for key, value in records])
-    seen = survey.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, [TEA])
+    seen = discovery.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, [TEA])
     what = {
         "a": "a timer, a place in nginx's configuration",
         "b": "a timer",
         "c": "a place in nginx's configuration",
         "d": "a pair",
     }
-    assert survey.strays(seen) == tuple(
+    assert discovery.strays(seen) == tuple(
         f"orphan: {name}.internal has {parts} here and is not declared; left as it is" for name, parts in what.items()
     )
 
 
 def test_names_without_end_are_cut_off() -> None:
     records = [("now", b"1795456468"), ("found", b" ".join(b"n%d" % number for number in range(5000)))]
-    assert len(survey.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
+    assert len(discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
 
 
 def test_the_request_is_one_script_that_goes_on_as_the_probe() -> None:
-    request = survey.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
+    request = discovery.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
     assert request.script == "discover+probe"
     assert request.args[:6] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir, "judge")
     assert (len(request.args) - 6) % 6 == 0
@@ -159,7 +159,7 @@ def test_the_request_is_one_script_that_goes_on_as_the_probe() -> None:
 
 @pytest.mark.parametrize("text", ["", "n/a", "Mon 2026-11-23 17:45:00 CET", "infinity", "Mon 2026-13-40 99:99:99 UTC"])
 def test_a_time_that_systemd_does_not_say_in_utc_is_none(text: str) -> None:
-    assert survey.elapse(text) is None
+    assert discovery.elapse(text) is None
 
 
 def test_fields_are_those_of_the_probe() -> None:

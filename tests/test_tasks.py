@@ -14,9 +14,9 @@ from invoke.program import Program
 
 from meshfab import ns
 from meshfab.errors import MintError, SecretLeftError
-from meshfab.provisioning import flow
+from meshfab.provisioning import api
 from meshfab.provisioning.outcome import Outcome
-from meshfab.ssh import connect
+from meshfab.ssh import connection
 from tests.factories import PASSWORD, SERVICE
 
 Run = Callable[..., tuple[int, str, str]]
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[int, str, str]]
 def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """`inv …` in this process: exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(connect, "opened", lambda c: c)
+    monkeypatch.setattr(connection, "opened", lambda c: c)
     password = Path.home() / ".step" / "secrets" / "provisioner"
     password.parent.mkdir(parents=True)
     password.touch(0o600)
@@ -56,7 +56,7 @@ def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], lis
             return do()
 
         for name in ("provision", "mint", "renew_enable", "wire_nginx"):
-            monkeypatch.setattr(flow, name, step)
+            monkeypatch.setattr(api, name, step)
         return calls
 
     return put

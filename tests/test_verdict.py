@@ -15,8 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshfab.checks.finding import Finding
-from meshfab.checks.verdict import CertificateReport, HostReport, Report, TimerReport
-from meshfab.cli import document, metrics, page, table
+from meshfab.checks.report import CertificateReport, HostReport, Report, TimerReport
+from meshfab.cli import html_report, json_report, prometheus, table
 from tests.seen import HOUR, NOW
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def test_a_host_is_as_bad_as_its_worst_certificate_and_an_empty_one_is_well() ->
 
 
 def test_the_document_keeps_to_its_schema() -> None:
-    schema = json.loads(document.SCHEMA.read_text())
+    schema = json.loads(json_report.SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
-    said = json.loads(document.text(fleet()))
+    said = json.loads(json_report.text(fleet()))
     jsonschema.validate(said, schema)
     assert (said["checked_at"], said["status"]) == ("2026-11-23T12:00:00Z", "critical")
     over = said["hosts"][1]["certificates"][0]
@@ -101,16 +101,16 @@ def test_the_document_keeps_to_its_schema() -> None:
 
 
 def test_the_schema_refuses_what_the_interface_does_not_have() -> None:
-    schema = json.loads(document.SCHEMA.read_text())
+    schema = json.loads(json_report.SCHEMA.read_text())
     for change in ({"status": "fine"}, {"checked_at": "yesterday"}, {"more": 1}):
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({**document.of(fleet()), **change}, schema)
+            jsonschema.validate({**json_report.of(fleet()), **change}, schema)
 
 
 def test_metrics_can_be_read_back_and_expiry_outlives_the_certificate() -> None:
     found = {
         (sample.name, *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(metrics.text(fleet()))
+        for family in text_string_to_metric_families(prometheus.text(fleet()))
         for sample in family.samples
     }
     over = ("h10", "over", "over.internal", "service")
@@ -123,7 +123,7 @@ def test_metrics_can_be_read_back_and_expiry_outlives_the_certificate() -> None:
 
 
 def test_the_page_escapes_what_a_host_said_and_loads_nothing() -> None:
-    text = page.text(fleet())
+    text = html_report.text(fleet())
     assert "<script" not in text and "&lt;script&gt;" in text
     assert not re.search(r"(src|href)=|@import|url\(|https?://", text)
     places = [text.index(f"<h2>{word} ") for word in ("over.internal", "h11", "lost.internal", "tea.internal")]

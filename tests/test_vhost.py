@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab.config.service import Service
-from meshfab.host import files
+from meshfab.host import resources
 from meshfab.nginx import vhost
 from tests.factories import SERVICE, SETTINGS
 
@@ -176,7 +176,7 @@ def test_a_newer_nginx_of_the_same_habits_changes_nothing() -> None:
 
 
 def test_the_snippets_are_found_and_leave_no_variable_undefined() -> None:
-    names = {path.name for path in files.folder("nginx-snippets").iterdir()}
+    names = {path.name for path in resources.folder("nginx-snippets").iterdir()}
     assert names == {"tls.conf.j2", "vhost.conf.j2", "proxy.conf.j2", "mtls.conf.j2"}
 
 
@@ -186,9 +186,9 @@ def test_a_variable_that_the_snippets_lack_is_an_error_and_no_hole(
     from jinja2 import UndefinedError
 
     own = tmp_path_factory.mktemp("snippets")
-    for path in files.folder("nginx-snippets").iterdir():
+    for path in resources.folder("nginx-snippets").iterdir():
         (own / path.name).write_text(path.read_text())
     (own / "tls.conf.j2").write_text("ssl_certificate {{ certt }};\n")
-    monkeypatch.setattr(files, "folder", lambda _name: own)
+    monkeypatch.setattr(resources, "folder", lambda _name: own)
     with pytest.raises(UndefinedError, match="certt"):
         vhost.render(SERVICE, SETTINGS, OLD)

@@ -9,9 +9,9 @@ import pytest
 
 from meshfab.config.service import Service
 from meshfab.errors import EditedError, LockedError, MeshfabError, NginxError
-from meshfab.host.probe import Stat
-from meshfab.nginx import listening, previous_options, snippet, transaction, vhost, wiring
-from meshfab.nginx.nginx import Place
+from meshfab.host.facts import Stat
+from meshfab.nginx import activation, change, listeners, previous_options, snippets, vhost
+from meshfab.nginx.layout import Place
 from meshfab.provisioning import plan
 from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, unit
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAIN, SHOP = "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/shop.conf"
 PAIR = f"ssl_certificate {SERVICE.cert};\nssl_certificate_key {SERVICE.key};\n"
 OTHER = "ssl_certificate /o.pem;\nssl_certificate_key /o.key;\n"
-TLS = snippet.path(SERVICE, "tls")
+TLS = snippets.path(SERVICE, "tls")
 OLD = (1, 22, 1)
 
 ROBBED = {"443 ssl": True, "[::]:443 ssl": False, "10.87.0.12:443 ssl": False, "80": False, "*:443 ssl": True}
@@ -49,10 +49,10 @@ def block(name: str = SERVICE.fqdn, listen: str = "443 ssl", pair: str = OTHER) 
     return f"server {{\nlisten {listen};\nserver_name {name};\n{pair}}}\n"
 
 
-def decide(host: Host, *, force: bool = False, **asked: Any) -> wiring.Wiring:
+def decide(host: Host, *, force: bool = False, **asked: Any) -> change.Wiring:
     state = host.state()
     service = previous_options.keep_asked(state, replace(host.service, **asked))
-    return wiring.decide(state, service, host.settings, force=force)
+    return change.decide(state, service, host.settings, force=force)
 
 
 def beside(text: str, host: Host | None = None) -> Host:
@@ -125,9 +125,9 @@ class TestTheirs:
 
     def test_mtls_gives_the_lines_for_the_upstream_too(self) -> None:
         made = decide(Host(), vhost=False, upstream="https://app.internal", mtls=True)
-        assert [file.path for file in made.files] == [TLS, snippet.path(SERVICE, "mtls")]
+        assert [file.path for file in made.files] == [TLS, snippets.path(SERVICE, "mtls")]
         assert "proxy_ssl_name                app.internal;" in made.files[1].text
-        assert f"include {snippet.path(SERVICE, 'mtls')};" in made.notes[1]
+        assert f"include {snippets.path(SERVICE, 'mtls')};" in made.notes[1]
 
     def test_a_folder_that_the_workers_cannot_enter_is_told(self) -> None:
         host = Host()
@@ -136,7 +136,7 @@ class TestTheirs:
         service = replace(SERVICE, vhost=False, upstream="https://app.internal", mtls=True)
         for mode, is_told in ((0o700, True), (0o750, False), (0o755, False)):
             seen = replace(state, stats={**state.stats, folder: Stat("directory", "root:root", mode)})
-            notes = wiring.decide(seen, service, SETTINGS).notes
+            notes = change.decide(seen, service, SETTINGS).notes
             assert any(f"setfacl -m u:nginx:x {folder}" in note for note in notes) == is_told
 
 
@@ -171,7 +171,7 @@ class TestOurs:
         warning = f'nginx: [warn] conflicting server name "{SERVICE.fqdn}" on 0.0.0.0:443, ignored\n'
         state = host.state()
         state = replace(state, nginx_conf=warning + state.nginx_conf)
-        assert "ignores one of two servers" in wiring.decide(state, SERVICE, SETTINGS).notes[0]
+        assert "ignores one of two servers" in change.decide(state, SERVICE, SETTINGS).notes[0]
 
     def test_a_name_that_somebody_else_serves_is_not_taken(self) -> None:
         with pytest.raises(NginxError, match=rf"tea\.internal is served by {SHOP}:1 already"):
@@ -192,7 +192,7 @@ class TestListening:
 
     def listens(self, *listen: str) -> tuple[str, ...]:
         host = self.mesh(*listen)
-        return listening.listens(host.state(), host.service, SETTINGS)
+        return listeners.listens(host.state(), host.service, SETTINGS)
 
     def test_nothing_asked_is_every_address(self) -> None:
         assert self.listens() == self.listens("all") == ("443", "[::]:443")
@@ -203,7 +203,7 @@ class TestListening:
 
     def test_a_host_without_ipv6_gets_none(self) -> None:
         state = replace(Host().state(), has_ipv6=False)
-        assert listening.listens(state, SERVICE, SETTINGS) == ("443",)
+        assert listeners.listens(state, SERVICE, SETTINGS) == ("443",)
 
     def test_a_network_that_the_host_is_not_in_is_refused(self) -> None:
         with pytest.raises(NginxError, match=r"192\.0\.2\.1, 10\.87\.0\.12"):
@@ -234,24 +234,24 @@ class TestListening:
 
     def test_what_hides_a_wildcard_is_found(self) -> None:
         state = beside(block("shop.internal", "10.87.0.12:443 ssl")).state()
-        assert listening.hides(state, "10.87.0.12", 443, Place("/x")) == f"{SHOP}:2"
-        assert listening.hides(state, "10.87.0.13", 443, Place("/x")) == ""
+        assert listeners.hides(state, "10.87.0.12", 443, Place("/x")) == f"{SHOP}:2"
+        assert listeners.hides(state, "10.87.0.13", 443, Place("/x")) == ""
 
 
 class TestEndpoint:
     def test_ours_is_asked_for_where_it_listens(self) -> None:
         service = Service.of("gongfoo", SETTINGS, listen=["10.87.0.12"])
         host = Host(service=service).wired(vhost.render(service, SETTINGS, OLD, ("10.87.0.12:443",)))
-        assert wiring.endpoint(host.state(), service, SETTINGS) == (("10.87.0.12",), 443)
+        assert change.endpoint(host.state(), service, SETTINGS) == (("10.87.0.12",), 443)
 
     @pytest.mark.parametrize("listen", BEHIND)
     def test_theirs_behind_a_proxy_of_the_host_is_asked_for_where_that_listens(self, listen: str) -> None:
         state = beside(block(listen=listen, pair=PAIR)).state()
-        assert wiring.endpoint(state, SERVICE, SETTINGS) == ((), 443)
+        assert change.endpoint(state, SERVICE, SETTINGS) == ((), 443)
 
     def test_theirs_is_asked_for_at_its_own_address(self) -> None:
         state = beside(block(listen="10.87.0.12:8443 ssl", pair=PAIR)).state()
-        assert wiring.endpoint(state, SERVICE, SETTINGS) == (("10.87.0.12",), 8443)
+        assert change.endpoint(state, SERVICE, SETTINGS) == (("10.87.0.12",), 8443)
 
 
 class TestStopped:
@@ -294,24 +294,24 @@ class TestTransaction:
         made = self.made(host)
         site = f"/etc/nginx/sites-available/{SERVICE.fqdn}.conf"
         link = f"/etc/nginx/sites-enabled/{SERVICE.fqdn}.conf"
-        args = transaction.wire(host.state(), [made.activation]).args
+        args = activation.wire(host.state(), [made.activation]).args
         assert args[:7] == ("open", "/var/log/nginx/error.log", "", SERVICE.fqdn, site, link, link)
         linked = replace(host, conf={MAIN: DEBIAN_CONF, link: vhost.render(SERVICE, SETTINGS, OLD)})
         linked.vhosts = {site: vhost.render(SERVICE, SETTINGS, OLD)}
-        again = transaction.wire(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1").activation]).args
+        again = activation.wire(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1").activation]).args
         assert again[0] == "reload"
         assert again[5:7] == ("", link)
 
     def test_a_snippet_that_nothing_includes_is_not_loaded(self) -> None:
         made = self.made(Host(), vhost=False)
-        args = transaction.wire(Host().state(), [made.activation]).args
+        args = activation.wire(Host().state(), [made.activation]).args
         assert (args[0], args[3], args[6]) == ("", "", "")
         assert [step.verb for step in made.steps] == ["snippet"]
 
     def test_the_way_back_names_what_we_wrote(self) -> None:
         made = self.made(Host())
         (file,) = made.wiring.files
-        assert transaction.unwire(Host().state(), [made.activation], is_wired=True).args[3:] == (
+        assert activation.unwire(Host().state(), [made.activation], is_wired=True).args[3:] == (
             file.path,
             "",
             file.digest,
@@ -320,19 +320,19 @@ class TestTransaction:
     @pytest.mark.parametrize("status", SAID)
     def test_each_way_to_fail_is_one_line_with_the_word_of_whoever_refused(self, status: int) -> None:
         said, words = SAID[status]
-        error = transaction.explain(Answer("install_config", status, b"", said), Host().state())
+        error = activation.explain(Answer("install_config", status, b"", said), Host().state())
         assert isinstance(error, MeshfabError)
         assert words in str(error)
         assert "what was there before is back" in error.todo
         assert "\n" not in str(error)
 
     def test_who_holds_the_lock_is_told(self) -> None:
-        error = transaction.explain(Answer("install_config", 75, b"", "held by step@tea.service"), Host().state())
+        error = activation.explain(Answer("install_config", 75, b"", "held by step@tea.service"), Host().state())
         assert isinstance(error, LockedError)
         assert "step@tea.service" in str(error)
 
     def test_an_address_that_nginx_holds_itself_is_told_apart(self) -> None:
         said = "[emerg] 7#7: bind() to 10.87.0.12:443 failed (98: Address already in use)"
-        error = transaction.explain(Answer("install_config", 7, b"", said), beside(block()).state())
+        error = activation.explain(Answer("install_config", 7, b"", said), beside(block()).state())
         assert "cannot change between all addresses and single ones" in str(error)
         assert "--start" in error.todo

@@ -14,12 +14,12 @@ from fabric import Connection
 from invoke.config import Config
 
 from meshfab import Settings, check_certs
-from meshfab.checks.verdict import HostReport
+from meshfab.checks.report import HostReport
 from meshfab.config import password, place
 from meshfab.errors import InputError, NotReadyError
-from meshfab.fleet import baggage, cluster, host_check
+from meshfab.fleet import dask_executor, host_check, portable_config
 from meshfab.fleet.crew import Crew
-from meshfab.fleet.workplace import HOSTS_FOR_PROCESSES, choose
+from meshfab.fleet.executors import HOSTS_FOR_PROCESSES, choose
 
 MANY = HOSTS_FOR_PROCESSES
 SECRET = "correct horse"
@@ -68,7 +68,7 @@ def test_plain_values_travel_and_passwords_and_keys_do_not() -> None:
             "connect_kwargs": {"password": SECRET, "passphrase": SECRET, "pkey": object(), "key_filename": ["/k"]},
         }
     )
-    options, left = baggage.packed(config)
+    options, left = portable_config.packed(config)
     assert set(left) == {
         "sudo.password",
         "connect_kwargs.password",
@@ -76,18 +76,18 @@ def test_plain_values_travel_and_passwords_and_keys_do_not() -> None:
         "connect_kwargs.pkey",
     }
     assert SECRET.encode() not in pickle.dumps(options)
-    there = baggage.unpacked(options).clone()
+    there = portable_config.unpacked(options).clone()
     assert (there.user, there.timeouts.connect, there.gateway) == ("ann", 3, "nc %h %p")
     assert dict(there.connect_kwargs) == {"key_filename": ["/k"]}
 
 
 @pytest.mark.parametrize("config", [None, {}, Config()])
 def test_nothing_stays_behind_of_an_ordinary_configuration(config: Any) -> None:
-    assert baggage.packed(config)[1] == ()
+    assert portable_config.packed(config)[1] == ()
 
 
 def test_a_gateway_that_is_a_connection_stays_behind() -> None:
-    assert baggage.packed({"gateway": Connection("h1")})[1] == ("gateway",)
+    assert portable_config.packed({"gateway": Connection("h1")})[1] == ("gateway",)
 
 
 def test_what_is_sent_holds_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -188,12 +188,12 @@ def test_what_may_mint_does_not_run_in_a_task_of_dask(tmp_path: Path, monkeypatc
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InputError) as caught:
-        cluster.Cluster("127.0.0.1:1")
+        dask_executor.Cluster("127.0.0.1:1")
     assert str(caught.value).endswith("-> pip install 'meshfab[dask]'")
 
 
 def test_the_worker_of_another_version_says_so() -> None:
-    from meshfab.fleet.errands import Sweep, check_hosts
+    from meshfab.fleet.remote_calls import Sweep, check_hosts
 
     with pytest.raises(Exception, match=r"the worker has meshfab .*, and not 0\.0"):
         check_hosts(("h1",), Settings(), Sweep("0.0", "1", pickle.dumps({})))

@@ -10,7 +10,7 @@ from fabric import task
 from invoke.exceptions import Exit
 
 from meshfab import MeshfabError, Settings, provision
-from meshfab.ssh.connect import connect
+from meshfab.ssh.connection import connect
 
 APP, PORT = "wiki", 8080
 

@@ -9,7 +9,7 @@ import json
 import sys
 
 from meshfab import MeshfabError, provision
-from meshfab.ssh.connect import connect
+from meshfab.ssh.connection import connect
 
 
 def line(name, host):

@@ -6,14 +6,14 @@ import dataclasses
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from meshfab.host import certificate, served
-from meshfab.host.served import Served
+from meshfab.host import certificate, tls_client
+from meshfab.host.tls_client import Served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshfab.host.probe import HostState
-    from meshfab.ssh.shell import RootShell
+    from meshfab.host.facts import HostState
+    from meshfab.ssh.root_shell import RootShell
 
 
 # How long the first look may keep a run waiting whose host has answered already.
@@ -46,7 +46,7 @@ class Eye:
         if early and early.der and (early.address, early.port) == (address, port):
             self.last = dataclasses.replace(early, resolved=self._resolved)
             return self.last
-        found = Served(None, address, port, why="no answer") if is_walled else served.ask(address, self.fqdn, port)
+        found = Served(None, address, port, why="no answer") if is_walled else tls_client.ask(address, self.fqdn, port)
         if found.der is None:
             found = self._from_host(found)
             # Once the host has seen what we could not, it goes on looking for us.
@@ -55,9 +55,9 @@ class Eye:
         return self.last
 
     def _first(self) -> None:
-        self._resolved = served.resolve(self.fqdn)
+        self._resolved = tls_client.resolve(self.fqdn)
         if self._resolved:
-            found = served.ask(self._resolved[0], self.fqdn)
+            found = tls_client.ask(self._resolved[0], self.fqdn)
             self._early = dataclasses.replace(found, resolved=self._resolved)
         certificate.warm_up()
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
-    from meshfab.host.probe import HostState
-    from meshfab.host.survey import Survey
+    from meshfab.host.discovery import Survey
+    from meshfab.host.facts import HostState
 
 _PROVISION = {
     "cert-missing",

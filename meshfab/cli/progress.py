@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from meshfab.checks.verdict import HostReport, Report
+from meshfab.checks.report import HostReport, Report
 from meshfab.cli import table
 
 if TYPE_CHECKING:

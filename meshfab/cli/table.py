@@ -6,8 +6,8 @@ from datetime import timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
-from meshfab.checks.verdict import weight
-from meshfab.cli.report import left
+from meshfab.checks.report import weight
+from meshfab.cli.step_lines import left
 from meshfab.errors import one_line
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from meshfab.checks.finding import Status
-    from meshfab.checks.verdict import CertificateReport, HostReport, Report
+    from meshfab.checks.report import CertificateReport, HostReport, Report
 
 STYLES: dict[Status, str] = {"ok": "green", "warning": "yellow", "critical": "bold red", "unknown": "magenta"}
 _WIDTH = 80

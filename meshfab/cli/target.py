@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.config.validation import host_parts
 from meshfab.errors import InputError
-from meshfab.ssh.connect import connect, is_connection, strict
+from meshfab.ssh.connection import connect, is_connection, strict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

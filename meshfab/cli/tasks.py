@@ -1,4 +1,4 @@
-"""The command line: thin tasks over `meshfab.provisioning.flow`, and `ns` for other people's fabfiles.
+"""The command line: thin tasks over `meshfab.provisioning.api`, and `ns` for other people's fabfiles.
 
 Settings are read from the key `meshfab` of Invoke's configuration; see `meshfab.config.settings.Settings` for all of them.
 """
@@ -124,9 +124,9 @@ def apply(c: Context, host: list[str], force: bool = False, start: bool = False,
     with _one_line_errors(), _collector_at_rest():
         settings = Settings.load(c.config)
         _require_password(settings, dry_run=dry_run)
-        from meshfab.cli import rollout, target
+        from meshfab.cli import apply, target
 
-        is_well = rollout.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, force=force, start=start)
+        is_well = apply.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, force=force, start=start)
     if not is_well:
         raise Exit(code=1)
 
@@ -141,9 +141,9 @@ def check_certs(
 ) -> None:
     """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
     with _one_line_errors(code=3):
-        from meshfab.cli import sweep, target
+        from meshfab.cli import check_certs, target
 
-        status = sweep.run(c.config, target.hosts(c, host), format, output, executor)
+        status = check_certs.run(c.config, target.hosts(c, host), format, output, executor)
     if status:
         raise Exit(code=status)
 
@@ -153,9 +153,9 @@ def doctor(c: Context, host: list[str]) -> None:
     """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
     with _one_line_errors(code=3):
         from meshfab.cli import target
-        from meshfab.fleet import clinic
+        from meshfab.fleet import doctor
 
-        status = clinic.run(c.config, target.hosts(c, host))
+        status = doctor.run(c.config, target.hosts(c, host))
     if status:
         raise Exit(code=status)
 
@@ -181,13 +181,13 @@ def _run(
         if step in ("provision", "mint"):
             _require_password(settings, dry_run=dry_run)
         from meshfab.cli import target
-        from meshfab.ssh.connect import opened
+        from meshfab.ssh.connection import opened
 
         connection = target.connection(c, host, settings)
         with connection, ThreadPoolExecutor(1) as pool:
             # The handshake waits for the network; the imports that only the work needs fill that time.
             opening = pool.submit(opened, connection)
-            from meshfab.cli.report import Lines
+            from meshfab.cli.step_lines import Lines
 
             do, lines = getattr(meshfab, step), Lines()
             opening.result()

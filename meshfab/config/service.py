@@ -122,4 +122,4 @@ class Service:
     @property
     def secret(self) -> str:
         """Where the provisioner's password lies on the host while it mints."""
-        return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.provisioning.secret  # noqa: S108  # the runbook's path; see meshfab.provisioning.secret
+        return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.provisioning.password_transfer  # noqa: S108  # the runbook's path; see meshfab.provisioning.password_transfer

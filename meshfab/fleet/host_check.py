@@ -6,16 +6,16 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from meshfab.checks import judge, sight
-from meshfab.checks.verdict import HostReport
+from meshfab.checks import endpoint_probe, evaluate
+from meshfab.checks.report import HostReport
 from meshfab.config import inventory
 from meshfab.errors import MeshfabError, one_line
-from meshfab.host import survey
+from meshfab.host import discovery
 from meshfab.ssh.session import HOST_SECONDS, shell_within
 
 if TYPE_CHECKING:
     from meshfab.config.settings import Settings
-    from meshfab.ssh.jumps import Jumps
+    from meshfab.ssh.jump_hosts import Jumps
 
 
 def check_host(
@@ -37,11 +37,11 @@ def _certificates(host: str, settings: Settings, config: Any, seconds: float, ju
     declared = inventory.services(host, settings)
     with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
-        answer = shell.batch([survey.request(settings, declared)])[0]
+        answer = shell.batch([discovery.request(settings, declared)])[0]
         after = datetime.now(timezone.utc)
-        seen = survey.parse(answer, shell.host, settings, declared)
-        sights = sight.look(shell, seen, settings)
-    return judge.host(seen, sights, settings, (before, after))
+        seen = discovery.parse(answer, shell.host, settings, declared)
+        sights = endpoint_probe.look(shell, seen, settings)
+    return evaluate.host(seen, sights, settings, (before, after))
 
 
 def _words(error: MeshfabError) -> str:

@@ -21,7 +21,7 @@ def serve(threads: int) -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # What anything here prints is not to come between the answers.
     os.dup2(2, 1)
-    from meshfab.fleet import fleet  # noqa: F401  # what is going to be called, while the first call is on its way
+    from meshfab.fleet import check_certs  # noqa: F401  # what is going to be called, while the first call is on its way
 
     lock, pool = Lock(), ThreadPoolExecutor(threads)
     while True:

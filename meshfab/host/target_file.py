@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from meshfab.host import files
+from meshfab.host import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ class File:
     @property
     def digest(self) -> str:
         """SHA-256 of the text in hex."""
-        return files.digest(self.text)
+        return resources.digest(self.text)
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ class Draft:
     @property
     def digest(self) -> str:
         """SHA-256 of the text in hex."""
-        return files.digest(self.text)
+        return resources.digest(self.text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
-    from meshfab.host.probe import HostState
+    from meshfab.host.facts import HostState
 
 FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 PREFIX = "/etc/nginx"

@@ -12,7 +12,7 @@ from meshfab.nginx import vhost
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
-    from meshfab.host.probe import HostState
+    from meshfab.host.facts import HostState
 
 
 def keep_asked(state: HostState, service: Service) -> Service:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from meshfab.errors import InputError
-from meshfab.host import files
+from meshfab.host import resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def read_mark(text: str) -> Mark | None:
         return None
     # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
     body = text[match.end() :].rstrip("\n") + "\n"
-    return Mark(asked, match[2], files.digest(body)[:16] == match[3])
+    return Mark(asked, match[2], resources.digest(body)[:16] == match[3])
 
 
 def asked(service: Service) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def wants(
     """A digest of everything that the rendered text depends on."""
     sources = [_source(settings, name).read_text(encoding="utf-8") for name in _SNIPPETS[part]]
     values = _values(service, settings, nginx_version, listens)
-    return files.digest(json.dumps([values, sources], sort_keys=True))[:16]
+    return resources.digest(json.dumps([values, sources], sort_keys=True))[:16]
 
 
 def render(
@@ -111,9 +111,7 @@ def render(
             f"the template {part}.conf.j2 cannot be rendered: {error}", todo=f"see {settings.snippets}"
         ) from None
     about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
-    return (
-        f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={files.digest(text)[:16]}\n{text}"
-    )
+    return f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={resources.digest(text)[:16]}\n{text}"
 
 
 def diff(path: str, old: str | None, new: str) -> str:
@@ -133,7 +131,7 @@ def _environment(folders: tuple[Path, ...]) -> Environment:
 
 
 def _folders(settings: Settings) -> tuple[Path, ...]:
-    own, ours = settings.snippets_folder, files.folder("nginx-snippets")
+    own, ours = settings.snippets_folder, resources.folder("nginx-snippets")
     return (own, ours) if own else (ours,)
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.errors import MeshfabError
     from meshfab.host.certificate import Leaf
-    from meshfab.host.served import Served
+    from meshfab.host.tls_client import Served
     from meshfab.provisioning.plan import Step
 
 

@@ -6,20 +6,20 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshfab.checks import findings
+from meshfab.checks import service_checks
 from meshfab.errors import MintError
-from meshfab.host import certificate, renewal
-from meshfab.nginx import config_dump, listening, nginx, previous_options, wiring
-from meshfab.nginx.transaction import Activation
+from meshfab.host import certificate, renewal_units
+from meshfab.nginx import change, config_dump, layout, listeners, previous_options
+from meshfab.nginx.activation import Activation
 
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
-    from meshfab.host.probe import HostState
+    from meshfab.host.facts import HostState
     from meshfab.host.target_file import File
-    from meshfab.nginx.nginx import Place
-    from meshfab.nginx.wiring import Wiring
+    from meshfab.nginx.change import Wiring
+    from meshfab.nginx.layout import Place
 
 Part = Literal["mint", "renew-enable", "wire-nginx"]
 EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
@@ -62,7 +62,7 @@ class Plan:
     service: Service
     steps: tuple[Step, ...]
     files: tuple[File, ...] = ()
-    wiring: Wiring = field(default_factory=wiring.Wiring)
+    wiring: Wiring = field(default_factory=change.Wiring)
     port: int | None = None
     addresses: tuple[str, ...] = ()
     starts: bool = False
@@ -109,26 +109,26 @@ def make(
         NginxError: the configuration was broken before we came, or is not ours to change.
     """
     service = previous_options.keep_asked(state, service)
-    faults = findings.of_pair(state, service)
+    faults = service_checks.of_pair(state, service)
     steps = _pair_steps(state, service, faults) if "mint" in parts else []
     minting = any(step.verb == "mint" for step in steps)
     files: list[File] = []
     if "renew-enable" in parts:
-        wanted = renewal.wanted(service, settings)
-        drift = renewal.drift(state, wanted)
+        wanted = renewal_units.wanted(service, settings)
+        drift = renewal_units.drift(state, wanted)
         files = [file for file in wanted if file.path in drift]
         steps += _renewal_steps(state, service, wanted)
     heals = any(step.verb in ("mint", "finish") for step in steps)
-    wired = wiring.Wiring()
+    wired = change.Wiring()
     if "wire-nginx" in parts:
-        wired = wiring.decide(state, service, settings, minting=heals, force=force)
+        wired = change.decide(state, service, settings, minting=heals, force=force)
         steps += [Step(wired.verb, wired.reason)] * bool(wired.reason)
-    found = wiring.endpoint(state, service, settings)
+    found = change.endpoint(state, service, settings)
     if "wire-nginx" not in parts and state.unit("nginx.service").active not in ("active", "reloading"):
         # A stopped nginx holds no old pair, and takes the new one up when it is started.
         found, parts = None, frozenset(parts - {"mint"})
     if wired.place and wired.reason:
-        found = listening.addresses(state, service, settings), 443
+        found = listeners.addresses(state, service, settings), 443
     is_loaded = bool(wired.reason) and wired.is_loaded
     # What cannot be read yet is loaded after the second look: a pair of another service may be missing too.
     if not is_loaded and not wired.is_blind and parts & {"mint", "wire-nginx"}:
@@ -136,7 +136,7 @@ def make(
             steps += [Step("reload", "nginx holds the old pair")] * config_dump.loads(state, service)
         elif found:
             steps += _serving_steps(state, service, faults, served)
-    starts = (is_loaded or any(step.verb == "reload" for step in steps)) and nginx.must_start(state, start=start)
+    starts = (is_loaded or any(step.verb == "reload" for step in steps)) and layout.must_start(state, start=start)
     addresses, port = found or ((), None)
     return Plan(service, tuple(steps), tuple(files), wired, port, addresses, starts)
 
@@ -166,12 +166,12 @@ def _completes(staged: str | None, public: str | None, state: HostState, service
         return False
     moved = dataclasses.replace(state.services[service.name], cert=staged)
     as_if = dataclasses.replace(state, services={**state.services, service.name: moved})
-    return not any(fault.code in _MINT_HEALS for fault in findings.of_pair(as_if, service))
+    return not any(fault.code in _MINT_HEALS for fault in service_checks.of_pair(as_if, service))
 
 
 def _renewal_steps(state: HostState, service: Service, wanted: list[File]) -> list[Step]:
     steps = []
-    for fault in findings.of_renewal(state, service, wanted):
+    for fault in service_checks.of_renewal(state, service, wanted):
         steps.append(Step("units" if fault.code == "unit-drift" else "timer", fault.message))
     # Files first: an enabled timer whose unit is missing is an error of systemd's.
     return sorted(steps, key=lambda step: step.verb != "units")
@@ -181,4 +181,4 @@ def _serving_steps(state: HostState, service: Service, faults: list[Finding], se
     if any(fault.code in _MINT_HEALS for fault in faults):
         return []
     disk = certificate.read_leaf(state.services[service.name].cert or "")
-    return [Step("reload", fault.message) for fault in findings.of_served(service, disk, served)]
+    return [Step("reload", fault.message) for fault in service_checks.of_served(service, disk, served)]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshfab.errors import MeshfabError, ServedError
-from meshfab.host import renewal, served
-from meshfab.nginx import config_dump, listening, nginx, transaction
-from meshfab.provisioning import pair
+from meshfab.host import renewal_units, tls_client
+from meshfab.nginx import activation, config_dump, layout, listeners
+from meshfab.provisioning import mint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfab.checks.eye import Eye
     from meshfab.host.certificate import Leaf
-    from meshfab.host.probe import HostState
-    from meshfab.host.served import Served
+    from meshfab.host.facts import HostState
+    from meshfab.host.tls_client import Served
     from meshfab.provisioning.plan import Plan
+    from meshfab.ssh.root_shell import RootShell
     from meshfab.ssh.script import Answer
-    from meshfab.ssh.shell import RootShell
 
 
 class Proof:
@@ -35,12 +35,12 @@ class Proof:
         Raises:
             ServedError: what they get instead, and how the way back went.
         """
-        shown = served.until(disk.der, self._look)
+        shown = tls_client.until(disk.der, self._look)
         if shown.der == disk.der:
             return
         what = "another certificate" if shown.der else f"no certificate ({shown.why})"
-        place = self.todo.wiring.place or nginx.Place("")
-        hidden = listening.hides(self.state, shown.address, shown.port, place)
+        place = self.todo.wiring.place or layout.Place("")
+        hidden = listeners.hides(self.state, shown.address, shown.port, place)
         todo = f"see its error log, {config_dump.error_log(self.state)}"
         if hidden and not self.todo.addresses:
             what += f" from {hidden}, which listens on just that address"
@@ -55,7 +55,7 @@ class Proof:
 
     def is_back(self) -> bool:
         """Whether clients get again what they got before."""
-        return self.before is None or served.until(self.before.der, self._look).der == self.before.der
+        return self.before is None or tls_client.until(self.before.der, self._look).der == self.before.der
 
     def _look(self) -> Served:
         return self.eye.look(self.state, self.todo.port or 443, self.todo.addresses)
@@ -77,11 +77,11 @@ def undone(
     """
     if failed.script == "wait_background":
         # nginx has been loaded meanwhile.
-        late = renewal.not_set_up(failed, shell.host)
+        late = renewal_units.not_set_up(failed, shell.host)
         late.todo = f"{late.todo}; {_go_back(shell, state, plans, proofs, is_wired=True)}"
         return late
     if failed.script in ("install_config", "reload"):
-        error = transaction.explain(failed, state)
+        error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
             # The script itself had put everything back.
             is_back = failed.status < 6 or all(proof.is_back() for proof in proofs)
@@ -93,20 +93,20 @@ def undone(
         return error
     if moved:
         # nginx has not read the new pairs: with the old ones back, nothing has changed.
-        shell.batch([pair.put_back(todo.service) for todo in moved])
+        shell.batch([mint.put_back(todo.service) for todo in moved])
     if failed.script == "install_units":
-        return renewal.not_set_up(failed, shell.host)
-    return pair.not_moved(failed, state)
+        return renewal_units.not_set_up(failed, shell.host)
+    return mint.not_moved(failed, state)
 
 
 def _go_back(
     shell: RootShell, state: HostState, plans: Sequence[Plan], proofs: Sequence[Proof], *, is_wired: bool
 ) -> str:
     """Put back the pairs and, unless install_config.sh did so itself, the files of before; load them, and say how that went."""
-    requests = [pair.put_back(todo.service) for todo in plans if todo.reason("mint") is not None]
+    requests = [mint.put_back(todo.service) for todo in plans if todo.reason("mint") is not None]
     if not requests and not any(todo.wiring.files or todo.starts for todo in plans):
         return "nothing else was changed"
-    last = shell.batch([*requests, transaction.unwire(state, [todo.activation for todo in plans], is_wired=is_wired)])[
+    last = shell.batch([*requests, activation.unwire(state, [todo.activation for todo in plans], is_wired=is_wired)])[
         -1
     ]
     if not last.ok:

@@ -1,4 +1,4 @@
-"""Scripts and their answers: the vocabulary of `meshfab.ssh.shell`, and the one place where data becomes shell words."""
+"""Scripts and their answers: the vocabulary of `meshfab.ssh.root_shell`, and the one place where data becomes shell words."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from meshfab.ssh.connect import connect, opened, pass_through
+from meshfab.ssh.connection import connect, opened, pass_through
 from meshfab.ssh.deadline import limit
-from meshfab.ssh.jumps import Jumps
-from meshfab.ssh.shell import RootShell
+from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.root_shell import RootShell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfab.checks.finding import Finding
-    from meshfab.checks.verdict import CertificateReport, HostReport
+    from meshfab.checks.report import CertificateReport, HostReport
 
 _INV = str(Path(sys.executable).with_name("inv"))
 

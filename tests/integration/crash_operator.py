@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
 
-from meshfab.provisioning import run, secret
-from meshfab.ssh import connect
-from meshfab.ssh.shell import RootShell
+from meshfab.provisioning import host_run, password_transfer
+from meshfab.ssh import connection
+from meshfab.ssh.root_shell import RootShell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from meshfab.ssh.script import Answer, Request
 
 # What takes minutes in the field takes seconds here; the order of things stays the same.
-secret.REAPER_SECONDS = 6
-connect.CONNECT_SECONDS = 3
-run._RUN_SECONDS = 20
+password_transfer.REAPER_SECONDS = 6
+connection.CONNECT_SECONDS = 3
+host_run._RUN_SECONDS = 20
 # `step` is at it from a twentieth of a second after the script was sent to some two tenths.
 _AMID_SECONDS = 0.12
 
@@ -66,6 +66,6 @@ class Struck(RootShell):
 
 
 if __name__ == "__main__":
-    for module in (run, secret):
+    for module in (host_run, password_transfer):
         vars(module)["RootShell"] = Struck
     Program(version="0").run(["inv", *sys.argv[3:]])

@@ -17,9 +17,9 @@ import pytest
 
 from lab import ca, faults, hosts, layout
 from lab.process import wait_until
-from meshfab.ssh.connect import connect
+from meshfab.ssh.connection import connect
+from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
-from meshfab.ssh.shell import RootShell
 from tests.integration.conftest import CHECKOUT, Inv, Mesh
 
 if TYPE_CHECKING:

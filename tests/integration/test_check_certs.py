@@ -17,14 +17,14 @@ import pytest
 
 from lab import ca, layout
 from meshfab import Settings, check_certs
-from meshfab.cli.document import SCHEMA
+from meshfab.cli.json_report import SCHEMA
 from meshfab.fleet.host_check import check_host
 from tests.integration.conditions import Place, codes, heal, of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from meshfab.checks.verdict import HostReport
+    from meshfab.checks.report import HostReport
     from tests.integration.conftest import Inv, Mesh
 
 TEA = Place("tea", "h2")

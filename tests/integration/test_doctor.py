@@ -9,7 +9,7 @@ import pytest
 
 from lab import layout
 from meshfab import Settings
-from meshfab.fleet.clinic import examine, of_operator
+from meshfab.fleet.doctor import examine, of_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

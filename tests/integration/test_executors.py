@@ -16,7 +16,7 @@ import pytest
 
 from lab import layout
 from lab.process import is_gone, wait_until
-from meshfab.fleet.cluster import Cluster
+from meshfab.fleet.dask_executor import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

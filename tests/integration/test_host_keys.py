@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshfab.errors import HostKeyError
-from meshfab.ssh.connect import connect, opened, strict
+from meshfab.ssh.connection import connect, opened, strict
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Inv, Mesh

@@ -11,14 +11,14 @@ from lab import crowd
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
 from meshfab.fleet.host_check import check_host
-from meshfab.ssh.jumps import Jumps
+from meshfab.ssh.jump_hosts import Jumps
 from meshfab.ssh.session import shell_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from meshfab.checks.verdict import Report
+    from meshfab.checks.report import Report
     from tests.integration.conftest import Mesh
 
 JUMP, BEHIND, MANY = "h3", "h1", 40

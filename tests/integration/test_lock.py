@@ -10,8 +10,8 @@ import pytest
 
 from meshfab.config.settings import Settings
 from meshfab.errors import LockedError
-from meshfab.provisioning import flow, run
-from meshfab.ssh.connect import connect
+from meshfab.provisioning import api, host_run
+from meshfab.ssh.connection import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +69,10 @@ def test_a_lock_that_is_let_go_of_in_time_is_waited_for(inv: Inv, held: subproce
 def test_whoever_holds_the_lock_too_long_is_named(
     held: subprocess.Popen[str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(host_run, "_LOCK_SECONDS", 1)
     before = mesh.hosts.checksum(HOST)
     with connect(HOST) as c, pytest.raises(LockedError, match="ann@desk since noon"):
-        flow.provision(c, NAME, settings=Settings())
+        api.provision(c, NAME, settings=Settings())
     assert held.poll() is None
     assert mesh.hosts.checksum(HOST) == before
 

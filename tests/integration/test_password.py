@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshfab.config.settings import Settings
-from meshfab.provisioning.secret import provisioner_password
-from meshfab.ssh.connect import connect
+from meshfab.provisioning.password_transfer import provisioner_password
+from meshfab.ssh.connection import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

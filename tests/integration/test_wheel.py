@@ -61,7 +61,7 @@ class TestContents:
             ("templates", "report.html.j2"),
             ("scripts", "probe.sh"),
         ]
-        code = f"from meshfab.host.files import folder\nfor place, name in {shipped}: print(folder(place) / name)"
+        code = f"from meshfab.host.resources import folder\nfor place, name in {shipped}: print(folder(place) / name)"
         places = installed.run("python", "-c", code, cwd=tmp_path).stdout.splitlines()
         assert len(places) == len(shipped)
         assert all(place.startswith(f"{installed.folder}/lib/") and Path(place).stat().st_size for place in places)

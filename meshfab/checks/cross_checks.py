@@ -1,0 +1,106 @@
+"""What only shows when everything that is known of a service is laid side by side. Pure: values in, findings out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshfab.checks.finding import Finding
+from meshfab.errors import one_line
+from meshfab.host import certificate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from meshfab.checks.endpoint_probe import Sight
+    from meshfab.checks.finding import Status
+    from meshfab.config.service import Service
+    from meshfab.host.certificate import Leaf
+    from meshfab.host.discovery import Survey
+
+
+def of_last_tick(seen: Survey, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
+    """The last tick failed: by its own word, or by systemd's when it never came to speak."""
+    name = f"step@{service.name}.service"
+    unit = seen.state.unit(name)
+    said = one_line(seen.failed.get(service.name, ""))
+    if said or unit.active == "failed" or unit.result not in ("", "success"):
+        what = said or f"{unit.result or unit.active}, see journalctl -u {name} there"
+        yield Finding("renewal-failed", urgency(leaf, seen.state.now), f"the last renewal failed: {what}")
+
+
+def of_served(seen: Survey, service: Service, sight: Sight, leaf: Leaf | None) -> Iterator[Finding]:
+    """What TLS clients get, held against what is on disk."""
+    shown = sight.served
+    if shown is None or (leaf is not None and shown.der == leaf.der):
+        return
+    if shown.der is None:
+        is_down = seen.state.unit("nginx.service").active != "active"
+        why = "nginx is not running" if is_down else f"{shown.address}:{shown.port}: {shown.why or 'no answer'}"
+        yield Finding("not-served", "critical", f"nothing answers for {service.fqdn} ({why})")
+    elif service.fqdn not in _names(shown.der):
+        what = f"what answers at {shown.address}:{shown.port} has no certificate for it"
+        yield Finding("not-served", "critical", f"nothing answers for {service.fqdn}: {what}")
+    else:
+        what = "another certificate than the one on disk" if leaf else "a certificate that is not on disk"
+        yield Finding("served-stale", "critical", f"clients of {service.fqdn} get {what}")
+
+
+def of_dns(seen: Survey, service: Service, sight: Sight) -> Iterator[Finding]:
+    """The name leads to the host, for the operator and on the host itself, where the loopback is right as well."""
+    own = set(seen.state.addresses)
+    there = seen.resolved.get(service.name, frozenset())
+    is_right_there = any(one in own or one.startswith("127.") or one == "::1" for one in there)
+    wrong = []
+    if not own & set(sight.resolved):
+        wrong.append(f"{_listed(sight.resolved)} here")
+    if not is_right_there:
+        wrong.append(f"{_listed(sorted(there))} on the host")
+    if wrong:
+        what = f"{service.fqdn} resolves to {' and '.join(wrong)}, which is no address of the host"
+        yield Finding("dns-mismatch", "warning", what)
+
+
+def of_public_dns(service: Service, sight: Sight) -> Iterator[Finding]:
+    """The name is known outside the mesh."""
+    if sight.public:
+        yield Finding("dns-public", "critical", f"{service.fqdn} is public: {one_line('; '.join(sight.public))}")
+
+
+def of_orphan(seen: Survey, service: Service) -> Iterator[Finding]:
+    """A pair that nothing uses, or the reverse, of a service that nobody declared."""
+    if service.name in seen.declared:
+        return
+    users = [service.timer] * has_timer(seen, service) + ["a vhost"] * (service.name in seen.vhosted)
+    if not any(path in seen.state.stats for path in (service.cert, service.key)):
+        if users:
+            yield Finding("orphan", "warning", f"{' and '.join(users)} without a pair")
+    elif not users:
+        yield Finding("orphan", "warning", "a pair without a timer and a vhost")
+
+
+def is_in_use(seen: Survey, service: Service) -> bool:
+    """Whether anything wants the service: the settings, a timer or a vhost."""
+    return service.name in seen.declared or service.name in seen.vhosted or has_timer(seen, service)
+
+
+def has_timer(seen: Survey, service: Service) -> bool:
+    """Whether its timer is enabled or active."""
+    timer = seen.state.unit(service.timer)
+    return timer.enabled == "enabled" or timer.active == "active"
+
+
+def urgency(leaf: Leaf | None, now: datetime) -> Status:
+    """How bad a failed renewal is: while there is time, the next tick may still heal it."""
+    return "critical" if leaf is None or leaf.is_expiring(now) else "warning"
+
+
+def _listed(found: Iterable[str]) -> str:
+    return ", ".join(found) or "nothing"
+
+
+def _names(der: bytes) -> tuple[str, ...]:
+    try:
+        return certificate.read_der(der).sans
+    except ValueError:
+        return ()

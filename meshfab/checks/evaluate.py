@@ -1,0 +1,150 @@
+"""From what was seen of a host to a report on each of its certificates. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, TypedDict
+
+from meshfab.checks import cross_checks, remedies, service_checks
+from meshfab.checks.endpoint_probe import Sight
+from meshfab.checks.finding import Finding
+from meshfab.checks.report import CertificateReport, TimerReport, weight
+from meshfab.errors import one_line
+from meshfab.host import certificate, discovery, renewal_units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.host.certificate import Leaf
+    from meshfab.host.discovery import Survey
+
+_SKEW_SECONDS = 30
+_UNASKED = Sight()
+
+
+class _Life(TypedDict, total=False):
+    not_before: datetime
+    not_after: datetime
+    serial: str
+    sans: tuple[str, ...]
+
+
+def host(
+    seen: Survey, sights: dict[str, Sight], settings: Settings, asked: tuple[datetime, datetime]
+) -> tuple[CertificateReport, ...]:
+    """Judge every service of a host and its own pair, which also bears what concerns the host as a whole.
+
+    Args:
+        asked: the operator's clock before the host was asked and after it answered.
+    """
+    left = set(seen.secrets)
+    reports = []
+    for service in seen.services:
+        secret = [service.secret] if service.secret in left else []
+        left.difference_update(secret)
+        sight = sights.get(service.name, _UNASKED)
+        found = [*_of_service(seen, service, sight, settings), *_secrets(seen, secret)]
+        reports.append(_report(seen, service, sight, found))
+    return (*reports, _own_pair(seen, [*_clock(seen, asked), *_secrets(seen, sorted(left))]))
+
+
+def _of_service(seen: Survey, service: Service, sight: Sight, settings: Settings) -> Iterator[Finding]:
+    leaf = _leaf(seen, service)
+    found = service_checks.of_pair(seen.state, service)
+    # A pair that nothing uses lacks no timer, and nobody asks for its name.
+    if cross_checks.is_in_use(seen, service):
+        found += service_checks.of_renewal(seen.state, service, renewal_units.wanted(service, settings))
+        found += cross_checks.of_last_tick(seen, service, leaf)
+        found += cross_checks.of_served(seen, service, sight, leaf)
+        found += cross_checks.of_dns(seen, service, sight)
+    found += cross_checks.of_orphan(seen, service)
+    found += cross_checks.of_public_dns(service, sight)
+    for one in found:
+        yield dataclasses.replace(one, todo=remedies.for_service(one, service, seen))
+
+
+def _report(seen: Survey, service: Service, sight: Sight, found: list[Finding]) -> CertificateReport:
+    leaf, timer = _leaf(seen, service), seen.state.unit(service.timer)
+    result = seen.state.unit(f"step@{service.name}.service").result
+    return CertificateReport(
+        name=service.name,
+        fqdn=service.fqdn,
+        kind="service",
+        served_serial=_serial(sight),
+        served=None if sight.served is None else leaf is not None and sight.served.der == leaf.der,
+        timer=TimerReport(
+            timer.enabled == "enabled", timer.active == "active", result, discovery.elapse(timer.elapses)
+        ),
+        findings=_sorted(found),
+        **_life(leaf),
+    )
+
+
+def _own_pair(seen: Survey, others: list[Finding]) -> CertificateReport:
+    own, state = seen.own, seen.state
+    if own is None:
+        todo = remedies.on_host(state.host, "hostname -f")
+        lost = Finding("cert-missing", "critical", "the host does not say what it is called", todo)
+        return CertificateReport(state.host, state.host, "host", findings=_sorted([lost, *others]))
+    # Whose it is and who else reads it is the host's own affair, as long as not everybody does.
+    found = [one for one in service_checks.of_pair(state, own) if one.code not in ("acl-missing", "mode-drift")]
+    key, leaf, unit = state.stats.get(own.key), _leaf(seen, own), state.unit(discovery.OWN_UNIT)
+    if key and key.mode & 0o007:
+        found.append(Finding("mode-drift", "critical", f"{own.key} is open to everybody ({key.mode:04o})"))
+    if unit.active == "failed" or unit.result not in ("", "success"):
+        urgency = cross_checks.urgency(leaf, state.now)
+        found.append(Finding("renewal-failed", urgency, f"{discovery.OWN_UNIT} failed ({unit.result or unit.active})"))
+    healed = [
+        dataclasses.replace(one, todo=remedies.for_own_pair(one, own, state, discovery.OWN_UNIT)) for one in found
+    ]
+    name = own.fqdn.partition(".")[0]
+    return CertificateReport(name, own.fqdn, "host", findings=_sorted([*healed, *others]), **_life(leaf))
+
+
+def _clock(seen: Survey, asked: tuple[datetime, datetime]) -> Iterator[Finding]:
+    """Sure of itself: the host read its clock, in whole seconds, at some moment between the operator's two."""
+    ahead = (seen.state.now - asked[1]).total_seconds()
+    behind = (asked[0] - seen.state.now).total_seconds() - 1
+    off = max(ahead, behind)
+    if off > _SKEW_SECONDS:
+        what = f"the host's clock is {off:.0f} s {'ahead of' if ahead > behind else 'behind'} this machine's"
+        yield Finding("clock-skew", "warning", what, remedies.for_clock(seen.state.host))
+
+
+def _secrets(seen: Survey, paths: Iterable[str]) -> Iterator[Finding]:
+    for path in paths:
+        todo = remedies.for_secret(path, seen.state.host)
+        yield Finding("secret-left", "critical", f"{one_line(path)} lies on the host", todo)
+
+
+def _leaf(seen: Survey, service: Service) -> Leaf | None:
+    return certificate.leaf_of(seen.state.services[service.name].cert)
+
+
+def _life(leaf: Leaf | None) -> _Life:
+    if leaf is None:
+        return {}
+    return {
+        "not_before": leaf.not_before,
+        "not_after": leaf.not_after,
+        "serial": str(leaf.serial),
+        "sans": leaf.sans,
+    }
+
+
+def _serial(sight: Sight) -> str | None:
+    if sight.served is None or sight.served.der is None:
+        return None
+    try:
+        return str(certificate.read_der(sight.served.der).serial)
+    except ValueError:
+        return None
+
+
+def _sorted(found: list[Finding]) -> tuple[Finding, ...]:
+    # Names in a certificate and the like are a host's words: they are to play no tricks on whoever reads them.
+    found = [dataclasses.replace(one, message=one_line(one.message), todo=one_line(one.todo)) for one in found]
+    return tuple(sorted(found, key=lambda one: -weight(one.status)))

@@ -1,0 +1,132 @@
+"""What is wrong with a service on a host. Pure: a state in, findings out; `plan` and the reports read the same ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshfab.checks.finding import Finding
+from meshfab.host import certificate, renewal_units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from meshfab.config.service import Service
+    from meshfab.host.facts import HostState
+    from meshfab.host.target_file import File
+
+
+def of_pair(state: HostState, service: Service) -> list[Finding]:
+    """Judge the certificate and its key as they lie on the host."""
+    have = state.services[service.name]
+    if have.cert is None:
+        found = [Finding("cert-missing", "critical", f"no certificate at {service.cert}")]
+        return found if have.public is None else [*found, *_rights(state, service)]
+    try:
+        leaf = certificate.read_leaf(have.cert)
+    except ValueError as error:
+        return [Finding("cert-unreadable", "critical", f"{service.cert}: {error}")]
+    return [
+        *_dates(state, leaf),
+        *_trust(state, service, leaf),
+        *_key(state, service, leaf),
+        *_rights(state, service),
+    ]
+
+
+def of_renewal(state: HostState, service: Service, wanted: Sequence[File]) -> list[Finding]:
+    """Judge the timer and the installed unit files, held against those that are wanted."""
+    found = []
+    timer = state.unit(service.timer)
+    if timer.enabled != "enabled" or timer.active != "active":
+        what = "not installed" if timer.load == "not-found" else f"{timer.enabled or 'not enabled'} and {timer.active}"
+        found.append(Finding("timer-missing", "critical", f"{service.timer} is {what}"))
+    words = list(renewal_units.drift(state, wanted).values()) + renewal_units.unread(state, service)
+    if words:
+        found.append(Finding("unit-drift", "warning", ", ".join(words)))
+    return found
+
+
+def of_served(service: Service, disk: certificate.Leaf, served: bytes | None, why: str = "") -> list[Finding]:
+    """Compare what a TLS client gets (DER, None when nothing answers) with the leaf on disk."""
+    if served is None:
+        return [
+            Finding(
+                "not-served",
+                "critical",
+                f"nothing answers for {service.fqdn} ({why or 'no listener'})",
+            )
+        ]
+    if served != disk.der:
+        return [
+            Finding(
+                "served-stale",
+                "critical",
+                f"clients of {service.fqdn} get another certificate than the one on disk",
+            )
+        ]
+    return []
+
+
+def key_acl_right(acl: str, user: str) -> str:
+    """The effective right of a user in `getfacl -cpE` output, such as "r--": its entry cut by the mask.
+
+    >>> key_acl_right("user::rw-\\nuser:nginx:r--\\ngroup::---\\nmask::r--\\nother::---", "nginx")
+    'r--'
+    """
+    entries = dict(row.rsplit(":", 1) for row in acl.split() if row.count(":") == 2)
+    own, mask = entries.get(f"user:{user}", "---"), entries.get("mask:", "rwx")
+    return "".join(bit if bit == limit else "-" for bit, limit in zip(own, mask, strict=False))
+
+
+def _dates(state: HostState, leaf: certificate.Leaf) -> Iterator[Finding]:
+    if leaf.not_before > state.now:
+        yield Finding(
+            "cert-not-yet-valid",
+            "critical",
+            f"valid only from {leaf.not_before:%Y-%m-%d %H:%M} UTC: is a clock wrong?",
+        )
+    elif leaf.not_after <= state.now:
+        yield Finding("cert-expired", "critical", f"expired {leaf.not_after:%Y-%m-%d %H:%M} UTC")
+    elif leaf.is_expiring(state.now):
+        yield Finding(
+            "cert-expiring",
+            "warning",
+            f"under a third of its life is left, until {leaf.not_after:%Y-%m-%d %H:%M} UTC",
+        )
+
+
+def _trust(state: HostState, service: Service, leaf: certificate.Leaf) -> Iterator[Finding]:
+    lacking = [name for name in service.names if name not in leaf.sans]
+    surplus = [] if service.sans is None else sorted(set(leaf.sans) - set(service.names))
+    if lacking or surplus:
+        words = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
+            f"has {', '.join(surplus)}, which nobody asked for"
+        ] * bool(surplus)
+        yield Finding("san-mismatch", "critical", f"the certificate {' and '.join(words)}")
+    fault = certificate.chain_fault(leaf, state.root or "", state.now)
+    if fault:
+        yield Finding("chain-untrusted", "critical", f"does not chain to the mesh's root ({fault})")
+
+
+def _key(state: HostState, service: Service, leaf: certificate.Leaf) -> Iterator[Finding]:
+    public = state.services[service.name].public
+    if public is None:
+        yield Finding("key-missing", "critical", f"no key at {service.key}")
+    elif not certificate.is_key_of(leaf, public):
+        yield Finding("key-mismatch", "critical", f"the key at {service.key} is not this certificate's")
+
+
+def _rights(state: HostState, service: Service) -> Iterator[Finding]:
+    for path, mode in ((service.cert, 0o644), (service.key, 0o640)):
+        stat = state.stats.get(path)
+        if stat is None or (stat.owner, stat.mode) == ("root:root", mode):
+            continue
+        open_to_all = path == service.key and stat.mode & 0o007
+        yield Finding(
+            "mode-drift",
+            "critical" if open_to_all else "warning",
+            f"{path} is {stat.owner} {stat.mode:04o}, not root:root {mode:04o}",
+        )
+    user = state.nginx_user
+    if service.key in state.stats and "r" not in key_acl_right(state.services[service.name].acl, user):
+        yield Finding("acl-missing", "warning", f"{user} has no effective right to read {service.key}")

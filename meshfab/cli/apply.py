@@ -1,0 +1,77 @@
+"""`inv apply` without the command line: the runs, a live line while they go on, and what each host came to."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from meshfab.cli.step_lines import Lines
+from meshfab.errors import SecretLeftError
+from meshfab.fleet import apply, check_certs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.status import Status
+
+    from meshfab.config.settings import Settings
+    from meshfab.fleet.apply import HostOutcome
+
+
+def run(
+    config: Any,
+    settings: Settings,
+    hosts: Sequence[str],
+    *,
+    dry_run: bool = False,
+    force: bool = False,
+    start: bool = False,
+) -> bool:
+    """Apply what is declared, print what it came to, and return whether all hosts are well.
+
+    Args:
+        config: the task's configuration.
+        settings: the mesh's conventions and services.
+        hosts: those that were named; empty for all.
+        dry_run: read only.
+        force: overwrite what was edited by hand.
+        start: start nginx where it is stopped.
+
+    Raises:
+        InputError: a word cannot be used; nothing was connected.
+    """
+    began = time.monotonic()
+    names = check_certs.asked(hosts, settings)
+    with _status(len(names)) as status:
+        # Made within: while the line is live, what is printed goes above it.
+        lines = Lines()
+
+        def tell(came: HostOutcome, to_come: int) -> None:
+            lines.host(came, dry_run=dry_run)
+            if status:
+                status.update(_words(len(names) - to_come, len(names)))
+
+        found = apply.apply(
+            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, tell=tell
+        )
+    Lines().mesh(found, time.monotonic() - began, dry_run=dry_run)
+    for came in found:
+        if isinstance(came.error, SecretLeftError):
+            # Last of all, and again: above it there may be screens of other hosts.
+            print(came.error, file=sys.stderr)
+    return all(came.is_well for came in found)
+
+
+def _status(total: int) -> Status | nullcontext[None]:
+    if not sys.stdout.isatty():
+        return nullcontext()
+    from rich.console import Console
+    from rich.status import Status
+
+    return Status(_words(0, total), console=Console(highlight=False, emoji=False))
+
+
+def _words(done: int, total: int) -> str:
+    return f"{done} of {total} hosts"

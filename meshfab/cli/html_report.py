@@ -1,0 +1,77 @@
+"""A report as one web page that needs nothing from anywhere: for the wall, or a static host of the team's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from meshfab.checks.report import weight
+from meshfab.cli.step_lines import left
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from meshfab.checks.report import CertificateReport, HostReport, Report
+
+_TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def text(report: Report) -> str:
+    """The page. Everything that a host said is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    env.lstrip_blocks = True
+    count = dict.fromkeys(("critical", "unknown", "warning", "ok"), 0)
+    cards = _cards(report)
+    for card in cards:
+        count[card["status"]] += 1
+    return env.get_template("report.html.j2").render(report=report, cards=cards, count=count) + "\n"
+
+
+def _cards(report: Report) -> list[dict[str, Any]]:
+    """What the page shows, worst first: a host that could not be asked is a card of its own."""
+    found = []
+    for host in report.hosts:
+        if host.error is not None or not host.certificates:
+            found.append(_unknown(host))
+        found += [_card(host, one, report.checked_at) for one in host.certificates]
+    return sorted(found, key=lambda card: (-weight(card["status"]), card["part"] or 0.0, card["host"], card["title"]))
+
+
+def _unknown(host: HostReport) -> dict[str, Any]:
+    what, _, todo = (host.error or "nothing is there").partition(" -> ")
+    said = [{"status": "unknown", "code": "not asked", "message": what, "todo": todo}]
+    return {
+        "status": host.status,
+        "title": host.host,
+        "host": "",
+        "part": None,
+        "life": "",
+        "left": "",
+        "facts": [],
+        "findings": said,
+    }
+
+
+def _card(host: HostReport, one: CertificateReport, now: datetime) -> dict[str, Any]:
+    part = one.life_left(now)
+    facts = []
+    if one.not_after:
+        facts.append(("until", f"{one.not_after:%Y-%m-%d %H:%M} UTC"))
+    if one.served is not None:
+        facts.append(("served", "yes" if one.served else "no"))
+    if one.timer is not None:
+        on = one.timer.enabled and one.timer.active
+        due = f", next {one.timer.next:%H:%M} UTC" if one.timer.next else ""
+        facts.append(("timer", f"on, last tick: {one.timer.last_result or 'none yet'}{due}" if on else "off"))
+    return {
+        "status": one.status,
+        "title": one.fqdn,
+        "host": f"on {host.host}" if one.kind == "service" else "its own pair",
+        "part": part,
+        "life": "ok" if part is None or part >= 1 / 3 else "warning" if part else "critical",
+        "left": left(one.not_after - now) if part and one.not_after else "over" if part == 0 else "",
+        "facts": facts,
+        "findings": one.findings,
+    }

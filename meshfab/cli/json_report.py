@@ -1,0 +1,66 @@
+"""A report as JSON. Its shape is an interface: `meshfab/cli/schemas/check-certs.schema.json` describes it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshfab.checks.report import CertificateReport, Report, TimerReport
+
+SCHEMA = Path(__file__).resolve().parent / "schemas" / "check-certs.schema.json"
+
+
+def text(report: Report) -> str:
+    """The whole report as one JSON object, a newline at its end."""
+    return json.dumps(of(report), indent=2) + "\n"
+
+
+def of(report: Report) -> dict[str, Any]:
+    """The same as plain values."""
+    return {
+        "checked_at": _time(report.checked_at),
+        "status": report.status,
+        "hosts": [
+            {
+                "host": host.host,
+                "status": host.status,
+                "error": host.error,
+                "certificates": [_certificate(one, report.checked_at) for one in host.certificates],
+            }
+            for host in report.hosts
+        ],
+    }
+
+
+def _certificate(one: CertificateReport, now: datetime) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "fqdn": one.fqdn,
+        "kind": one.kind,
+        "status": one.status,
+        "not_after": _time(one.not_after),
+        "remaining_seconds": int((one.not_after - now).total_seconds()) if one.not_after else None,
+        "serial": one.serial,
+        "sans": list(one.sans),
+        "served_serial": one.served_serial,
+        "timer": _timer(one.timer),
+        "findings": [{"code": f.code, "status": f.status, "message": str(f)} for f in one.findings],
+    }
+
+
+def _timer(timer: TimerReport | None) -> dict[str, Any] | None:
+    if timer is None:
+        return None
+    return {
+        "enabled": timer.enabled,
+        "active": timer.active,
+        "last_result": timer.last_result,
+        "next": _time(timer.next),
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

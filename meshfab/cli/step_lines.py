@@ -1,0 +1,128 @@
+"""What the operator sees: one line a step, what changed and why."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, TextIO
+
+from meshfab.errors import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfab.fleet.apply import HostOutcome
+    from meshfab.provisioning.outcome import Outcome
+
+_GREEN, _YELLOW, _RED, _BOLD, _DIM, _OFF = "\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
+
+
+class Lines:
+    """Lines on a terminal, coloured; plain in a pipe or with NO_COLOR (no-color.org)."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self.out = out or sys.stdout
+        self.has_colour = self.out.isatty() and not os.environ.get("NO_COLOR")
+
+    def step(self, verb: str, text: str) -> None:
+        """A step that was done."""
+        self._line(verb, text, _GREEN)
+
+    def outcome(self, outcome: Outcome, seconds: float) -> None:
+        """What a run came to."""
+        for note in outcome.notes:
+            self._line("note", note, _YELLOW)
+        if outcome.served and outcome.leaf and outcome.served.der == outcome.leaf.der:
+            self._line("served", self._proof(outcome), _GREEN)
+        what = _changes(outcome) if outcome.changed else "nothing to do, nothing changed"
+        self._last(outcome, f"{what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+
+    def dry_run(self, outcome: Outcome) -> None:
+        """What a run would do."""
+        for step in outcome.changed:
+            self._line(step.verb, f"would be done: {step.reason}", _YELLOW)
+        for note in outcome.notes:
+            self._line("note", note, _YELLOW)
+        for diff in outcome.diffs:
+            self._print("\n".join(one_line(row, folds=False) for row in diff.splitlines()))
+        count = len(outcome.changed)
+        what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
+        self._last(outcome, f"{what}; nothing was written")
+
+    def host(self, came: HostOutcome, *, dry_run: bool) -> None:
+        """What `apply` came to on one host: a line where nothing was to do, else all that was done and why."""
+        idle = [one for one in came.services if not (one.changed or one.notes or one.error)]
+        for one in came.services:
+            if one not in idle:
+                self._service(one, came, dry_run=dry_run)
+        for stray in came.strays:
+            self._line("note", f"{came.host}: {stray}", _YELLOW)
+        if came.error:
+            self._line("failed", str(came.error), _RED)
+        if idle or not (came.services or came.error):
+            names = ", ".join(one.service.fqdn for one in idle) or "nothing is declared here"
+            self._print(f"{self._paint(came.host, _BOLD)} as declared: {names}")
+
+    def _service(self, one: Outcome, came: HostOutcome, *, dry_run: bool) -> None:
+        for service, verb, text in came.said:
+            if service.name == one.service.name:
+                self.step(verb, text)
+        if one.error:
+            if one.error is not came.error:
+                self._line("failed", str(one.error), _RED)
+            self._last(one, f"{_changes(one)}, then failed" if one.changed else "failed")
+        elif dry_run:
+            self.dry_run(one)
+        else:
+            self.outcome(one, came.seconds)
+
+    def mesh(self, came: Sequence[HostOutcome], seconds: float, *, dry_run: bool) -> None:
+        """The sum of an `apply`, the failed hosts by name."""
+        failed = [one.host for one in came if not one.is_well]
+        changed = [one.host for one in came if one.is_well and any(service.changed for service in one.services)]
+        words = [f"{len(came)} host{'s' * (len(came) != 1)}"]
+        words.append(f"{len(changed)} {'to change' if dry_run else 'changed'}")
+        words.append(f"{len(came) - len(changed) - len(failed)} as declared")
+        text = ", ".join(words) + (
+            f", {self._paint(f'{len(failed)} failed: ' + ', '.join(failed), _RED)}" if failed else ""
+        )
+        self._print(f"{text} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+
+    def _line(self, label: str, text: str, colour: str) -> None:
+        self._print(f"  {self._paint(f'{label:<8}', colour)} {one_line(text)}")
+
+    def _last(self, outcome: Outcome, what: str) -> None:
+        self._print(f"{self._paint(f'{outcome.host} {outcome.service.fqdn}', _BOLD)}: {what}")
+
+    def _proof(self, outcome: Outcome) -> str:
+        served, leaf = outcome.served, outcome.leaf
+        if served is None or leaf is None:
+            return ""
+        asked = f"asked from {served.via}, not from here" if served.via else "asked from here"
+        return (
+            f"https://{outcome.service.fqdn} at {served.address}:{served.port} is the leaf on disk ({asked}), "
+            f"until {leaf.not_after:%Y-%m-%d %H:%M} UTC, {left(leaf.not_after - datetime.now(timezone.utc))} left"
+        )
+
+    def _paint(self, text: str, code: str) -> str:
+        return f"{code}{text}{_OFF}" if self.has_colour else text
+
+    def _print(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
+
+
+def _changes(outcome: Outcome) -> str:
+    return f"{len(outcome.changed)} change{'s' if len(outcome.changed) > 1 else ''}"
+
+
+def left(span: timedelta) -> str:
+    """A span in its largest unit, rounded down.
+
+    >>> left(timedelta(hours=23, minutes=59))
+    '23 h'
+    """
+    minutes = int(span.total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1440} d"

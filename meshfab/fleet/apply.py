@@ -1,0 +1,213 @@
+"""`apply`: every declared service on every host at once, each host by one run of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from meshfab.config import inventory
+from meshfab.config.password import Password, read_password
+from meshfab.config.settings import Settings
+from meshfab.errors import MeshfabError, StoppedError, one_line
+from meshfab.fleet import check_certs
+from meshfab.provisioning.host_run import Run
+from meshfab.provisioning.password_transfer import undisturbed
+from meshfab.ssh.connection import connect
+from meshfab.ssh.jump_hosts import Jumps
+
+if TYPE_CHECKING:
+    from meshfab.config.service import Service
+    from meshfab.provisioning.outcome import Outcome
+
+# All that one host may take, and more for each of its services: a mint may wait a minute for a slow CA.
+HOST_SECONDS = 120.0
+SERVICE_SECONDS = 60.0
+_INTERRUPTED = "interrupted before it had come to its end"
+_BEFORE = "interrupted before its turn"
+
+
+@dataclass(frozen=True)
+class HostOutcome:
+    """What `apply` came to on one host.
+
+    Attributes:
+        host: the host, as it was named.
+        services: an outcome for each service that is declared there; empty where the host was not reached.
+        said: what was done: the service, the step's verb and a sentence.
+        strays: sentences on services that lie there and are not declared.
+        error: what kept the whole host from its end, the line or the login.
+        seconds: what it took.
+    """
+
+    host: str
+    services: tuple[Outcome, ...] = ()
+    said: tuple[tuple[Service, str, str], ...] = ()
+    strays: tuple[str, ...] = ()
+    error: MeshfabError | None = None
+    seconds: float = 0.0
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all that is declared there is served, trusted and renews itself (or, in a dry run, could be read)."""
+        return self.error is None and all(outcome.error is None for outcome in self.services)
+
+
+# Called with each host's outcome as it comes, and how many are still to come.
+Told = Callable[[HostOutcome, int], None]
+
+
+def apply(
+    hosts: Sequence[str] | None = None,
+    *,
+    settings: Settings | None = None,
+    config: Any = None,
+    dry_run: bool = False,
+    force: bool = False,
+    start: bool = False,
+    tell: Told | None = None,
+) -> tuple[HostOutcome, ...]:
+    """Take every declared service to a certificate that is served, trusted and renews itself, on all hosts at once.
+
+    No fault of a host is raised: each is in its outcome, and no host waits for another. What lies on a host and is not
+    declared is named there and left alone. Ctrl-C ends the runs under way, which clean up, and starts no more.
+
+    Args:
+        hosts: where to do it; None takes the hosts of the settings and those of the declared services.
+        settings: the mesh's conventions and `services`; None reads them from `config`.
+        config: an Invoke or Fabric configuration to carry on.
+        dry_run: read only, and return the steps with a diff of each file.
+        force: overwrite files of ours that were edited by hand, and take addresses from a host's other servers.
+        start: start nginx where it is stopped.
+        tell: called with each host's outcome as it comes, and the number of those to come.
+
+    Raises:
+        InputError: a declaration, a host or the password file is not usable. Nothing was connected yet.
+    """
+    settings = settings or Settings.load(config if config is not None else {})
+    names = check_certs.asked(hosts, settings)
+    password = None if dry_run else read_password(settings.password_file)
+    with (
+        Jumps() as jumps,
+        ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
+    ):
+        crew = _Crew(settings, config, password, jumps, dry_run, force, start)
+        futures: dict[Future[HostOutcome], str] = {}
+        found: dict[str, HostOutcome] = {}
+        try:
+            # Submitted within the try: Ctrl-C may come at any moment.
+            futures.update((pool.submit(crew.work, name), name) for name in names)
+            crew.collect(futures, found, tell)
+        except KeyboardInterrupt:
+            with undisturbed():
+                crew.stop()
+                crew.collect(futures, found, tell)
+    for name in names:
+        if name not in found:
+            found[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
+            if tell:
+                tell(found[name], len(names) - len(found))
+    return tuple(found[name] for name in names)
+
+
+@dataclass
+class _Crew:
+    """The runs under way, each with the moment at which it is stopped."""
+
+    settings: Settings
+    config: Any
+    password: Password | None
+    jumps: Jumps
+    dry_run: bool
+    force: bool
+    start: bool
+    is_stopped: bool = False
+    _runs: dict[str, tuple[Run, float]] = field(default_factory=dict)
+    _door: Lock = field(default_factory=Lock)
+
+    def work(self, host: str) -> HostOutcome:
+        """One host, whatever is wrong with it."""
+        began = time.monotonic()
+        said: list[tuple[Service, str, str]] = []
+        try:
+            services = inventory.services(host, self.settings)
+            c = connect(
+                host,
+                self.config,
+                ssh_config=self.settings.ssh_config,
+                accept_new=self.settings.host_keys == "accept-new",
+                jumps=self.jumps,
+            )
+            run = Run(
+                c,
+                services,
+                self.settings,
+                password=self.password,
+                tell=lambda *words: said.append(words),
+                is_whole=True,
+                dry_run=self.dry_run,
+                force=self.force,
+                start=self.start,
+            )
+            with c:
+                outcomes = self._watched(host, run)
+            error = run.error
+        except MeshfabError as fault:
+            return HostOutcome(host, said=tuple(said), error=fault, seconds=time.monotonic() - began)
+        except Exception as fault:  # a host may answer anything; one that confuses us stops no other
+            what = f"its answer makes no sense: {type(fault).__name__}: {one_line(str(fault))[:200]}"
+            return HostOutcome(host, said=tuple(said), error=MeshfabError(what, host=host))
+        return HostOutcome(host, tuple(outcomes), tuple(said), run.strays, error, time.monotonic() - began)
+
+    def collect(
+        self, futures: dict[Future[HostOutcome], str], found: dict[str, HostOutcome], tell: Told | None
+    ) -> None:
+        """Take the outcomes as they come, and stop the runs whose time is up."""
+        left = {future for future in futures if futures[future] not in found}
+        while left:
+            done, left = wait(left, self._patience(), FIRST_COMPLETED)
+            for future in done:
+                if not future.cancelled():
+                    name = futures[future]
+                    found[name] = future.result()
+                    if tell:
+                        tell(found[name], len(futures) - len(found))
+            if self.is_stopped:
+                for future in left:
+                    future.cancel()
+            self._stop_late()
+
+    def stop(self) -> None:
+        """End what runs; what has not begun does not."""
+        with self._door:
+            self.is_stopped = True
+            for run, _ in self._runs.values():
+                run.stop(_INTERRUPTED)
+
+    def _watched(self, host: str, run: Run) -> list[Outcome]:
+        until = time.monotonic() + HOST_SECONDS + SERVICE_SECONDS * len(run.services)
+        with self._door:
+            if self.is_stopped:
+                raise StoppedError(_BEFORE, host=host)
+            self._runs[host] = run, until
+        try:
+            return run.converge()
+        finally:
+            with self._door:
+                del self._runs[host]
+
+    def _patience(self) -> float | None:
+        """Seconds until somebody's time is up."""
+        with self._door:
+            ends = [until for _, until in self._runs.values()]
+        # Runs begin without a word to us: one that began just now ends later than any of these.
+        return max(min(ends) - time.monotonic(), 0.05) if ends else HOST_SECONDS
+
+    def _stop_late(self) -> None:
+        with self._door:
+            for run, until in self._runs.values():
+                if time.monotonic() >= until:
+                    run.stop("its time was up before it had come to its end")

@@ -1,0 +1,140 @@
+"""Every service of a host, declared or found there, by one remote command: discover.sh, which goes on as probe.sh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from meshfab.config import validation
+from meshfab.config.service import Service
+from meshfab.errors import InputError
+from meshfab.host import facts
+from meshfab.ssh.script import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from meshfab.config.settings import Settings
+    from meshfab.host.facts import HostState
+    from meshfab.ssh.script import Answer
+
+# The host's identity pair, kept fresh by step.service: not ours to mint.
+OWN = "own.pair"
+OWN_CERT = "/etc/pki/tls/misc"
+OWN_KEY = "/etc/pki/tls/private"
+OWN_UNIT = "step.service"
+# A host that lists names without end is not taken at its word.
+_MOST_FOUND = 1000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A host and all of its services as one look saw them.
+
+    Attributes:
+        state: what `probe` reads, for every service and for the host's own pair.
+        own: the host's own pair, in the form of a service; None when the host cannot say what it is called.
+        services: every service, declared ones first.
+        declared: the names of those that the settings put on this host.
+        vhosted: the names of those whose pair nginx's configuration mentions.
+        secrets: paths of password files that lie there with no mint under way.
+        resolved: the addresses that each service's name has for the host.
+        failed: what the last tick said, by service, where it failed.
+    """
+
+    state: HostState
+    own: Service | None
+    services: tuple[Service, ...]
+    declared: frozenset[str]
+    vhosted: frozenset[str]
+    secrets: tuple[str, ...]
+    resolved: Mapping[str, frozenset[str]]
+    failed: Mapping[str, str]
+
+
+def request(settings: Settings, declared: Sequence[Service], *, judge: bool = True) -> Request:
+    """The one command; with less to do on the host where nobody will `judge` what it says.
+
+    Without that there is no `own`, and `secrets`, `resolved` and `failed` are empty.
+    """
+    root, conf_dir, *words = facts.request(settings, declared).args
+    folders = (settings.domain, settings.cert_dir, settings.key_dir)
+    return Request("discover+probe", (root, conf_dir, *folders, "judge" if judge else "", *words))
+
+
+def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Survey:
+    """Make a Survey of the answer, whatever bytes it holds.
+
+    Raises:
+        ConnectError: it is not the answer of our script.
+    """
+    said = facts.fields(answer.out)
+    by_name = {service.name: service for service in declared}
+    for name in said.get("found", "").split()[:_MOST_FOUND]:
+        try:
+            by_name.setdefault(name, Service.of(name, settings))
+        except InputError:
+            continue  # no name that a service can have: somebody else's file
+    own = _own(said.get("own", ""))
+    state = facts.parse(answer, host, settings, [*by_name.values(), *([own] if own else [])])
+    resolved: dict[str, set[str]] = {}
+    for row in said.get("resolved", "").splitlines():
+        name, _, address = row.partition(" ")
+        resolved.setdefault(name, set()).add(address)
+    return Survey(
+        state=state,
+        own=own,
+        services=tuple(by_name.values()),
+        declared=frozenset(service.name for service in declared),
+        vhosted=frozenset(said.get("vhosted", "").split()),
+        secrets=tuple(said.get("secrets", "").splitlines()),
+        resolved={name: frozenset(addresses) for name, addresses in resolved.items()},
+        failed={name: said[f"{name}/failed"] for name in by_name if f"{name}/failed" in said},
+    )
+
+
+def strays(seen: Survey) -> tuple[str, ...]:
+    """A sentence on each service that lies on the host and is not declared for it. Nobody removes one unasked."""
+    found = []
+    for service in seen.services:
+        timer = seen.state.unit(service.timer)
+        parts = [
+            "a pair" * (seen.state.services[service.name].cert is not None),
+            "a timer" * (timer.enabled == "enabled" or timer.active == "active"),
+            "a place in nginx's configuration" * (service.name in seen.vhosted),
+        ]
+        if service.name not in seen.declared and any(parts):
+            what = ", ".join(part for part in parts if part)
+            found.append(f"orphan: {service.fqdn} has {what} here and is not declared; left as it is")
+    return tuple(found)
+
+
+def elapse(text: str) -> datetime | None:
+    """systemd's wording of a time in UTC.
+
+    >>> elapse("Mon 2026-11-23 17:45:00 UTC").isoformat()
+    '2026-11-23T17:45:00+00:00'
+    """
+    try:
+        return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S UTC").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+
+
+def _own(fqdn: str) -> Service | None:
+    """The identity pair; it has no name that a service could have, nor a timer or a vhost."""
+    try:
+        validation.dns_name(fqdn)
+    except InputError:
+        return None
+    return Service(
+        name=OWN,
+        fqdn=fqdn,
+        sans=None,
+        upstream=None,
+        mtls=False,
+        vhost=False,
+        cert=f"{OWN_CERT}/{fqdn}.pem",
+        key=f"{OWN_KEY}/{fqdn}.pem",
+    )

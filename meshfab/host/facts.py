@@ -1,0 +1,238 @@
+"""A host's whole state, read by one remote command: `meshfab/scripts/probe.sh` on the host, this parser here.
+
+The parser trusts nothing: a host may answer anything at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from meshfab.errors import ConnectError
+from meshfab.ssh.script import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.ssh.root_shell import RootShell
+    from meshfab.ssh.script import Answer
+
+_HEAD = re.compile(rb"([a-z0-9/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A file's kind ("regular file"), "owner:group" and mode bits."""
+
+    kind: str
+    owner: str
+    mode: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What `systemctl show` says of a unit; `elapses` is when a timer is due, as systemd words it, in UTC.
+
+    `main_pid` is a number, "0" for a service that does not run.
+    """
+
+    load: str = "not-found"
+    enabled: str = ""
+    active: str = "inactive"
+    result: str = ""
+    needs_reload: bool = False
+    elapses: str = ""
+    main_pid: str = ""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """What lies on the host for one service; None where there is no such file.
+
+    Attributes:
+        cert: the text of the certificate file.
+        public: the public half of the key, PEM; empty when the key is not readable.
+        acl: the key's ACL as `getfacl -cpE` prints it.
+        staged: a certificate that an interrupted run left complete beside the live one.
+        has_leftovers: whether files of an interrupted run lie beside the pair, that certificate among them.
+        secret: the path of a password file that lies there.
+        is_secret_folder: whether that path is a folder, which nobody of ours makes.
+        vhosts: the text of each vhost and snippet file of the service's name, by path.
+    """
+
+    cert: str | None = None
+    public: str | None = None
+    acl: str = ""
+    staged: str | None = None
+    has_leftovers: bool = False
+    secret: str | None = None
+    is_secret_folder: bool = False
+    vhosts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HostState:
+    """A host as one probe saw it; `now` is its own clock."""
+
+    host: str
+    now: datetime
+    addresses: tuple[str, ...]
+    tools: Mapping[str, str]
+    root: str | None
+    nginx_conf: str
+    nginx_version: tuple[int, ...]
+    nginx_user: str
+    has_sites: bool
+    digests: Mapping[str, str]
+    stats: Mapping[str, Stat]
+    units: Mapping[str, Unit]
+    services: Mapping[str, ServiceState]
+    has_ipv6: bool = True
+
+    def unit(self, name: str) -> Unit:
+        """The unit's state; one that systemd does not know has the defaults."""
+        return self.units.get(name, Unit())
+
+    @property
+    def step(self) -> str | None:
+        """Path of Smallstep's CLI, which some distributions call step-cli."""
+        return self.tools.get("step") or self.tools.get("step-cli")
+
+
+def read_host(shell: RootShell, settings: Settings, services: Sequence[Service]) -> HostState:
+    """Probe the host for the given services.
+
+    Raises:
+        ConnectError: the answer is no probe's.
+    """
+    return parse(shell.batch([request(settings, services)])[0], shell.host, settings, services)
+
+
+def request(settings: Settings, services: Sequence[Service]) -> Request:
+    """The probe, for those who send it along with other scripts."""
+    args = [settings.root, settings.conf_dir or ""]
+    for service in services:
+        args += [
+            service.name,
+            service.fqdn,
+            service.cert,
+            service.key,
+            service.secret,
+            " ".join(service.files),
+        ]
+    return Request("probe", tuple(args))
+
+
+def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Service]) -> HostState:
+    """Make a HostState of the probe's answer, whatever bytes it holds.
+
+    Raises:
+        ConnectError: it is not the answer of our script.
+    """
+    said = fields(answer.out)
+    try:
+        now = datetime.fromtimestamp(int(said["now"]), timezone.utc)
+    except (KeyError, ValueError, OverflowError, OSError):
+        raise ConnectError(
+            f"the probe's answer makes no sense ({answer.err or 'no error message'})",
+            host=host,
+            todo=f"try `ssh {host} sudo -n id`",
+        ) from None
+    return HostState(
+        host=host,
+        now=now,
+        addresses=tuple(said.get("addresses", "").split()),
+        tools={path.rpartition("/")[2]: path for path in said.get("tools", "").splitlines()},
+        root=said.get("root"),
+        nginx_conf=said.get("nginx.conf", ""),
+        nginx_version=_version(said.get("nginx.conf", "")),
+        nginx_user=settings.nginx_user
+        or _user(said.get("nginx.conf", ""))
+        or _user(f"user {said.get('nginx.user', '')};")
+        or "nginx",
+        has_sites="nginx.sites" in said,
+        has_ipv6="no-ipv6" not in said,
+        digests={row[66:]: row[:64] for row in said.get("digests", "").splitlines()},
+        stats=_stats(said.get("stats", "")),
+        units=_units(said.get("units", "")),
+        services={service.name: _service(said, service.name) for service in services},
+    )
+
+
+def fields(out: bytes) -> dict[str, str]:
+    """Split "<key> <bytes>\\n<value>\\n" records; what follows a broken one is dropped."""
+    found: dict[str, str] = {}
+    at = 0
+    while head := _HEAD.match(out, at):
+        end = head.end() + int(head[2])
+        if out[end : end + 1] != b"\n":
+            break
+        found[head[1].decode()] = out[head.end() : end].decode("utf-8", "replace")
+        at = end + 1
+    return {**_texts(found.get("keys", ""), found.get("texts", "")), **found}
+
+
+def _texts(keys: str, texts: str) -> dict[str, str]:
+    """Files by their key, of rows of "<key> <path>" and of what `grep -H` says of all the paths, "<path>:<line>"."""
+    lines: dict[str, list[str]] = {}
+    for row in texts.split("\n"):
+        path, _, line = row.partition(":")
+        lines.setdefault(path, []).append(line)
+    return {
+        key: "\n".join(lines.get(path, ())).rstrip("\n")
+        for key, _, path in (row.partition(" ") for row in keys.split("\n") if row)
+    }
+
+
+def _service(said: Mapping[str, str], name: str) -> ServiceState:
+    prefix = f"{name}/vhost:"
+    return ServiceState(
+        cert=said.get(f"{name}/cert"),
+        public=said.get(f"{name}/public"),
+        acl=said.get(f"{name}/acl", ""),
+        staged=said.get(f"{name}/staged"),
+        has_leftovers=f"{name}/leftovers" in said,
+        secret=said.get(f"{name}/secret"),
+        is_secret_folder=f"{name}/secret-folder" in said,
+        vhosts={key[len(prefix) :]: text for key, text in said.items() if key.startswith(prefix)},
+    )
+
+
+def _stats(text: str) -> dict[str, Stat]:
+    found = {}
+    for row in text.splitlines():
+        words = row.split("|")
+        if len(words) == 4 and re.fullmatch("[0-7]{1,5}", words[3]):
+            found[words[0]] = Stat(words[1], words[2], int(words[3], 8))
+    return found
+
+
+def _units(text: str) -> dict[str, Unit]:
+    found = {}
+    for block in text.split("\n\n"):
+        said = dict(row.split("=", 1) for row in block.splitlines() if "=" in row)
+        found[said.get("Id", "")] = Unit(
+            load=said.get("LoadState", ""),
+            enabled=said.get("UnitFileState", ""),
+            active=said.get("ActiveState", ""),
+            result=said.get("Result", ""),
+            needs_reload=said.get("NeedDaemonReload") == "yes",
+            elapses=said.get("NextElapseUSecRealtime", ""),
+            main_pid=said.get("MainPID", ""),
+        )
+    return found
+
+
+def _user(conf: str) -> str:
+    """The workers' user in `nginx -T` output; the builds of Debian and Fedora both set it in the main file."""
+    match = re.search(r"^\s*user\s+([A-Za-z0-9_.-]{1,32})[\s;]", conf, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def _version(text: str) -> tuple[int, ...]:
+    match = re.search(r"nginx/(\d{1,6})\.(\d{1,6})\.(\d{1,6})", text)
+    return tuple(int(part) for part in match.groups()) if match else ()

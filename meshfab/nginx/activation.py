@@ -1,0 +1,114 @@
+"""How files of ours get into nginx's configuration and are loaded, how they are taken back, and what can go wrong."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshfab.errors import LockedError, MeshfabError, NginxError
+from meshfab.nginx import config_dump, listeners
+from meshfab.ssh.script import Answer, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfab.host.facts import HostState
+    from meshfab.nginx.change import Wiring
+
+_BACK = "what was there before is back in place"
+
+
+@dataclass(frozen=True)
+class Activation:
+    """What one service asks of a load of nginx.
+
+    Attributes:
+        names: the service's names, none of which nginx may ignore.
+        change: the files to install.
+        starts: whether nginx is to be started, where it would be reloaded otherwise.
+    """
+
+    names: tuple[str, ...]
+    change: Wiring
+    starts: bool = False
+
+
+def wire(state: HostState, activations: Sequence[Activation]) -> Request:
+    """Put the files in, try the configuration and load it; what was there before comes back when nginx refuses."""
+    loaded = [activation for activation in activations if activation.change.is_loaded]
+    action = _action(loaded) if loaded else ""
+    if action == "reload" and any(activation.change.place for activation in loaded) and config_dump.is_free(state, 443):
+        action = "open"
+    names = " ".join(name for activation in loaded for name in activation.names)
+    words = [word for activation in activations for word in _words(activation.change)]
+    return Request("install_config", (action, *_whom(state), names, *words))
+
+
+def reload(state: HostState, activations: Sequence[Activation]) -> Request:
+    """Try the configuration, then load it."""
+    return Request("reload", (_action(activations), *_whom(state)))
+
+
+def unwire(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
+    """Take the files of this run out again, or only load what is there when it wrote none, or took them out itself."""
+    words = [
+        word
+        for activation in activations
+        for file, link in zip(activation.change.files, _links(activation.change), strict=True)
+        if is_wired and activation.change.reason
+        for word in (file.path, link, file.digest)
+    ]
+    action = "stop" if any(activation.starts for activation in activations) else "reload"
+    return Request("remove_config", (action, *_whom(state), *words))
+
+
+def explain(answer: Answer, state: HostState) -> MeshfabError:
+    """The error that a failed `wire`, `reload` or `unwire` stands for."""
+    if answer.status == 7:
+        return _not_taken_up(config_dump.emergency(answer.err), state)
+    if answer.status == 75:
+        return LockedError(answer.err, host=state.host, todo="try again when that has ended")
+    what, todo = {
+        3: (f"nginx refuses the configuration: {config_dump.emergency(answer.err)}", ""),
+        4: (f"nginx would ignore a server: {answer.err}", "take one out; "),
+        5: (f"nginx's configuration includes nothing at {answer.err}", "include it, or set meshfab.conf_dir; "),
+        6: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
+    }.get(answer.status, (f"nginx's files could not be written: {answer.err}", "repair that; "))
+    return NginxError(what, host=state.host, todo=todo + _BACK)
+
+
+def _not_taken_up(words: str, state: HostState) -> NginxError:
+    what, todo = f"nginx was reloaded and did not take the configuration up: {words}", "repair that"
+    port = re.search(r":(\d+) failed \(98:", words)
+    if port and listeners.holds(state, int(port[1])):
+        # A wildcard and a single address cannot be bound side by side, and a reload binds before it lets go.
+        what = f"a running nginx cannot change between all addresses and single ones: {words}"
+        todo = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
+    return NginxError(what, host=state.host, todo=f"{todo}; {_BACK}")
+
+
+def _whom(state: HostState) -> tuple[str, str]:
+    """What `load` of the prelude is told of nginx: where it complains, and the process that is to reload."""
+    return config_dump.error_log(state), state.unit("nginx.service").main_pid
+
+
+def _action(activations: Sequence[Activation]) -> str:
+    return "start" if any(activation.starts for activation in activations) else "reload"
+
+
+def _words(wiring: Wiring) -> list[str]:
+    """What install_config.sh is told of each file: its path, its link, what `nginx -T` is to call it, and its text."""
+    shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
+    if not wiring.is_loaded:
+        shown = ""
+    words = []
+    for file, link in zip(wiring.files, _links(wiring), strict=True):
+        words += [file.path, link, shown, file.text]
+        shown = ""
+    return words
+
+
+def _links(wiring: Wiring) -> list[str]:
+    """The link to each file; only the first one, a vhost, may need one."""
+    return [wiring.link if number == 0 else "" for number in range(len(wiring.files))]

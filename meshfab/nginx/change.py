@@ -1,0 +1,237 @@
+"""What nginx still lacks to serve a service, and whose file it is. Pure; `meshfab.provisioning.plan` asks, `meshfab.provisioning.execute` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from meshfab.errors import EditedError, NginxError
+from meshfab.host.target_file import Draft, File
+from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, vhost
+
+if TYPE_CHECKING:
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.host.facts import HostState
+    from meshfab.nginx.layout import Place
+    from meshfab.nginx.server_blocks import Server
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What is to be done about nginx.
+
+    Attributes:
+        reason: why files are to be written; empty when nothing is.
+        place: where our vhost lies; None when the vhost is not ours.
+        files: what is to be written; the first one is the vhost where there is one.
+        link: the link that is to be made to the first file, or "".
+        is_loaded: whether nginx includes the files, and so has to be reloaded.
+        is_blind: whether the configuration could not be read, so that a second look is needed.
+        notes: what the operator should know.
+    """
+
+    reason: str = ""
+    place: Place | None = None
+    files: tuple[File | Draft, ...] = ()
+    link: str = ""
+    is_loaded: bool = True
+    is_blind: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> Literal["vhost", "snippet"]:
+        """What the files are."""
+        return "vhost" if self.place else "snippet"
+
+
+def decide(
+    state: HostState, service: Service, settings: Settings, *, minting: bool = False, force: bool = False
+) -> Wiring:
+    """Compare nginx's live configuration with what the service needs.
+
+    Args:
+        minting: the pair is about to be replaced.
+        force: overwrite a file of ours that was edited by hand, and take connections from other servers.
+
+    Raises:
+        NginxError: the configuration was broken before we came, or what is in the way is not ours to change.
+    """
+    where, words = layout.place(state, service, settings), config_dump.broken(state)
+    text = state.services[service.name].vhosts.get(where.path)
+    mark = vhost.read_mark(text) if text else None
+    if words:
+        if minting and config_dump.is_about(words, service):
+            # The pair is what nginx complains about: with a new one the configuration can be read.
+            return Wiring(is_blind=True)
+        raise NginxError(
+            f"nginx's configuration was broken before we came: {config_dump.emergency(words)}",
+            host=state.host,
+            todo="repair it (nginx -t), then run this again",
+        )
+    job = _Job(state, service, settings, where, force)
+    if text and mark and layout.knows(state, where):
+        return job.ours(text, mark)
+    found = server_blocks.find(state, service)
+    if not service.vhost or (found and job.has_snippets):
+        wired = job.snippets(found)
+        return replace(wired, notes=(*wired.notes, *_shut(state, service)))
+    if found:
+        return job.theirs(found)
+    if text is not None and not (mark and (mark.is_untouched or force)):
+        raise NginxError(
+            f"{where.path} was not written by meshfab, or edited since, and is not enabled",
+            host=state.host,
+            todo="enable it, or move it away",
+        )
+    return job.write("no server of nginx answers to the name")
+
+
+def is_ours(text: str) -> bool:
+    """Whether a file was written by us and not edited since."""
+    mark = vhost.read_mark(text)
+    return mark is not None and mark.is_untouched
+
+
+def endpoint(state: HostState, service: Service, settings: Settings) -> tuple[tuple[str, ...], int] | None:
+    """Where nginx serves the pair: addresses (none for any of the host's) and the port. None where it does not."""
+    where = layout.place(state, service, settings)
+    text = state.services[service.name].vhosts.get(where.path)
+    if text and layout.knows(state, where) and is_ours(text):
+        return listeners.addresses(state, service, settings), 443
+    found = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
+    return (found[0].hosts, found[0].ports[0]) if found else None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One service on one host, whose configuration is sound."""
+
+    state: HostState
+    service: Service
+    settings: Settings
+    where: Place
+    force: bool
+
+    @property
+    def has_snippets(self) -> bool:
+        """Whether an earlier run wrote files for a vhost of theirs to include."""
+        return snippets.path(self.service, "tls") in self.state.services[self.service.name].vhosts
+
+    def ours(self, text: str, mark: vhost.Mark) -> Wiring:
+        """Our vhost, live: as wanted, written for other settings, or edited by hand."""
+        listens = listeners.listens(self.state, self.service, self.settings)
+        is_wanted = mark.wants == vhost.wants(self.service, self.settings, self.state.nginx_version, listens)
+        twice = config_dump.conflicts(self.state, self.service)
+        notes = tuple(f"nginx ignores one of two servers for {where}: take one out" for where in twice)
+        if mark.is_untouched:
+            if is_wanted or not self.service.vhost:
+                return Wiring(place=self.where, notes=notes)
+            return self.write("it was written for other settings")
+        if self.force and self.service.vhost:
+            return self.write("it was edited by hand, and --force is given")
+        is_asked = mark.asked == vhost.asked(self.service) or not self.service.vhost
+        if is_asked and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
+            note = f"{self.where.path} was edited by hand since meshfab wrote it: left as it is"
+            return Wiring(notes=(note, *notes))
+        raise EditedError(
+            f"{self.where.path} was edited by hand since meshfab wrote it, and what is asked for would undo that",
+            host=self.state.host,
+            todo=vhost.HOW_TO_FORCE,
+            diff=vhost.diff(self.where.path, text, self._render()),
+        )
+
+    def theirs(self, found: list[Server]) -> Wiring:
+        """Server blocks that somebody wrote: right as they are, or theirs to change."""
+        wrong = [block for block in found if not block.has_pair(self.service)]
+        if wrong:
+            block = wrong[0]
+            raise NginxError(
+                f"{block.file}:{block.line} serves {self.service.fqdn} with {block.cert or 'no pair of its own'},"
+                " and that file is not ours to edit",
+                host=self.state.host,
+                todo="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
+            )
+        return Wiring(notes=(_adopted(found[0]),))
+
+    def snippets(self, found: list[Server]) -> Wiring:
+        """The lines for a vhost of the operator's own, and what to do with them."""
+        if found and all(block.has_pair(self.service) for block in found):
+            if not self.has_snippets and not self.service.mtls:
+                # Their vhost names the pair itself: a snippet that nobody includes would only puzzle.
+                return self.theirs(found)
+            notes = [_adopted(found[0])]
+        else:
+            notes = snippets.how_to_include(self.service, found)
+        mtls = snippets.path(self.service, "mtls")
+        if self.service.mtls and not layout.knows(self.state, layout.Place(mtls)):
+            notes.append(f"beside its proxy_pass: include {mtls};")
+        files = snippets.lacking(self.state, self.service, self.settings, force=self.force)
+        is_loaded = any(layout.knows(self.state, layout.Place(file.path)) for file in files)
+        reason = "for a vhost of yours to include" if files else ""
+        return Wiring(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
+
+    def write(self, reason: str) -> Wiring:
+        """Our vhost, unless that would cost others something."""
+        self._require_free_names()
+        self._require_free_addresses()
+        is_known = layout.knows(self.state, self.where)
+        if not is_known and not layout.includes(self.state, self.where):
+            path = self.where.path
+            raise NginxError(
+                f"nginx's configuration includes nothing at {path}",
+                host=self.state.host,
+                todo=f"add `include {path.rpartition('/')[0]}/*.conf;` to its http block, or set meshfab.conf_dir",
+            )
+        file = Draft(self.where.path, self._render)
+        if self.settings.snippets:
+            _ = file.text  # a template of theirs may be wrong: that is to show before anything is done
+        return Wiring(reason, self.where, (file,), "" if is_known else self.where.link)
+
+    def _require_free_names(self) -> None:
+        """nginx only warns of a second server for a name, and ignores it."""
+        for name in self.service.names:
+            for block in server_blocks.find(self.state, self.service, name, self.where):
+                raise NginxError(
+                    f"{name} is served by {block.file}:{block.line} already, and nginx would ignore one of the two",
+                    host=self.state.host,
+                    todo="take the name out there, or leave it out here",
+                )
+
+    def _require_free_addresses(self) -> None:
+        text = self.state.services[self.service.name].vhosts.get(self.where.path, "")
+        asked = listeners.addresses(self.state, self.service, self.settings)
+        own = tuple(address for address in asked if f"listen {address}:443" not in text)
+        at = listeners.robbed(self.state, own, self.where)
+        if at and not self.force:
+            raise NginxError(
+                f"to listen on {' and '.join(own)} alone would take the connections there from {at}, which listens on"
+                " every address",
+                host=self.state.host,
+                todo="give every server of the host that address, or leave --listen out; --force does it all the same",
+            )
+
+    def _remedy(self, block: Server) -> str:
+        lines = (f"`ssl_certificate {self.service.cert};`", f"`ssl_certificate_key {self.service.key};`")
+        if len(block.lines) < 2:
+            return f"add {' and '.join(lines)} after {block.file}:{block.line}"
+        return " and ".join(f"set {at} to {line}" for at, line in zip(block.lines, lines, strict=True))
+
+    def _render(self) -> str:
+        listens = listeners.listens(self.state, self.service, self.settings)
+        return vhost.render(self.service, self.settings, self.state.nginx_version, listens)
+
+
+def _shut(state: HostState, service: Service) -> list[str]:
+    """A folder of keys that nginx's workers cannot enter, where a vhost of theirs may have a worker read the key."""
+    folder = service.key.rpartition("/")[0]
+    stat = state.stats.get(folder)
+    # With an ACL the group's bits are its mask, which then lets somebody in.
+    if not service.mtls or stat is None or stat.mode & 0o011:
+        return []
+    what = f"{state.nginx_user} cannot enter {folder}, which a variable in proxy_ssl_certificate_key would need"
+    return [f"{what}: setfacl -m u:{state.nginx_user}:x {folder}"]
+
+
+def _adopted(block: Server) -> str:
+    return f"the vhost at {block.file}:{block.line} is yours: adopted as it is"

@@ -1,0 +1,73 @@
+"""nginx as it is configured on the host: what the live configuration says of a service, and where ours belongs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from meshfab.errors import NginxError
+from meshfab.nginx.config_dump import PREFIX
+
+if TYPE_CHECKING:
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.host.facts import HostState
+
+_INCLUDE = re.compile(r"(?:^|[{;])[ \t]*include\s+[\"']?([^\s;\"']+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a vhost of ours lies, and the link that enables it where the layout has one."""
+
+    path: str
+    link: str = ""
+
+
+def place(state: HostState, service: Service, settings: Settings) -> Place:
+    """The vhost's path in the host's own layout: Debian's sites-available and a link, else conf.d."""
+    file = f"{service.fqdn}.conf"
+    if settings.conf_dir:
+        return Place(f"{settings.conf_dir}/{file}")
+    site = Place(f"{PREFIX}/sites-available/{file}", f"{PREFIX}/sites-enabled/{file}")
+    if state.has_sites and includes(state, site):
+        return site
+    return Place(f"{PREFIX}/conf.d/{file}")
+
+
+def includes(state: HostState, where: Place) -> bool:
+    """Whether some `include` of the live configuration takes in a file at this place, once there is one."""
+    path = PurePosixPath(where.link or where.path)
+    patterns = (PurePosixPath(PREFIX, match[1]) for match in _INCLUDE.finditer(state.nginx_conf))
+    return any(path.match(str(pattern)) for pattern in patterns)
+
+
+def knows(state: HostState, where: Place) -> bool:
+    """Whether the live configuration includes a vhost at this place."""
+    return f"# configuration file {where.link or where.path}:" in state.nginx_conf
+
+
+def must_start(state: HostState, *, start: bool) -> bool:
+    """Whether loading a configuration means to start nginx, and not to reload it.
+
+    Raises:
+        NginxError: it is stopped and nobody asked to start it, or systemd will do neither.
+    """
+    unit = state.unit("nginx.service")
+    if unit.load == "masked":
+        raise NginxError(
+            "nginx.service is masked, and systemd neither starts nor reloads it",
+            host=state.host,
+            todo="`systemctl unmask nginx` there, then run this again",
+        )
+    if unit.active in ("active", "reloading"):
+        return False
+    if start:
+        return True
+    raise NginxError(
+        "nginx is not running",
+        host=state.host,
+        todo="give --start, or `systemctl start nginx` there, and run this again",
+    )

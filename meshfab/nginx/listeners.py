@@ -1,0 +1,105 @@
+"""Where nginx listens: the addresses that our vhost binds, and whom a `listen` takes connections from. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from meshfab.errors import NginxError
+from meshfab.nginx.config_dump import dump
+from meshfab.nginx.server_blocks import WILD, socket_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from ipaddress import IPv4Network, IPv6Network
+
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.host.facts import HostState
+    from meshfab.nginx.layout import Place
+
+_LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s+([^;]+);", re.MULTILINE)
+
+
+def addresses(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
+    """The addresses of its own that our vhost is to listen on; empty for all of the host's.
+
+    Raises:
+        NginxError: the host has no address in a network that was asked for.
+    """
+    import ipaddress
+
+    asked = service.listen or settings.listen
+    if "all" in asked:
+        return ()
+    found: list[str] = []
+    for word in asked:
+        if "/" not in word:
+            found.append(word)
+            continue
+        network = ipaddress.ip_network(word)
+        own = [address for address in state.addresses if _is_in(address, network)]
+        if not own:
+            has = ", ".join(state.addresses) or "none"
+            raise NginxError(
+                f"no address of the host is in {word} (it has {has})", host=state.host, todo="see --listen"
+            )
+        found += own
+    return tuple(dict.fromkeys(found))
+
+
+def listens(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
+    """What stands behind `listen` in our vhost."""
+    own = tuple(f"{_bracketed(address)}:443" for address in addresses(state, service, settings))
+    return own or (("443", "[::]:443") if state.has_ipv6 else ("443",))
+
+
+def robbed(state: HostState, own: tuple[str, ...], but: Place) -> str:
+    """The "file:line" of a wildcard `listen` that a `listen` on addresses of our own would take connections from.
+
+    nginx picks the socket before the name: with `listen 10.87.0.12:443` in one server, no server that has only
+    `listen 443` is reached at that address any more, whatever name was asked for.
+    """
+    there = [(at, host) for at, host, port in _listening(state, but) if port == 443]
+    taken = {host for _, host in there}
+    for address in own:
+        wild = WILD[3:] if ":" in address else WILD[:3]
+        for at, host in there:
+            if host in wild and _bracketed(address) not in taken:
+                return at
+    return ""
+
+
+def holds(state: HostState, port: int) -> bool:
+    """Whether nginx listens on the port, as far as its configuration says."""
+    return any(listened == port for _, _, listened in _listening(state))
+
+
+def hides(state: HostState, address: str, port: int, but: Place) -> str:
+    """The "file:line" of a `listen` on just this address, behind which a wildcard is not reached there."""
+    wanted = (_bracketed(address), port)
+    return next((at for at, host, listened in _listening(state, but) if (host, listened) == wanted), "")
+
+
+def _listening(state: HostState, but: Place | None = None) -> Iterator[tuple[str, str, int]]:
+    """Every `listen` outside our own vhost: its "file:line", host and port.
+
+    A pattern will do: what it finds only makes us ask before we act, and a host may have hundreds of files.
+    """
+    for path, text in dump(state.nginx_conf).items():
+        if not but or path not in (but.path, but.link):
+            for match in _LISTEN.finditer(text):
+                yield f"{path}:{text.count(chr(10), 0, match.start(1)) + 1}", *socket_of(match[1].split())
+
+
+def _is_in(address: str, network: IPv4Network | IPv6Network) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(address) in network
+    except ValueError:
+        return False
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,144 @@
+"""The server blocks of nginx's live configuration, read by nginx's own grammar from what `nginx -T` prints. Pure."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from meshfab.nginx.config_dump import PREFIX, dump
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from meshfab.config.service import Service
+    from meshfab.host.facts import HostState
+    from meshfab.nginx.layout import Place
+
+# nginx's words for all addresses.
+WILD = ("", "*", "0.0.0.0", "[::]")  # noqa: S104
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server block of the live configuration that answers to a service's name over TLS.
+
+    Attributes:
+        file: the file that the block stands in.
+        line: the line it begins on.
+        cert: the certificate that it names, the service's own if that is among several; "" for none.
+        key: the key beside it.
+        ports: where it listens with TLS, in the order of the file.
+        lines: where the certificate and the key are named, each as "file:line".
+        hosts: the addresses of its own that it listens on, the wildcards left out.
+    """
+
+    file: str
+    line: int
+    cert: str
+    key: str
+    ports: tuple[int, ...]
+    lines: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+    def has_pair(self, service: Service) -> bool:
+        """Whether it serves the service's own pair."""
+        return (self.cert, self.key) == (service.cert, service.key)
+
+
+def find(state: HostState, service: Service, name: str = "", but: Place | None = None) -> list[Server]:
+    """The TLS server blocks for the service's name, found with nginx's grammar and not with a pattern.
+
+    Args:
+        name: another of the service's names than the first.
+        but: a place to leave out, where our own vhost lies.
+    """
+    name, files = (name or service.fqdn).lower(), dump(state.nginx_conf)
+    skipped = (but.path, but.link) if but else ()
+    found = []
+    for path, text in files.items():
+        # Only files that hold the name at all are parsed: a host may have hundreds.
+        if name in text.lower() and path not in skipped:
+            found += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
+    return [server for server in found if server]
+
+
+@functools.lru_cache(maxsize=64)
+def _parse(text: str) -> list[dict[str, Any]]:
+    """crossplane reads files only, so it gets one. Includes are looked up in the dump instead."""
+    import tempfile
+
+    import crossplane
+
+    with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        payload = crossplane.parse(file.name, single=True, check_ctx=False, check_args=False)
+    config: list[dict[str, Any]] = payload["config"][0]["parsed"]
+    return config
+
+
+def _blocks(directives: list[dict[str, Any]], name: str) -> Iterator[dict[str, Any]]:
+    for directive in directives:
+        if directive["directive"] == name and "block" in directive:
+            yield directive
+        else:
+            yield from _blocks(directive.get("block", []), name)
+
+
+def _server(block: dict[str, Any], path: str, service: Service, name: str, files: dict[str, str]) -> Server | None:
+    """What a block says, if it answers to the name over TLS."""
+    said: dict[str, list[tuple[str, list[str]]]] = {}
+    for at, directive in _flat(block["block"], path, files):
+        said.setdefault(directive["directive"], []).append((at, directive["args"]))
+    # nginx compares names without regard to case.
+    names = [arg.lower() for _, args in said.get("server_name", []) for arg in args]
+    has_ssl = any(args == ["on"] for _, args in said.get("ssl", []))
+    tls = [args for _, args in said.get("listen", []) if has_ssl or "ssl" in args]
+    if name not in names or not tls:
+        return None
+    pairs = list(zip(said.get("ssl_certificate", []), said.get("ssl_certificate_key", []), strict=False))
+    # One certificate for each kind of key may stand there.
+    pairs.sort(key=lambda pair: [args for _, args in pair] != [[service.cert], [service.key]])
+    (cert_at, cert), (key_at, key) = pairs[0] if pairs else (("", [""]), ("", [""]))
+    sockets = [_asked_at(args) for args in tls]
+    return Server(
+        path,
+        block["line"],
+        cert[0],
+        key[0],
+        tuple(dict.fromkeys(port for _, port in sockets)),
+        tuple(at for at in (cert_at, key_at) if at),
+        tuple(dict.fromkeys(host for host, _ in sockets if host not in WILD)),
+    )
+
+
+def _flat(directives: list[dict[str, Any]], path: str, files: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A block's own directives with their "file:line", and those of the files that it includes."""
+    for directive in directives:
+        if directive["directive"] == "include":
+            pattern = str(PurePosixPath(PREFIX, directive["args"][0]))
+            for name, text in files.items():
+                if name != path and PurePosixPath(name).match(pattern):
+                    yield from _flat(_parse(text), name, files)
+        else:
+            yield f"{path}:{directive['line']}", directive
+
+
+def socket_of(words: list[str]) -> tuple[str, int]:
+    """The address ("" for all) and port of a `listen` with these words."""
+    address = words[0]
+    host, colon, tail = address.rpartition(":")
+    if address.isdigit():
+        return "", int(address)
+    if colon and tail.isdigit() and not address.endswith("]"):
+        return host, int(tail)
+    # nginx's port where none is given, whatever else the line says.
+    return address, 80
+
+
+def _asked_at(words: list[str]) -> tuple[str, int]:
+    """Where clients reach a `listen`: one behind a proxy on the host is reached where that proxy listens."""
+    is_behind = words[0].startswith(("unix:", "127.", "[::1]", "localhost")) or "proxy_protocol" in words
+    return ("", 443) if is_behind else socket_of(words)

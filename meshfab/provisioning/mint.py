@@ -1,0 +1,142 @@
+"""The pair: mint it into a staging folder, check it, move it in. Never torn, never mismatched where nginx reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshfab.checks import preconditions, service_checks
+from meshfab.errors import MeshfabError, MintError, NotReadyError
+from meshfab.host import certificate, facts
+from meshfab.provisioning import password_transfer
+from meshfab.ssh.script import Answer, Request
+
+if TYPE_CHECKING:
+    from meshfab.config.password import Password
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.host.certificate import Leaf
+    from meshfab.host.facts import HostState
+    from meshfab.ssh.root_shell import RootShell
+
+
+def staging(service: Service) -> str:
+    """The folder that a new pair is minted into: root's alone, and in memory, where a power cut leaves no key."""
+    return f"/run/meshfab/{service.name}.stage"
+
+
+def mint(shell: RootShell, state: HostState, service: Service, settings: Settings, password: Password) -> Leaf:
+    """Ask the CA for a pair, into the staging folder, and check it as strictly as one that lies in its place.
+
+    Raises:
+        MintError: the CA is down or refuses, or the pair does not pass; nothing is left of it.
+        SecretLeftError: the password's removal could not be verified.
+    """
+    asked = (settings.provisioner, settings.ca_url, settings.root, *service.names)
+    request = Request("mint", (str(state.step), staging(service), service.secret, *asked))
+    answer = password_transfer.lent(shell, service, password, request)
+    if not answer.ok:
+        raise _no_pair(answer, shell.host, settings)
+    said = facts.fields(answer.out)
+    leaf, wrong = _examined(state, service, said)
+    if leaf is None or wrong:
+        raise MintError(
+            f"the CA's new pair is not fit: {'; '.join(wrong)}",
+            host=shell.host,
+            todo="see the CA's template for this provisioner",
+        )
+    return leaf
+
+
+def commit(state: HostState, service: Service) -> Request:
+    """Move the staged pair in; the old one stays beside it until the new one is proved."""
+    return Request("commit", (staging(service), service.cert, service.key, state.nginx_user))
+
+
+def finish(service: Service) -> Request:
+    """Move the staged certificate to the key that an interrupted run had moved already."""
+    return Request("complete_commit", (service.cert,))
+
+
+def set_rights(state: HostState, service: Service) -> Request:
+    """Owner, mode and ACL of a pair that is otherwise sound."""
+    return Request("set_permissions", (service.cert, service.key, state.nginx_user))
+
+
+def put_back(service: Service) -> Request:
+    """Put the old pair back in its place, if there was one."""
+    return Request("restore_pair", (service.cert, service.key))
+
+
+def _examined(state: HostState, service: Service, said: dict[str, str]) -> tuple[Leaf | None, list[str]]:
+    import dataclasses
+
+    fresh = facts.ServiceState(cert=said.get("cert", ""), public=said.get("public"))
+    seen = dataclasses.replace(state, services={service.name: fresh}, stats={})
+    wrong = [finding.message for finding in service_checks.of_pair(seen, service) if finding.status == "critical"]
+    try:
+        return certificate.read_leaf(fresh.cert or ""), wrong
+    except ValueError:
+        return None, wrong
+
+
+def not_moved(answer: Answer, state: HostState) -> MeshfabError:
+    """The error that a failed `commit`, `rights` or `finish` stands for; the old pair is where it was."""
+    if "setfacl" in answer.err or "no such user" in answer.err:
+        return NotReadyError(
+            f"no ACL for nginx's user: {answer.err}",
+            host=state.host,
+            todo=f"is '{state.nginx_user}' a user there? else set meshfab.nginx_user",
+        )
+    return MintError(
+        f"the pair could not be put in place: {answer.err}",
+        host=state.host,
+        todo="free or repair its file system, then run this again",
+    )
+
+
+def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
+    """What `step ca certificate` said, sorted by what the operator can do about it."""
+    said = answer.err
+    cases = {
+        ("decrypt", "password", "decryption"): (
+            "the CA's provisioner does not take this password",
+            f"see {settings.provisioner_password}",
+        ),
+        ("provisioner with name", "provisioner not found", "flag '--provisioner'", "no provisioners"): (
+            f"the CA has no provisioner '{settings.provisioner}'",
+            "see `step ca provisioner list`, then set meshfab.provisioner",
+        ),
+        (
+            "dial tcp",
+            "connection refused",
+            "no such host",
+            "timeout",
+            "deadline",
+            "EOF",
+            "no route",
+        ): (
+            f"the CA at {settings.ca_url} is not reached from the host",
+            "is it up, and can this host reach it?",
+        ),
+        ("unknown authority", "certificate signed by"): (
+            f"the CA at {settings.ca_url} does not chain to {settings.root}",
+            "set meshfab.root to the CA's root",
+        ),
+    }
+    if answer.status == 124:
+        said = "timeout: no answer within 60 s"
+    for marks, (what, todo) in cases.items():
+        if any(mark in said for mark in marks):
+            return MintError(f"{what} ({said})", host=host, todo=todo)
+    return MintError(f"step ca certificate failed: {said}", host=host, todo="see the CA's log")
+
+
+def require(state: HostState, settings: Settings) -> None:
+    """What a mint needs of the host.
+
+    Raises:
+        NotReadyError: a program or the root is missing; the message names the package.
+    """
+    preconditions.require(
+        [*preconditions.of_tools(state.tools), *preconditions.of_root(state.root, settings.root)], state.host
+    )

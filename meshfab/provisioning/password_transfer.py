@@ -1,0 +1,174 @@
+"""The provisioner's password on a host: there just long enough to mint, and gone after any end of a run.
+
+Three things remove it, each for the case in which the one before it cannot: `finally` here, over a fresh connection if
+the line dropped; the trap of the root shell, which ends when the operator's machine goes silent and its channel with
+it; and a reaper in the host's own systemd, armed before the file is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from meshfab.config.password import Password, read_password
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
+from meshfab.errors import (
+    ConnectError,
+    MeshfabError,
+    MintError,
+    NotReadyError,
+    SecretLeftError,
+)
+from meshfab.ssh.root_shell import RootShell
+from meshfab.ssh.script import Answer, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fabric import Connection
+
+__all__ = ["provisioner_password"]
+
+REAPER_SECONDS = 120
+
+
+@contextmanager
+def provisioner_password(c: Connection, name: str, *, settings: Settings | None = None) -> Iterator[str]:
+    """Put the provisioner's password on a host for the length of a `with` block, which gets its path there.
+
+    For a fabfile that runs `step` itself. The file is root's alone (0600); it is gone when the block ends, however it
+    ends, and after 120 seconds at the latest, even if this machine dies.
+
+    Args:
+        c: a Fabric connection; made strict before anything is sent.
+        name: the service's short name, one DNS label; the path is /tmp/<name>-provisioner.
+        settings: the mesh's conventions; None reads them from `c.config`.
+
+    Yields:
+        The path on the host, for `step … --provisioner-password-file`.
+
+    Raises:
+        SecretLeftError: its removal could not be verified; the message has the command to run.
+        InputError: a word or a setting cannot be used, or there is no password file here.
+        ConnectError: the host cannot be reached, or (HostKeyError) its key is not on record; nothing was sent.
+        NotReadyError: the login cannot become root, or systemd there cannot arm the removal.
+        MintError: the file could not be put there.
+    """
+    settings = settings or Settings.load(c.config)
+    service, password = Service.of(name, settings), read_password(settings.password_file)
+    with RootShell(c) as shell, carried(shell, service, password) as path:
+        yield path
+
+
+@contextmanager
+def carried(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
+    """The same over a root shell at hand."""
+    words = _words(service)
+    try:
+        answer = shell.run("put_password", *words, data=password.reveal())
+        if not answer.ok:
+            raise _refused(answer.status, answer.err, shell.host, service.secret)
+        yield service.secret
+    finally:
+        with undisturbed():
+            _remove(shell, words)
+
+
+def lent(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
+    """The answer of a script that runs while the password lies there: put, used and removed in one round trip."""
+    words = _words(service)
+    is_gone = False
+    try:
+        put, *rest = shell.batch(
+            [Request("put_password", words, password.reveal()), borrower, Request("remove_password", words)]
+        )
+        is_gone = len(rest) == 2 and rest[1].ok
+        if not put.ok:
+            raise _refused(put.status, put.err, shell.host, service.secret)
+        return rest[0]
+    finally:
+        if not is_gone:
+            with undisturbed():
+                _remove(shell, words)
+
+
+def sweep(service: Service) -> Request:
+    """Remove a password file that an earlier run left."""
+    return Request("remove_password", (service.secret, _folder("none"), _reaper(service)))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C or polite kill abort a clean-up, which is bounded by its own time-outs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
+    if status == 3 and "unrecognized option" in said:
+        what = f"systemd is too old: systemd-run has no {said.rpartition(' ')[2]}, which removes the password"
+        return NotReadyError(what, host=host, todo="needs systemd 236 or newer")
+    if status == 3:
+        return NotReadyError(
+            f"systemd-run cannot arm the reaper that removes the password ({said})",
+            host=host,
+            todo="is systemd running there?",
+        )
+    if status == 4:
+        return MintError(
+            f"{path} is a folder, which we do not remove", host=host, todo=f"look at it, then `rm -r {path}`"
+        )
+    return MintError(f"the password could not be put on the host: {said}", host=host, todo="is /tmp full or read-only?")
+
+
+def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
+    """Remove and verify: over the shell at hand, beside it while a command runs in it, else over a fresh connection."""
+    said = ""
+    for attempt in range(3):
+        try:
+            if attempt == 0 and shell.is_idle:
+                answer = shell.batch([Request("remove_password", words)], timeout=5)[0]
+            else:
+                if attempt:
+                    shell.c.close()
+                with RootShell(shell.c, timeout=5) as fresh:
+                    # What still runs there holds the lock and may read the file: it is ended first.
+                    answer = fresh.batch([Request("stop", (shell.pid,)), Request("remove_password", words)])[-1]
+        except (ConnectError, NotReadyError, OSError, EOFError) as error:
+            said = str(error)
+            continue
+        if answer.ok:
+            return
+        said = answer.err
+    raise SecretLeftError(
+        f"THE PASSWORD MAY STILL LIE at {words[0]} ({said});"
+        f" the host itself removes it within {REAPER_SECONDS} s if it runs",
+        host=shell.host,
+        todo=f"ssh {shell.host} sudo rm -f {words[0]}",
+    )
+
+
+def _words(service: Service) -> tuple[str, ...]:
+    """What put_password.sh and remove_password.sh are told."""
+    return service.secret, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS)
+
+
+def _folder(nonce: str) -> str:
+    """Where the file is made before it gets its name: root's own folder, whose name nobody can have guessed."""
+    return f"/tmp/.meshfab-{nonce}"  # noqa: S108
+
+
+def _reaper(service: Service) -> str:
+    return f"meshfab-reap-{service.name}"

@@ -1,0 +1,216 @@
+"""The strict Fabric connection: no password ever goes to a host whose key is not on record.
+
+Fabric accepts any key, a changed one too (fabric#2071): it installs AutoAddPolicy and never reads known_hosts. Here the
+target and every jump host are checked against the files that `ssh` itself would read.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import socket
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from meshfab.config.validation import host as valid_host
+from meshfab.config.validation import host_parts
+from meshfab.errors import ConnectError, HostKeyError, InputError
+from meshfab.ssh import host_keys
+from meshfab.ssh.transport import StrictTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fabric import Connection
+
+    from meshfab.ssh.jump_hosts import Jumps
+
+__all__ = ["connect"]
+
+CONNECT_SECONDS = 10
+# A silent peer blocks a channel open for an hour by default (paramiko transport.py, channel_timeout).
+_TIMEOUTS = {"banner_timeout": 15, "auth_timeout": 30, "channel_timeout": 8}
+
+
+def connect(
+    host: str,
+    config: Any = None,
+    *,
+    ssh_config: str | None = None,
+    accept_new: bool = False,
+    jumps: Jumps | None = None,
+) -> Connection:
+    """A strict connection to `host`, not yet open.
+
+    It is opened by its first use, or by `open()`, and then raises `meshfab.errors.HostKeyError` for the host or a jump
+    host whose key is not on record, as `ssh` refuses it (StrictHostKeyChecking in ssh_config(5)).
+
+    Args:
+        host: `[user@]host[:port]` or an alias of the SSH configuration; an IPv6 address in brackets.
+        config: the Invoke or Fabric configuration to carry on, such as a task's `c.config` (timeouts, connect_kwargs,
+            gateway, and the settings under `meshfab`); None for Fabric's own defaults.
+        ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
+        accept_new: put the key of a host that is not on record on it, as StrictHostKeyChecking=accept-new does.
+        jumps: what it shares with other connections; None for one that has its configuration and jump hosts to itself.
+
+    Raises:
+        InputError: the host is no host name, or the SSH configuration cannot be read.
+    """
+    valid_host(host)
+    _require_user()
+    from meshfab.ssh.fabric_connection import Hop, Jump
+    from meshfab.ssh.jump_hosts import Jumps
+
+    shared = jumps or Jumps()
+    config = shared.config(config, ssh_config)
+
+    def make(kind: type[Connection], word: str, before: Connection | None) -> Connection:
+        c = _unopened(kind, word, config)
+        c.gateway = before or shared.before(c, partial(make, Jump))
+        return strict(c, accept_new=accept_new)
+
+    return make(Hop, host, None)
+
+
+def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
+    # A dictionary of its own: Fabric would write the names of key files into the configuration, which others share. It
+    # adds those of the configuration itself.
+    kwargs = {**_TIMEOUTS, **{key: value for key, value in config.connect_kwargs.items() if key != "key_filename"}}
+    # Fabric's own shorthand knows no brackets around an IPv6 address.
+    name, user, port = host_parts(word)
+    try:
+        return kind(name, user=user, port=port, config=config, connect_kwargs=kwargs, gateway=False)
+    except ValueError as error:
+        raise InputError(f"the SSH configuration of {word} is not usable ({error})", todo="see ssh_config(5)") from None
+
+
+def is_connection(c: Any) -> bool:
+    """Whether that is a Fabric connection, as `fab -H` hands one to a task; `run` of a mere context is local."""
+    return all(hasattr(c, name) for name in ("open", "create_session", "client"))
+
+
+def _require_user() -> None:
+    """A container may run as a number that nobody has named, and Fabric and paramiko ask for the name to log in by."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise InputError(f"the user {os.getuid()} of this machine has no name", todo="set USER") from None
+
+
+def strict(c: Connection, *, accept_new: bool = False) -> Connection:
+    """Make a connection and its jump hosts verify keys, and refuse one that is open to a host we cannot verify.
+
+    Raises:
+        HostKeyError: the connection is open already, and the key it trusted is not on record.
+    """
+    from paramiko import Transport
+
+    # paramiko logs tracebacks of refused connections to stderr when nobody configured logging.
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())
+    for hop in _hops(c):
+        if isinstance(hop.connect_kwargs.get("transport_factory"), StrictTransport):
+            continue
+        known = host_keys.known(hop)
+        if hop.is_connected:
+            host_keys.judge(hop, known, hop.transport.get_remote_server_key())
+            continue
+        hop.client.set_missing_host_key_policy(host_keys.Policy(hop, known, accept_new))
+        kwargs = dict(hop.connect_kwargs)
+        for key, seconds in _TIMEOUTS.items():
+            kwargs.setdefault(key, seconds)
+        if hop.ssh_config.get("identitiesonly", "no") == "yes":
+            # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
+            kwargs.setdefault("look_for_keys", False)
+        kwargs["transport_factory"] = StrictTransport(Transport, known.kinds)
+        hop.connect_kwargs = kwargs
+        if hop.connect_timeout is None:
+            hop.connect_timeout = CONNECT_SECONDS
+    return c
+
+
+def opened(c: Connection) -> Connection:
+    """Make sure that a connection is strict and open, and so are its jump hosts.
+
+    Raises:
+        InputError: `c` is no Fabric connection: under `inv` a task is handed a context, whose `run` is local.
+        HostKeyError: a key is unknown, changed or revoked.
+        ConnectError: the host cannot be reached or logged in to.
+    """
+    if not is_connection(c):
+        todo = "pass meshfab.ssh.connection.connect(host, c.config), or a fabric.Connection"
+        raise InputError(f"{type(c).__name__} is no Fabric connection", todo=todo)
+    strict(c)
+    if c.is_connected:
+        return c
+    pass_through(c)
+    from paramiko.ssh_exception import AuthenticationException, SSHException
+
+    name = c.original_host
+    try:
+        c.open()
+    except HostKeyError:
+        raise
+    except socket.gaierror as error:
+        raise ConnectError(
+            f"{c.host} is not a known name ({error.strerror})",
+            host=name,
+            todo="check the name, ~/.ssh/config and DNS",
+        ) from None
+    except TimeoutError:
+        raise ConnectError(
+            f"{c.host} port {c.port} does not answer within {c.connect_timeout} s",
+            host=name,
+            todo="is it up, and is the mesh?",
+        ) from None
+    except AuthenticationException as error:
+        raise ConnectError(
+            f"the login as {c.user} was refused ({error})", host=name, todo=f"try `ssh {name} true`"
+        ) from None
+    except (OSError, SSHException, EOFError, OverflowError) as error:
+        raise ConnectError(
+            f"no SSH connection to {c.host} port {c.port} ({error})",
+            host=name,
+            todo=f"try `ssh {name} true`",
+        ) from None
+    return c
+
+
+def pass_through(c: Connection, seconds: float | None = None) -> None:
+    """Make sure that the jump host before a host is open, if there is one.
+
+    Args:
+        c: the host.
+        seconds: what it may take at most; None leaves it to the time-outs of each step.
+
+    Raises:
+        ConnectError: it cannot be passed; the words name it.
+    """
+    from meshfab.ssh.deadline import limit
+    from meshfab.ssh.fabric_connection import Jump, through
+
+    jump = c.gateway
+    if not jump or isinstance(jump, str):
+        return
+
+    def reach(left: float | None) -> None:
+        with limit(jump, left) if left else nullcontext():
+            pass_through(jump, left)
+            opened(jump)
+
+    if isinstance(jump, Jump):
+        jump.ensure_open(c.original_host, seconds, reach)
+        return
+    try:
+        reach(seconds)
+    except ConnectError as error:
+        raise through(jump, error, c.original_host) from None
+
+
+def _hops(c: Connection) -> Iterator[Connection]:
+    """The jump hosts and the target. A ProxyCommand is no hop: the target's key is checked through it."""
+    gateway = c.gateway
+    if gateway and not isinstance(gateway, str):
+        yield from _hops(gateway)
+    yield c

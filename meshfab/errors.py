@@ -47,24 +47,24 @@ _TRICKS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u2
 class MeshfabError(Exception):
     """What is wrong, on which host, and what to do next, in one line.
 
-    >>> print(MeshfabError("the CA does not answer", host="h2", todo="is it up?"))
+    >>> print(MeshfabError("the CA does not answer", host="h2", remedy="is it up?"))
     h2: the CA does not answer -> is it up?
 
     Attributes:
         what: the fault in words, one line without control characters.
         host: the host it happened on, as the operator named it; empty before any connection.
-        todo: what the operator does next, usually a command; empty where there is nothing to do.
+        remedy: what the operator does next, usually a command; empty where there is nothing to do.
     """
 
-    def __init__(self, what: str, *, host: str = "", todo: str = "") -> None:
+    def __init__(self, what: str, *, host: str = "", remedy: str = "") -> None:
         super().__init__(what)
         self.what = one_line(what)
         self.host = host
-        self.todo = one_line(todo)
+        self.remedy = one_line(remedy)
 
     def __str__(self) -> str:
         where = f"{self.host}: " if self.host else ""
-        return f"{where}{self.what}" + (f" -> {self.todo}" if self.todo else "")
+        return f"{where}{self.what}" + (f" -> {self.remedy}" if self.remedy else "")
 
 
 class InputError(MeshfabError, ValueError):
@@ -118,8 +118,8 @@ class EditedError(NginxError):
         diff: the unified diff from the file as it lies there to what we would write.
     """
 
-    def __init__(self, what: str, *, host: str = "", todo: str = "", diff: str = "") -> None:
-        super().__init__(what, host=host, todo=todo)
+    def __init__(self, what: str, *, host: str = "", remedy: str = "", diff: str = "") -> None:
+        super().__init__(what, host=host, remedy=remedy)
         self.diff = diff
 
 

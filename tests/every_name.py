@@ -70,7 +70,7 @@ def fleet() -> int:
     report: Report = check_certs(["h1"], settings=Settings(parallel=2))
     for host in report.hosts:
         for one in host.certificates:
-            print(host.host, host.error, one.fqdn, one.status, [finding.todo for finding in one.findings])
+            print(host.host, host.error, one.fqdn, one.status, [finding.remedy for finding in one.findings])
     return report.exit_status
 
 
@@ -80,5 +80,5 @@ def caught() -> str:
     except EditedError as error:
         return error.diff
     except MeshfabError as error:
-        return f"{error.what} {error.host} {error.todo}"
+        return f"{error.what} {error.host} {error.remedy}"
     return str(ns.name)

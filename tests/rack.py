@@ -48,14 +48,14 @@ class Rack:
     serves: dict[str, bytes] = field(default_factory=dict)
     deaf: set[str] = field(default_factory=set)
     refused: dict[str, Callable[[Request], Answer | None]] = field(default_factory=dict)
-    strays: str = ""
+    undeclared: str = ""
     shell: RecordingShell = field(default_factory=RecordingShell)
 
     def __post_init__(self) -> None:
         """Put the work of each script in the shell."""
         works: dict[str, Callable[[Request], bytes | None]] = {
             "probe": lambda _: encoded(self.fields()),
-            "discover+probe": lambda _: encoded({"own": "h2.internal", "found": self.strays, **self.fields()}),
+            "discover+probe": lambda _: encoded({"own": "h2.internal", "found": self.undeclared, **self.fields()}),
             "mint": self._mint,
             "commit": self._commit,
             "install_units": self._set_up,

@@ -16,7 +16,7 @@ from meshfab.checks.endpoint_probe import Sight
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.host import renewal_units
-from meshfab.host.discovery import OWN, Survey
+from meshfab.host.discovery import OWN, Discovery
 from meshfab.host.facts import HostState, ServiceState, Stat, Unit
 from meshfab.host.tls_client import Served
 
@@ -78,7 +78,7 @@ def _signed(
     return Pair(made.add_extension(extension, sans is None).sign(signer, hashes.SHA256()), key)
 
 
-def survey(**changes: Any) -> Survey:
+def survey(**changes: Any) -> Discovery:
     """A host with one service, declared by nobody, on which nothing is wrong; fields of either value may be changed."""
     own = replace(TEA, name=OWN, fqdn="h2.internal", cert="/own/cert", key="/own/key")
     units = {
@@ -107,7 +107,7 @@ def survey(**changes: Any) -> Survey:
         units=units,
         services={"tea": service_state("tea.internal"), OWN: service_state("h2.internal")},
     )
-    whole = Survey(
+    whole = Discovery(
         state=state,
         own=own,
         services=(TEA,),

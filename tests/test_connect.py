@@ -217,7 +217,7 @@ def test_a_host_that_cannot_be_reached_is_one_line_that_says_what_to_do(
     with pytest.raises(ConnectError, match=word) as caught:
         opened(connect("h2"))
     assert str(caught.value).startswith("h2: ")
-    assert caught.value.todo
+    assert caught.value.remedy
     assert "\n" not in str(caught.value)
 
 

@@ -20,9 +20,9 @@ ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issu
 
 
 def test_an_error_says_where_what_and_what_to_do() -> None:
-    error = MeshfabError("it is broken", host="h2", todo="mend it")
+    error = MeshfabError("it is broken", host="h2", remedy="mend it")
     assert str(error) == "h2: it is broken -> mend it"
-    assert (error.what, error.host, error.todo) == ("it is broken", "h2", "mend it")
+    assert (error.what, error.host, error.remedy) == ("it is broken", "h2", "mend it")
     assert str(MeshfabError("it is broken")) == "it is broken"
 
 
@@ -39,8 +39,8 @@ def test_an_error_is_also_what_others_catch(kind: type[MeshfabError], base: type
 
 
 @given(st.text(), st.text())
-def test_any_words_make_one_printable_line(what: str, todo: str) -> None:
-    text = str(MeshfabError(what, host="h2", todo=todo))
+def test_any_words_make_one_printable_line(what: str, remedy: str) -> None:
+    text = str(MeshfabError(what, host="h2", remedy=remedy))
     assert len(text.splitlines()) == 1
     assert "\x1b" not in text
     assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text)

@@ -268,7 +268,7 @@ def test_a_host_that_lacks_a_program_is_told_which_before_anything_is_done(
     world = live(World(host))
     with pytest.raises(NotReadyError, match=tool) as caught:
         api.provision(c, "gongfoo", settings=settings)
-    assert word in str(caught.value.todo)
+    assert word in str(caught.value.remedy)
     assert world.shell.scripts == ["probe"]
 
 
@@ -297,7 +297,7 @@ def test_a_refused_mint_is_sorted_by_what_to_do_and_leaves_no_password(
     world.shell.answers["mint"] = lambda request: Answer(request.script, 1, b"", said)
     with pytest.raises(MintError, match=word) as caught:
         api.provision(c, "gongfoo", settings=settings)
-    assert caught.value.todo
+    assert caught.value.remedy
     assert "commit" not in world.shell.scripts
     assert world.shell.scripts[-1] == "remove_password"
 
@@ -395,8 +395,8 @@ def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
     make = plan.make
 
     def blind(*args: Any, **more: Any) -> plan.Plan:
-        todo = make(*args, **more)
-        return replace(todo, wiring=replace(todo.wiring, is_blind=True))
+        remedy = make(*args, **more)
+        return replace(remedy, nginx_change=replace(remedy.nginx_change, config_unreadable=True))
 
     monkeypatch.setattr(plan, "make", blind)
     with pytest.raises(MeshfabError, match="still lacking"):

@@ -18,13 +18,13 @@ from tests.seen import ADDRESS, HOUR, NOW, SETTINGS, TEA, pair, service_state, s
 if TYPE_CHECKING:
     from meshfab.checks.endpoint_probe import Sight
     from meshfab.checks.report import CertificateReport
-    from meshfab.host.discovery import Survey
+    from meshfab.host.discovery import Discovery
 
 ASKED = (NOW, NOW + timedelta(seconds=1))
 
 
 def judged(
-    seen: Survey, seen_from_here: Sight | None = None, asked: tuple[Any, Any] = ASKED
+    seen: Discovery, seen_from_here: Sight | None = None, asked: tuple[Any, Any] = ASKED
 ) -> tuple[CertificateReport, ...]:
     return evaluate.host(seen, {"tea": seen_from_here or sight()}, SETTINGS, asked)
 
@@ -52,7 +52,7 @@ def test_a_failed_tick_is_as_bad_as_the_time_that_is_left(left: timedelta, statu
     assert codes(tea)["renewal-failed"] == status
     words = next(one for one in tea.findings if one.code == "renewal-failed")
     assert "not renewed: the CA cannot be reached" in words.message and "\n" not in words.message
-    assert words.todo.endswith("inv renew --name tea --host h2")
+    assert words.remedy.endswith("inv renew --name tea --host h2")
 
 
 @pytest.mark.parametrize("result", ["exit-code", "timeout", "core-dump"])
@@ -83,7 +83,7 @@ def test_what_clients_get_is_held_against_the_disk(shown: Served, code: str, wor
 def test_a_stopped_nginx_is_told_to_be_started_and_not_provisioned() -> None:
     units = {**survey().state.units, "nginx.service": Unit("loaded", "enabled", "inactive", "success")}
     tea = judged(survey(units=units), sight(served=Served(None, ADDRESS, why="refused")))[0]
-    assert tea.findings[0].todo == "ssh h2 sudo systemctl start nginx"
+    assert tea.findings[0].remedy == "ssh h2 sudo systemctl start nginx"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_orphan_is_only_what_nobody_wants() -> None:
     bare = {name: unit for name, unit in survey().state.units.items() if name != TEA.timer}
     lost = judged(survey(units=bare, vhosted=frozenset()), sight(served=None, resolved=()))[0]
     assert codes(lost) == {"orphan": "warning"}
-    assert lost.findings[0].todo.startswith("inv provision --name tea --host h2, or end it: ssh h2 sudo rm -f ")
+    assert lost.findings[0].remedy.startswith("inv provision --name tea --host h2, or end it: ssh h2 sudo rm -f ")
     wanted = judged(survey(units=bare, vhosted=frozenset(), declared=frozenset({"tea"})))[0]
     assert codes(wanted) == {"timer-missing": "critical"}
 
@@ -143,14 +143,14 @@ def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
     )
     tea = judged(gone, sight(served=Served(None, ADDRESS, why="refused")))[0]
     assert codes(tea) == {"cert-missing": "critical", "not-served": "critical", "orphan": "warning"}
-    end = next(one.todo for one in tea.findings if one.code == "orphan").partition("or end it: ")[2]
+    end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("or end it: ")[2]
     assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then take its vhost out"
 
 
 def test_the_password_of_a_service_is_its_own_and_others_are_the_hosts() -> None:
     tea, own = judged(survey(secrets=("/tmp/tea-provisioner", "/tmp/x;reboot -provisioner")))
     assert codes(tea) == codes(own) == {"secret-left": "critical"}
-    assert own.findings[0].todo == """ssh h2 'sudo rm -rf '"'"'/tmp/x;reboot -provisioner'"'"''"""
+    assert own.findings[0].remedy == """ssh h2 'sudo rm -rf '"'"'/tmp/x;reboot -provisioner'"'"''"""
 
 
 def test_an_open_key_of_the_host_is_critical_and_its_other_rights_are_its_own_affair() -> None:
@@ -175,6 +175,6 @@ def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:
         SETTINGS,
         ASKED,
     )[0]
-    todo = {one.code: one.todo for one in tea.findings}
-    assert todo["san-mismatch"] == "inv provision --name tea --host ops@h2:2222 --san green.internal"
-    assert todo["secret-left"] == "ssh -p 2222 ops@h2 sudo rm -rf /tmp/tea-provisioner"
+    remedy = {one.code: one.remedy for one in tea.findings}
+    assert remedy["san-mismatch"] == "inv provision --name tea --host ops@h2:2222 --san green.internal"
+    assert remedy["secret-left"] == "ssh -p 2222 ops@h2 sudo rm -rf /tmp/tea-provisioner"

@@ -12,8 +12,8 @@ from fabric import Config
 from meshfab.errors import ConnectError, HostKeyError, LostError
 from meshfab.ssh import connection as module
 from meshfab.ssh.connection import connect, pass_through
-from meshfab.ssh.fabric_connection import Jump
-from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.fabric_connection import JumpHost
+from meshfab.ssh.jump_hosts import JumpHostPool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / ".ssh" / "config"
 
 
-def way(host: str, jumps: Jumps | None = None, config: Any = None) -> list[str]:
+def way(host: str, jumps: JumpHostPool | None = None, config: Any = None) -> list[str]:
     """The names from the first jump host to the host itself."""
     c = connect(host, config, jumps=jumps)
     names = []
@@ -66,7 +66,7 @@ def test_a_proxy_command_and_a_gateway_of_the_configuration_are_kept(ssh: Path) 
 
 def test_those_who_share_have_one_jump_host_and_those_who_do_not_have_their_own(ssh: Path) -> None:
     ssh.write_text("Host h?\n ProxyJump a,b\nHost i?\n ProxyJump a\n")
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         one, two, three = (connect(host, jumps=jumps) for host in ("h1", "h2", "i1"))
     assert one.gateway is two.gateway
     assert one.gateway.gateway is three.gateway
@@ -76,7 +76,7 @@ def test_those_who_share_have_one_jump_host_and_those_who_do_not_have_their_own(
 def test_the_configuration_is_read_once_and_nothing_of_one_host_gets_into_it(ssh: Path) -> None:
     ssh.write_text("Host h1\n IdentityFile ~/one\nHost h2\n IdentityFile ~/two\n")
     config = Config(overrides={"connect_kwargs": {"key_filename": ["/three"], "banner_timeout": 3}})
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         one, two = (connect(host, config, jumps=jumps) for host in ("h1", "h2"))
     assert one.config is two.config
     assert [[name.rpartition("/")[2] for name in c.connect_kwargs["key_filename"]] for c in (one, two)] == [
@@ -90,7 +90,7 @@ def test_a_connection_that_is_made_leaves_the_configuration_of_the_others_alone(
     ssh: Path, mocker: MockerFixture
 ) -> None:
     ssh.write_text("Host h2\n ProxyJump a\n ForwardAgent yes\n")
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         connect("h1", jumps=jumps)
         merge = mocker.spy(Config, "merge")
         connect("h2", jumps=jumps)
@@ -100,15 +100,15 @@ def test_a_connection_that_is_made_leaves_the_configuration_of_the_others_alone(
 
 def test_many_at_once_open_it_once(ssh: Path, mocker: MockerFixture) -> None:
     ssh.write_text("Host h*\n ProxyJump a\n")
-    real, together = Jump.is_connected, Barrier(8)
-    mocker.patch.object(Jump, "is_connected", property(lambda jump: bool(jump.transport) or real.fget(jump)))
+    real, together = JumpHost.is_connected, Barrier(8)
+    mocker.patch.object(JumpHost, "is_connected", property(lambda jump: bool(jump.transport) or real.fget(jump)))
 
     def open_it(jump: Any) -> Any:
         jump.transport = mocker.Mock()
         return jump
 
     opened = mocker.patch.object(module, "opened", side_effect=open_it)
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         targets = [connect(f"h{number}", jumps=jumps) for number in range(8)]
 
         def work(c: Any) -> None:
@@ -122,9 +122,9 @@ def test_many_at_once_open_it_once(ssh: Path, mocker: MockerFixture) -> None:
 
 def test_a_fault_is_found_once_and_said_of_each_by_name(ssh: Path, mocker: MockerFixture) -> None:
     ssh.write_text("Host h*\n ProxyJump a\n")
-    fault = HostKeyError("the host key is unknown", host="a", todo="look")
+    fault = HostKeyError("the host key is unknown", host="a", remedy="look")
     opened = mocker.patch.object(module, "opened", side_effect=fault)
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         for name in ("h1", "h2"):
             with pytest.raises(HostKeyError) as caught:
                 pass_through(connect(name, jumps=jumps), 5)

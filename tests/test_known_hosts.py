@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab.ssh import known_hosts
-from meshfab.ssh.known_hosts import Known
+from meshfab.ssh.known_hosts import HostKeyRecords
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +115,7 @@ def test_the_line_that_decided_is_told() -> None:
 def test_the_kinds_on_record_come_once_in_their_order() -> None:
     text = line("h2", THIRD) + line("h2", OURS) + line("h2", OTHER) + line("h2", key("z", "ecdsa"), "@revoked")
     assert known_hosts.lookup(known_hosts.read([("/kh", text)]), "h2").kinds == ("ssh-rsa", "ssh-ed25519")
-    assert Known(()).kinds == ()
+    assert HostKeyRecords(()).kinds == ()
 
 
 @given(st.text(max_size=200))

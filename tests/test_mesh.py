@@ -26,13 +26,13 @@ TEN = tuple(f"h{number}" for number in range(1, 11))
 
 
 class Fake:
-    """Stands for a Run: does what the test says for its host, and waits to be stopped where that is nothing."""
+    """Stands for a HostRun: does what the test says for its host, and waits to be stopped where that is nothing."""
 
     world: World
 
     def __init__(self, c: Any, services: Any, _settings: Settings, **options: Any) -> None:
         self.host, self.services, self.options = str(c.enter_result), services, options
-        self.strays: tuple[str, ...] = ()
+        self.undeclared: tuple[str, ...] = ()
         self.error: MeshfabError | None = None
         self.fault: MeshfabError | None = None
         self.why = ""
@@ -117,7 +117,9 @@ def test_each_host_gets_its_own_services_by_one_run_that_is_whole(live: Live, de
         "h1": ["tea"],
         "h2": ["tea", "milk"],
     }
-    assert all(run.options["is_whole"] and run.options["password"].reveal() == PASSWORD for run in seen.values())
+    assert all(
+        run.options["covers_all_services"] and run.options["password"].reveal() == PASSWORD for run in seen.values()
+    )
     assert all(came.is_well for came in found)
 
 
@@ -238,7 +240,7 @@ def test_an_interruption_before_anything_ran_is_told_for_all(
     def interrupt(*_words: object) -> None:
         raise KeyboardInterrupt
 
-    collect = apply._Crew.collect
+    collect = apply.HostRuns.collect
     calls: list[int] = []
 
     def once(self: Any, *given: Any) -> None:
@@ -247,7 +249,7 @@ def test_an_interruption_before_anything_ran_is_told_for_all(
             interrupt()
         collect(self, *given)
 
-    monkeypatch.setattr(apply._Crew, "collect", once)
+    monkeypatch.setattr(apply.HostRuns, "collect", once)
     found = apply.apply(settings=declared(parallel=2))
     assert len(world.begun) <= 2
     assert all("interrupted" in words(came) for came in found)
@@ -287,7 +289,7 @@ def test_the_command_prints_each_host_and_the_sum_and_knows_whether_all_is_well(
     assert out.splitlines()[-1].startswith("2 hosts, 0 changed, 2 as declared (")
 
     def does(one: Fake) -> None:
-        one.error = SecretLeftError("THE PASSWORD MAY STILL LIE at /tmp/x", host=one.host, todo="rm it")
+        one.error = SecretLeftError("THE PASSWORD MAY STILL LIE at /tmp/x", host=one.host, remedy="rm it")
 
     live(does)
     assert not command.run({}, declared("h1", "h2"), ["h1"], dry_run=False)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from meshfab.nginx import activation, config_dump, layout, server_blocks
-from meshfab.nginx.layout import Place
+from meshfab.nginx.layout import VhostPath
 from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host
 
@@ -127,13 +127,13 @@ def test_words_without_an_emergency_are_shown_as_they_are(words: str) -> None:
 
 def test_the_vhost_goes_where_the_host_has_its_vhosts() -> None:
     fedora, debian = Host().state(), Host(conf={MAIN: DEBIAN_CONF}, has_sites=True).state()
-    assert layout.place(fedora, SERVICE, SETTINGS) == Place("/etc/nginx/conf.d/gongfoo.internal.conf")
+    assert layout.place(fedora, SERVICE, SETTINGS) == VhostPath("/etc/nginx/conf.d/gongfoo.internal.conf")
     sites = "/etc/nginx/sites-{}/gongfoo.internal.conf"
-    assert layout.place(debian, SERVICE, SETTINGS) == Place(sites.format("available"), sites.format("enabled"))
+    assert layout.place(debian, SERVICE, SETTINGS) == VhostPath(sites.format("available"), sites.format("enabled"))
     # sites-available alone is a folder that nginx does not read.
     assert layout.place(Host(has_sites=True).state(), SERVICE, SETTINGS).link == ""
     own = replace(SETTINGS, conf_dir="/srv/conf")
-    assert layout.place(debian, SERVICE, own) == Place("/srv/conf/gongfoo.internal.conf")
+    assert layout.place(debian, SERVICE, own) == VhostPath("/srv/conf/gongfoo.internal.conf")
 
 
 def test_a_vhost_is_known_once_nginx_includes_it() -> None:
@@ -152,5 +152,5 @@ def test_a_refusal_and_a_failed_reload_are_told_apart() -> None:
     assert "Job for nginx.service failed." in str(failed)
     for error in (refused, failed):
         assert str(error).startswith("h2: ")
-        assert error.todo
+        assert error.remedy
         assert "\n" not in str(error)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshfab.cli.step_lines import Lines, left
+from meshfab.cli.step_lines import StepPrinter, left
 from meshfab.config.service import Service
 from meshfab.errors import MintError, NginxError
 from meshfab.fleet.apply import HostOutcome
@@ -35,7 +35,7 @@ def outcome(**changes: Any) -> Outcome:
 
 def printed(made: Outcome, out: io.StringIO | None = None, *, is_dry: bool = False) -> str:
     out = out or io.StringIO()
-    lines = Lines(out)
+    lines = StepPrinter(out)
     if is_dry:
         lines.dry_run(made)
     else:
@@ -101,7 +101,7 @@ def test_a_terminal_gets_colours_unless_no_color_is_set(monkeypatch: pytest.Monk
 def test_a_hosts_words_play_no_tricks_on_the_terminal() -> None:
     trick = "\x1b[2J\x1b]0;title\x07evil\rnothing to do"
     out = io.StringIO()
-    Lines(out).step("rights", trick)
+    StepPrinter(out).step("rights", trick)
     printed(outcome(notes=(trick,)), out)
     printed(outcome(changed=(Step("mint", trick),)), out, is_dry=True)
     assert not set(out.getvalue()) & set("\x1b\x07\r")
@@ -109,12 +109,12 @@ def test_a_hosts_words_play_no_tricks_on_the_terminal() -> None:
 
 TRICK = "\x1b[2J\x1b]0;title\x07evil\rnothing to do"
 MILK = Service.of("milk", SETTINGS)
-REFUSED = NginxError("nginx refuses", host="h2", todo="repair it")
+REFUSED = NginxError("nginx refuses", host="h2", remedy="repair it")
 
 
 def host_lines(*services: Outcome, is_dry: bool = False, out: io.StringIO | None = None, **more: Any) -> list[str]:
     out = out or io.StringIO()
-    Lines(out).host(HostOutcome("h2", services, seconds=0.24, **more), dry_run=is_dry)
+    StepPrinter(out).host(HostOutcome("h2", services, seconds=0.24, **more), dry_run=is_dry)
     return out.getvalue().splitlines()
 
 
@@ -153,7 +153,7 @@ class TestApply:
         assert host_lines(error=REFUSED) == ["  failed   h2: nginx refuses -> repair it"]
 
     def test_strays_are_told(self) -> None:
-        assert "  note     h2: orphan: old.internal" in host_lines(outcome(), strays=("orphan: old.internal",))
+        assert "  note     h2: orphan: old.internal" in host_lines(outcome(), undeclared=("orphan: old.internal",))
 
     def test_a_dry_run_says_what_would_be_done(self) -> None:
         lines = host_lines(outcome(changed=(STEP,), diffs=("+x\n",)), outcome(service=MILK), is_dry=True)
@@ -174,7 +174,7 @@ class TestApply:
 
         def total(count: int, *, dry_run: bool = False) -> str:
             out = io.StringIO()
-            Lines(out).mesh(came[:count], 1.0, dry_run=dry_run)
+            StepPrinter(out).mesh(came[:count], 1.0, dry_run=dry_run)
             return out.getvalue()
 
         assert total(4) == "4 hosts, 1 changed, 1 as declared, 2 failed: h3, h4 (1.0 s)\n"
@@ -190,7 +190,7 @@ class TestApply:
         bad = MintError(TRICK, host="h2")
         for is_dry in (False, True):
             one = outcome(changed=(Step("mint", TRICK),), notes=(TRICK,), diffs=(TRICK,))
-            lines = host_lines(one, said=((SERVICE, "mint", TRICK),), strays=(TRICK,), error=bad, is_dry=is_dry)
+            lines = host_lines(one, said=((SERVICE, "mint", TRICK),), undeclared=(TRICK,), error=bad, is_dry=is_dry)
             lines += host_lines(outcome(error=bad), is_dry=is_dry)
             assert not set("".join(lines)) & set("\x1b\x07\r")
 

@@ -22,7 +22,7 @@ from meshfab.errors import (
 )
 from meshfab.host import tls_client
 from meshfab.provisioning import host_run
-from meshfab.provisioning.host_run import Run
+from meshfab.provisioning.host_run import HostRun
 from meshfab.provisioning.outcome import Outcome
 from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SETTINGS, Host, authority, good_pair
@@ -33,17 +33,17 @@ NAMES = ("tea", "milk", "cream")
 
 
 @pytest.fixture
-def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Run, dict[str, Outcome]]]:
+def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[HostRun, dict[str, Outcome]]]:
     """Run over a rack in the place of the network."""
 
-    def work(rack: Rack, *names: str, **options: Any) -> tuple[Run, dict[str, Outcome]]:
+    def work(rack: Rack, *names: str, **options: Any) -> tuple[HostRun, dict[str, Outcome]]:
         monkeypatch.setattr(host_run, "RootShell", lambda _c: rack.shell)
         monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (ADDRESS,))
         monkeypatch.setattr(tls_client, "ask", rack.ask)
         monkeypatch.setattr(tls_client.until, "__kwdefaults__", {"seconds": 0.02})
         services = [service(name) for name in names or rack.parts]
-        options = {"password": Password(PASSWORD), "is_whole": True, **options}
-        job = Run(Connection("h2", config=Config()), services, SETTINGS, **options)
+        options = {"password": Password(PASSWORD), "covers_all_services": True, **options}
+        job = HostRun(Connection("h2", config=Config()), services, SETTINGS, **options)
         outcomes = job.converge()
         assert [outcome.service.name for outcome in outcomes] == [one.name for one in services]
         return job, {outcome.service.name: outcome for outcome in outcomes}
@@ -51,7 +51,7 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Run, dict[st
     return work
 
 
-Work = Callable[..., tuple[Run, dict[str, Outcome]]]
+Work = Callable[..., tuple[HostRun, dict[str, Outcome]]]
 
 
 def rack_of(make: Callable[[str], Host] = fresh, *names: str) -> Rack:
@@ -273,17 +273,17 @@ def test_a_dry_run_of_several_services_only_reads(at_work: Work) -> None:
 
 def test_a_run_that_is_whole_says_what_is_not_declared(at_work: Work) -> None:
     rack = rack_of(whole)
-    rack.strays = "milk cream"
+    rack.undeclared = "milk cream"
     job, outcomes = at_work(rack, "tea")
     assert list(outcomes) == ["tea"]
-    assert [stray.split()[1] for stray in job.strays] == ["milk.internal", "cream.internal"]
+    assert [stray.split()[1] for stray in job.undeclared] == ["milk.internal", "cream.internal"]
     assert set(rack.shell.scripts) == {"discover+probe"}
 
 
 def test_a_run_of_one_service_among_others_does_not_look_for_them(at_work: Work) -> None:
     rack = rack_of(whole)
-    job, _ = at_work(rack, "tea", is_whole=False)
-    assert (rack.shell.scripts, job.strays) == (["probe"], ())
+    job, _ = at_work(rack, "tea", covers_all_services=False)
+    assert (rack.shell.scripts, job.undeclared) == (["probe"], ())
 
 
 def test_what_is_told_is_told_of_its_service(at_work: Work) -> None:
@@ -300,8 +300,8 @@ def test_where_nothing_is_declared_the_strays_are_told_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rack = rack_of(whole, "tea")
-    rack.strays = "tea"
+    rack.undeclared = "tea"
     monkeypatch.setattr(host_run, "RootShell", lambda _c: rack.shell)
-    job = Run(Connection("h2", config=Config()), [], SETTINGS, is_whole=True)
+    job = HostRun(Connection("h2", config=Config()), [], SETTINGS, covers_all_services=True)
     assert job.converge() == []
-    assert [stray.split()[1] for stray in job.strays] == ["tea.internal"]
+    assert [stray.split()[1] for stray in job.undeclared] == ["tea.internal"]

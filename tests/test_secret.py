@@ -13,7 +13,6 @@ import pytest
 from meshfab.config.password import Password, exposure, read_password
 from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
 from meshfab.provisioning import password_transfer
-from meshfab.provisioning.password_transfer import carried
 from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SERVICE, RecordingShell
 
@@ -127,7 +126,7 @@ def second(mocker: MockerFixture) -> RecordingShell:
 
 
 def use(shell: RecordingShell) -> Any:
-    return carried(shell, SERVICE, Password(PASSWORD))  # type: ignore[arg-type]
+    return password_on_host(shell, SERVICE, Password(PASSWORD))  # type: ignore[arg-type]
 
 
 def test_the_password_is_there_in_the_block_and_gone_after_it(second: RecordingShell) -> None:
@@ -251,7 +250,7 @@ def test_a_password_that_cannot_be_put_there_is_an_error_and_removed_all_the_sam
     with pytest.raises(kind, match=word) as caught, use(shell):
         pytest.fail("the block ran without the password")
     assert shell.scripts == ["put_password", "remove_password"]
-    assert caught.value.todo
+    assert caught.value.remedy
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 

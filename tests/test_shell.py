@@ -232,7 +232,7 @@ def test_a_line_that_drops_is_lost_and_says_what_to_do(root: RootShell, c: Local
     c.channels[0].kill()
     with pytest.raises((LostError, NotReadyError)) as caught:
         root.run("both")
-    assert caught.value.todo
+    assert caught.value.remedy
 
 
 def test_no_answer_in_time_is_lost_at_the_time_that_was_set(root: RootShell) -> None:

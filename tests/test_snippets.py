@@ -69,7 +69,7 @@ def test_it_listens_on_what_is_asked_for_only() -> None:
 def test_a_snippet_is_marked_and_known_again() -> None:
     service = Service.of("gongfoo", SETTINGS)
     text = vhost.render(service, SETTINGS, OLD, (), "tls")
-    mark = vhost.read_mark(text)
+    mark = vhost.read_header(text)
     assert mark is not None
     assert mark.is_untouched
     assert mark.wants == vhost.wants(service, SETTINGS, OLD, (), "tls")

@@ -138,7 +138,7 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
         "c": "a place in nginx's configuration",
         "d": "a pair",
     }
-    assert discovery.strays(seen) == tuple(
+    assert discovery.undeclared(seen) == tuple(
         f"orphan: {name}.internal has {parts} here and is not declared; left as it is" for name, parts in what.items()
     )
 

@@ -19,11 +19,11 @@ from meshfab.provisioning.outcome import Outcome
 from meshfab.ssh import connection
 from tests.factories import PASSWORD, SERVICE
 
-Run = Callable[..., tuple[int, str, str]]
+HostRun = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostRun:
     """`inv …` in this process: exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(connection, "opened", lambda c: c)
@@ -79,7 +79,7 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_success_is_0_and_says_so_on_stdout(inv: Run, doing: Doing, task: str) -> None:
+def test_success_is_0_and_says_so_on_stdout(inv: HostRun, doing: Doing, task: str) -> None:
     doing(nothing_to_do)
     status, out, err = inv(task, *WORDS)
     assert (status, err) == (0, "")
@@ -87,12 +87,12 @@ def test_success_is_0_and_says_so_on_stdout(inv: Run, doing: Doing, task: str) -
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_failure_is_1_and_one_line_on_stderr(inv: Run, doing: Doing, task: str) -> None:
-    doing(raising(MintError("the CA is down", host="h2", todo="start it")))
+def test_a_failure_is_1_and_one_line_on_stderr(inv: HostRun, doing: Doing, task: str) -> None:
+    doing(raising(MintError("the CA is down", host="h2", remedy="start it")))
     assert inv(task, *WORDS) == (1, "", "h2: the CA is down -> start it\n")
 
 
-def test_options_become_arguments(inv: Run, doing: Doing) -> None:
+def test_options_become_arguments(inv: HostRun, doing: Doing) -> None:
     calls = doing(nothing_to_do)
     more = (
         "--san",
@@ -112,7 +112,7 @@ def test_options_become_arguments(inv: Run, doing: Doing) -> None:
     assert (call["upstream"], call["mtls"], call["vhost"], call["dry_run"]) == ("https://x:1", True, False, True)
 
 
-def test_options_that_are_left_out_are_left_open(inv: Run, doing: Doing) -> None:
+def test_options_that_are_left_out_are_left_open(inv: HostRun, doing: Doing) -> None:
     calls = doing(nothing_to_do)
     inv("provision", *WORDS)
     (call,) = calls
@@ -120,7 +120,7 @@ def test_options_that_are_left_out_are_left_open(inv: Run, doing: Doing) -> None
     assert not call.get("dry_run")
 
 
-def test_invokes_own_dry_run_is_ours_too(inv: Run, doing: Doing) -> None:
+def test_invokes_own_dry_run_is_ours_too(inv: HostRun, doing: Doing) -> None:
     calls = doing(nothing_to_do)
     status, out, _ = inv("--dry", "provision", *WORDS)
     assert status == 0
@@ -141,7 +141,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("words", BAD.values(), ids=BAD)
-def test_bad_input_is_1_and_one_line_and_nothing_is_called(inv: Run, doing: Doing, words: tuple[str, ...]) -> None:
+def test_bad_input_is_1_and_one_line_and_nothing_is_called(inv: HostRun, doing: Doing, words: tuple[str, ...]) -> None:
     calls = doing(nothing_to_do)
     status, out, err = inv("provision", *words)
     assert (status, out, len(err.splitlines())) == (1, "", 1)
@@ -150,14 +150,14 @@ def test_bad_input_is_1_and_one_line_and_nothing_is_called(inv: Run, doing: Doin
 
 
 @pytest.mark.parametrize("words", [("--name", "gongfoo"), ("--host", "h2"), ()], ids=["no host", "no name", "nothing"])
-def test_a_word_that_is_missing_is_1(inv: Run, words: tuple[str, ...]) -> None:
+def test_a_word_that_is_missing_is_1(inv: HostRun, words: tuple[str, ...]) -> None:
     status, _, err = inv("provision", *words)
     assert status == 1
     assert "Traceback" not in err
 
 
 def test_a_setting_that_is_unknown_is_1_and_one_line(
-    inv: Run, doing: Doing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    inv: HostRun, doing: Doing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "invoke.yaml").write_text("meshfab:\n  ca_ulr: https://x\n")
@@ -168,14 +168,14 @@ def test_a_setting_that_is_unknown_is_1_and_one_line(
     assert calls == []
 
 
-def test_a_setting_comes_by_environment(inv: Run, doing: Doing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_comes_by_environment(inv: HostRun, doing: Doing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOKE_MESHFAB_CA_URL", "https://other.example")
     calls = doing(nothing_to_do)
     assert inv("provision", *WORDS)[0] == 0
     assert calls[0]["settings"].ca_url == "https://other.example"
 
 
-def test_a_crash_of_ours_is_one_line_that_says_how_to_see_more(inv: Run, doing: Doing) -> None:
+def test_a_crash_of_ours_is_one_line_that_says_how_to_see_more(inv: HostRun, doing: Doing) -> None:
     doing(raising(ZeroDivisionError("division\nby zero")))
     status, _, err = inv("provision", *WORDS)
     assert (status, len(err.splitlines())) == (1, 1)
@@ -183,19 +183,23 @@ def test_a_crash_of_ours_is_one_line_that_says_how_to_see_more(inv: Run, doing: 
     assert "MESHFAB_DEBUG=1" in err
 
 
-def test_with_the_debug_switch_a_crash_is_a_traceback(inv: Run, doing: Doing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_debug_switch_a_crash_is_a_traceback(
+    inv: HostRun, doing: Doing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MESHFAB_DEBUG", "1")
     doing(raising(ZeroDivisionError("x")))
     with pytest.raises(ZeroDivisionError):
         inv("provision", *WORDS)
 
 
-def test_a_password_that_may_be_left_is_the_first_line_and_what_led_to_it_the_second(inv: Run, doing: Doing) -> None:
+def test_a_password_that_may_be_left_is_the_first_line_and_what_led_to_it_the_second(
+    inv: HostRun, doing: Doing
+) -> None:
     def do() -> NoReturn:
         try:
             raise MintError("the CA is down", host="h2")
         finally:
-            raise SecretLeftError("THE PASSWORD MAY STILL LIE at /tmp/x", host="h2", todo="rm it")
+            raise SecretLeftError("THE PASSWORD MAY STILL LIE at /tmp/x", host="h2", remedy="rm it")
 
     doing(do)
     status, _, err = inv("provision", *WORDS)
@@ -203,7 +207,7 @@ def test_a_password_that_may_be_left_is_the_first_line_and_what_led_to_it_the_se
     assert err.splitlines() == ["h2: THE PASSWORD MAY STILL LIE at /tmp/x -> rm it", "h2: the CA is down"]
 
 
-def test_an_error_that_was_put_in_other_words_is_one_line(inv: Run, doing: Doing) -> None:
+def test_an_error_that_was_put_in_other_words_is_one_line(inv: HostRun, doing: Doing) -> None:
     def do() -> NoReturn:
         try:
             raise MintError("first", host="h2")
@@ -215,7 +219,7 @@ def test_an_error_that_was_put_in_other_words_is_one_line(inv: Run, doing: Doing
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
-def test_a_signal_unwinds_and_is_1_and_one_line(inv: Run, doing: Doing, number: signal.Signals) -> None:
+def test_a_signal_unwinds_and_is_1_and_one_line(inv: HostRun, doing: Doing, number: signal.Signals) -> None:
     unwound = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -238,7 +242,7 @@ def test_a_signal_unwinds_and_is_1_and_one_line(inv: Run, doing: Doing, number: 
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_and_option_has_its_help(inv: Run, task: str) -> None:
+def test_every_task_and_option_has_its_help(inv: HostRun, task: str) -> None:
     status, out, _ = inv("--help", task)
     assert status == 0
     assert "Docstring:" in out
@@ -247,7 +251,7 @@ def test_every_task_and_option_has_its_help(inv: Run, task: str) -> None:
     assert "none" not in out.partition("Docstring:")[2].partition("Options:")[0]
 
 
-def test_the_tasks_are_listed_with_their_first_line(inv: Run) -> None:
+def test_the_tasks_are_listed_with_their_first_line(inv: HostRun) -> None:
     _, out, _ = inv("--list")
     for task in TASKS:
         (line,) = [line for line in out.splitlines() if line.split()[:1] == [task]]

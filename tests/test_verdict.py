@@ -157,9 +157,9 @@ def test_the_table_is_plain_in_a_pipe_worst_first_and_fits() -> None:
 
 
 def test_a_remedy_is_on_a_line_of_its_own_and_never_broken() -> None:
-    todo = "inv provision --name tea --host h2 " + " ".join(f"--san name-{n}.internal" for n in range(20))
-    one = certificate(findings=(Finding("san-mismatch", "critical", "lacks names", todo),))
-    assert f"         -> {todo}" in shown(Report(NOW, (HostReport("h2", (one,)),))).splitlines()
+    remedy = "inv provision --name tea --host h2 " + " ".join(f"--san name-{n}.internal" for n in range(20))
+    one = certificate(findings=(Finding("san-mismatch", "critical", "lacks names", remedy),))
+    assert f"         -> {remedy}" in shown(Report(NOW, (HostReport("h2", (one,)),))).splitlines()
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -112,7 +112,7 @@ def test_two_services_on_a_host_do_not_share_a_variable(tmp_path_factory: pytest
 
 @pytest.mark.parametrize("service", KINDS.values(), ids=KINDS)
 def test_a_vhost_of_ours_is_known_again_with_what_was_asked(service: Service) -> None:
-    mark = vhost.read_mark(vhost.render(service, SETTINGS, OLD))
+    mark = vhost.read_header(vhost.render(service, SETTINGS, OLD))
     assert mark is not None
     assert mark.is_untouched
     assert mark.asked["upstream"] == service.upstream
@@ -121,7 +121,7 @@ def test_a_vhost_of_ours_is_known_again_with_what_was_asked(service: Service) ->
 
 
 def test_newlines_that_a_shell_dropped_at_the_end_are_no_edit() -> None:
-    mark = vhost.read_mark(vhost.render(SERVICE, SETTINGS, OLD).rstrip("\n"))
+    mark = vhost.read_header(vhost.render(SERVICE, SETTINGS, OLD).rstrip("\n"))
     assert mark is not None
     assert mark.is_untouched
 
@@ -136,23 +136,23 @@ EDITS: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_an_edit_is_seen(edit: Callable[[str], str]) -> None:
-    mark = vhost.read_mark(edit(vhost.render(SERVICE, SETTINGS, OLD)))
+    mark = vhost.read_header(edit(vhost.render(SERVICE, SETTINGS, OLD)))
     assert mark is not None
     assert not mark.is_untouched
 
 
 def test_a_file_without_the_mark_on_its_first_line_is_somebody_elses() -> None:
     text = vhost.render(SERVICE, SETTINGS, OLD)
-    assert vhost.read_mark("") is None
-    assert vhost.read_mark(text.partition("\n")[2]) is None
-    assert vhost.read_mark(f"# before\n{text}") is None
-    assert vhost.read_mark(text.replace('{"', "{'", 1)) is None
+    assert vhost.read_header("") is None
+    assert vhost.read_header(text.partition("\n")[2]) is None
+    assert vhost.read_header(f"# before\n{text}") is None
+    assert vhost.read_header(text.replace('{"', "{'", 1)) is None
 
 
 @given(st.text())
 def test_any_text_is_a_mark_or_none(text: str) -> None:
-    assert vhost.read_mark(text) is None
-    mark = vhost.read_mark(f"# Written by meshfab; x {{{text}}} wants={'0' * 16} text={'0' * 16}\n{text}")
+    assert vhost.read_header(text) is None
+    mark = vhost.read_header(f"# Written by meshfab; x {{{text}}} wants={'0' * 16} text={'0' * 16}\n{text}")
     assert mark is None or not mark.is_untouched
 
 

@@ -11,7 +11,7 @@ from meshfab.config.service import Service
 from meshfab.errors import EditedError, LockedError, MeshfabError, NginxError
 from meshfab.host.facts import Stat
 from meshfab.nginx import activation, change, listeners, previous_options, snippets, vhost
-from meshfab.nginx.layout import Place
+from meshfab.nginx.layout import VhostPath
 from meshfab.provisioning import plan
 from meshfab.ssh.script import Answer
 from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, unit
@@ -49,9 +49,9 @@ def block(name: str = SERVICE.fqdn, listen: str = "443 ssl", pair: str = OTHER) 
     return f"server {{\nlisten {listen};\nserver_name {name};\n{pair}}}\n"
 
 
-def decide(host: Host, *, force: bool = False, **asked: Any) -> change.Wiring:
+def decide(host: Host, *, force: bool = False, **asked: Any) -> change.NginxChange:
     state = host.state()
-    service = previous_options.keep_asked(state, replace(host.service, **asked))
+    service = previous_options.merge_previous_options(state, replace(host.service, **asked))
     return change.decide(state, service, host.settings, force=force)
 
 
@@ -65,9 +65,9 @@ class TestTheirs:
     def test_the_remedy_names_each_line(self) -> None:
         with pytest.raises(NginxError) as caught:
             decide(beside(block()))
-        assert f"set {SHOP}:4 to `ssl_certificate {SERVICE.cert};`" in caught.value.todo
-        assert f"set {SHOP}:5 to `ssl_certificate_key {SERVICE.key};`" in caught.value.todo
-        assert "--no-vhost" in caught.value.todo
+        assert f"set {SHOP}:4 to `ssl_certificate {SERVICE.cert};`" in caught.value.remedy
+        assert f"set {SHOP}:5 to `ssl_certificate_key {SERVICE.key};`" in caught.value.remedy
+        assert "--no-vhost" in caught.value.remedy
 
     def test_lines_that_are_included_are_named_where_they_stand(self) -> None:
         host = beside(block(pair="include snippets/own.conf;\n"))
@@ -78,13 +78,13 @@ class TestTheirs:
     def test_a_block_without_a_pair_of_its_own_is_told_where_to_add_one(self) -> None:
         with pytest.raises(NginxError, match="no pair of its own") as caught:
             decide(beside(block(pair="")))
-        assert f"after {SHOP}:1" in caught.value.todo
+        assert f"after {SHOP}:1" in caught.value.remedy
 
     def test_every_block_that_is_wrong_is_named(self) -> None:
         with pytest.raises(NginxError) as caught:
             decide(beside(block(listen="10.87.0.12:443 ssl") + block(listen="[fd00::1]:443 ssl")))
-        assert f"{SHOP}:4" in caught.value.todo
-        assert f"{SHOP}:10" in caught.value.todo
+        assert f"{SHOP}:4" in caught.value.remedy
+        assert f"{SHOP}:10" in caught.value.remedy
 
     def test_a_pair_among_others_for_another_kind_of_key_is_right(self) -> None:
         assert "adopted" in decide(beside(block(pair=OTHER + PAIR))).notes[0]
@@ -152,7 +152,7 @@ class TestOurs:
         with pytest.raises(EditedError) as caught:
             decide(Host().wired(self.EDITED), upstream="http://127.0.0.1:8080")
         assert "was edited, not by" in caught.value.diff
-        assert "--force" in caught.value.todo
+        assert "--force" in caught.value.remedy
 
     def test_an_edit_that_serves_another_pair_is_shown(self) -> None:
         with pytest.raises(EditedError):
@@ -234,8 +234,8 @@ class TestListening:
 
     def test_what_hides_a_wildcard_is_found(self) -> None:
         state = beside(block("shop.internal", "10.87.0.12:443 ssl")).state()
-        assert listeners.hides(state, "10.87.0.12", 443, Place("/x")) == f"{SHOP}:2"
-        assert listeners.hides(state, "10.87.0.13", 443, Place("/x")) == ""
+        assert listeners.overriding_listener(state, "10.87.0.12", 443, VhostPath("/x")) == f"{SHOP}:2"
+        assert listeners.overriding_listener(state, "10.87.0.13", 443, VhostPath("/x")) == ""
 
 
 class TestEndpoint:
@@ -310,7 +310,7 @@ class TestTransaction:
 
     def test_the_way_back_names_what_we_wrote(self) -> None:
         made = self.made(Host())
-        (file,) = made.wiring.files
+        (file,) = made.nginx_change.files
         assert activation.unwire(Host().state(), [made.activation], is_wired=True).args[3:] == (
             file.path,
             "",
@@ -323,7 +323,7 @@ class TestTransaction:
         error = activation.explain(Answer("install_config", status, b"", said), Host().state())
         assert isinstance(error, MeshfabError)
         assert words in str(error)
-        assert "what was there before is back" in error.todo
+        assert "what was there before is back" in error.remedy
         assert "\n" not in str(error)
 
     def test_who_holds_the_lock_is_told(self) -> None:
@@ -335,4 +335,4 @@ class TestTransaction:
         said = "[emerg] 7#7: bind() to 10.87.0.12:443 failed (98: Address already in use)"
         error = activation.explain(Answer("install_config", 7, b"", said), beside(block()).state())
         assert "cannot change between all addresses and single ones" in str(error)
-        assert "--start" in error.todo
+        assert "--start" in error.remedy

@@ -193,10 +193,10 @@ def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.Monkey
 
 
 def test_the_worker_of_another_version_says_so() -> None:
-    from meshfab.fleet.remote_calls import Sweep, check_hosts
+    from meshfab.fleet.remote_calls import CheckContext, check_hosts
 
     with pytest.raises(Exception, match=r"the worker has meshfab .*, and not 0\.0"):
-        check_hosts(("h1",), Settings(), Sweep("0.0", "1", pickle.dumps({})))
+        check_hosts(("h1",), Settings(), CheckContext("0.0", "1", pickle.dumps({})))
 
 
 def test_a_call_knows_what_is_declared_for_its_hosts_only(monkeypatch: pytest.MonkeyPatch) -> None:

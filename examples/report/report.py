@@ -18,7 +18,7 @@ def line(name, host):
         with connect(host) as c:
             outcome = provision(c, name)
     except MeshfabError as error:
-        return {"host": host, "service": name, "ok": False, "error": error.what, "todo": error.todo}
+        return {"host": host, "service": name, "ok": False, "error": error.what, "remedy": error.remedy}
     return {
         "host": host,
         "service": name,

@@ -61,8 +61,8 @@ def seconds(duration: str) -> float | None:
 def _of_root(said: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
     ours, theirs = _fingerprints(root or ""), _fingerprints(roots)
     if not ours:
-        todo = "copy the CA's root there, or set meshfab.root"
-        return Finding("ca-root", "critical", f"{settings.root} holds no certificate", todo)
+        remedy = "copy the CA's root there, or set meshfab.root"
+        return Finding("ca-root", "critical", f"{settings.root} holds no certificate", remedy)
     both = [one for one in ours if one in theirs]
     if both and said.get("ca.trusted"):
         return Finding("ca-root", "ok", f"{settings.root} is the CA's root, SHA-256 {both[0]}")
@@ -118,8 +118,8 @@ def _of_life(provisioner: dict[str, Any]) -> Finding:
     if span is None:
         return Finding("lifetime", "unknown", words, "see the CA's claims")
     if span < _SHORTEST_LIFE:
-        todo = "raise defaultTLSCertDuration at the CA, or run the timer more often"
-        return Finding("lifetime", "warning", f"{words}: too short for a tick every 15 minutes", todo)
+        remedy = "raise defaultTLSCertDuration at the CA, or run the timer more often"
+        return Finding("lifetime", "warning", f"{words}: too short for a tick every 15 minutes", remedy)
     return Finding("lifetime", "ok", words)
 
 

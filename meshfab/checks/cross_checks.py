@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from meshfab.checks.finding import Status
     from meshfab.config.service import Service
     from meshfab.host.certificate import Leaf
-    from meshfab.host.discovery import Survey
+    from meshfab.host.discovery import Discovery
 
 
-def of_last_tick(seen: Survey, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
+def of_last_tick(seen: Discovery, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
     """The last tick failed: by its own word, or by systemd's when it never came to speak."""
     name = f"step@{service.name}.service"
     unit = seen.state.unit(name)
@@ -29,7 +29,7 @@ def of_last_tick(seen: Survey, service: Service, leaf: Leaf | None) -> Iterator[
         yield Finding("renewal-failed", urgency(leaf, seen.state.now), f"the last renewal failed: {what}")
 
 
-def of_served(seen: Survey, service: Service, sight: Sight, leaf: Leaf | None) -> Iterator[Finding]:
+def of_served(seen: Discovery, service: Service, sight: Sight, leaf: Leaf | None) -> Iterator[Finding]:
     """What TLS clients get, held against what is on disk."""
     shown = sight.served
     if shown is None or (leaf is not None and shown.der == leaf.der):
@@ -46,7 +46,7 @@ def of_served(seen: Survey, service: Service, sight: Sight, leaf: Leaf | None) -
         yield Finding("served-stale", "critical", f"clients of {service.fqdn} get {what}")
 
 
-def of_dns(seen: Survey, service: Service, sight: Sight) -> Iterator[Finding]:
+def of_dns(seen: Discovery, service: Service, sight: Sight) -> Iterator[Finding]:
     """The name leads to the host, for the operator and on the host itself, where the loopback is right as well."""
     own = set(seen.state.addresses)
     there = seen.resolved.get(service.name, frozenset())
@@ -67,7 +67,7 @@ def of_public_dns(service: Service, sight: Sight) -> Iterator[Finding]:
         yield Finding("dns-public", "critical", f"{service.fqdn} is public: {one_line('; '.join(sight.public))}")
 
 
-def of_orphan(seen: Survey, service: Service) -> Iterator[Finding]:
+def of_orphan(seen: Discovery, service: Service) -> Iterator[Finding]:
     """A pair that nothing uses, or the reverse, of a service that nobody declared."""
     if service.name in seen.declared:
         return
@@ -79,12 +79,12 @@ def of_orphan(seen: Survey, service: Service) -> Iterator[Finding]:
         yield Finding("orphan", "warning", "a pair without a timer and a vhost")
 
 
-def is_in_use(seen: Survey, service: Service) -> bool:
+def is_in_use(seen: Discovery, service: Service) -> bool:
     """Whether anything wants the service: the settings, a timer or a vhost."""
     return service.name in seen.declared or service.name in seen.vhosted or has_timer(seen, service)
 
 
-def has_timer(seen: Survey, service: Service) -> bool:
+def has_timer(seen: Discovery, service: Service) -> bool:
     """Whether its timer is enabled or active."""
     timer = seen.state.unit(service.timer)
     return timer.enabled == "enabled" or timer.active == "active"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
-    from meshfab.host.discovery import Survey
+    from meshfab.host.discovery import Discovery
     from meshfab.ssh.root_shell import RootShell
 
 _AT_ONCE = 8
@@ -43,7 +43,7 @@ class Sight:
 
 
 def look(
-    shell: RootShell, survey: Survey, settings: Settings, *, seconds: float = tls_client.SECONDS
+    shell: RootShell, survey: Discovery, settings: Settings, *, seconds: float = tls_client.SECONDS
 ) -> dict[str, Sight]:
     """Look at every service of a host, from here and, where that is impossible, from the host."""
     services = survey.services
@@ -68,7 +68,7 @@ def look(
     return {**seen, **_from_host(shell, services, seen)}
 
 
-def asked_at(survey: Survey, service: Service, settings: Settings) -> tuple[tuple[str, ...], int] | None:
+def asked_at(survey: Discovery, service: Service, settings: Settings) -> tuple[tuple[str, ...], int] | None:
     """Where clients ask for a service: addresses (none for any) and the port. None when nothing is meant to serve it.
 
     A pair that nobody declared and that neither a timer nor nginx knows is a leftover. One that nginx's configuration
@@ -76,7 +76,7 @@ def asked_at(survey: Survey, service: Service, settings: Settings) -> tuple[tupl
     """
     state, name = survey.state, service.name
     try:
-        found = change.endpoint(state, previous_options.keep_asked(state, service), settings)
+        found = change.endpoint(state, previous_options.merge_previous_options(state, service), settings)
     except MeshfabError:
         found = None  # a vhost that asks for what the host has not: clients are the judges
     if found is not None or name in survey.declared:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.certificate import Leaf
-    from meshfab.host.discovery import Survey
+    from meshfab.host.discovery import Discovery
 
 _SKEW_SECONDS = 30
 _UNASKED = Sight()
@@ -33,7 +33,7 @@ class _Life(TypedDict, total=False):
 
 
 def host(
-    seen: Survey, sights: dict[str, Sight], settings: Settings, asked: tuple[datetime, datetime]
+    seen: Discovery, sights: dict[str, Sight], settings: Settings, asked: tuple[datetime, datetime]
 ) -> tuple[CertificateReport, ...]:
     """Judge every service of a host and its own pair, which also bears what concerns the host as a whole.
 
@@ -46,12 +46,12 @@ def host(
         secret = [service.secret] if service.secret in left else []
         left.difference_update(secret)
         sight = sights.get(service.name, _UNASKED)
-        found = [*_of_service(seen, service, sight, settings), *_secrets(seen, secret)]
+        found = [*_service_findings(seen, service, sight, settings), *_secrets(seen, secret)]
         reports.append(_report(seen, service, sight, found))
     return (*reports, _own_pair(seen, [*_clock(seen, asked), *_secrets(seen, sorted(left))]))
 
 
-def _of_service(seen: Survey, service: Service, sight: Sight, settings: Settings) -> Iterator[Finding]:
+def _service_findings(seen: Discovery, service: Service, sight: Sight, settings: Settings) -> Iterator[Finding]:
     leaf = _leaf(seen, service)
     found = service_checks.of_pair(seen.state, service)
     # A pair that nothing uses lacks no timer, and nobody asks for its name.
@@ -63,10 +63,10 @@ def _of_service(seen: Survey, service: Service, sight: Sight, settings: Settings
     found += cross_checks.of_orphan(seen, service)
     found += cross_checks.of_public_dns(service, sight)
     for one in found:
-        yield dataclasses.replace(one, todo=remedies.for_service(one, service, seen))
+        yield dataclasses.replace(one, remedy=remedies.for_service(one, service, seen))
 
 
-def _report(seen: Survey, service: Service, sight: Sight, found: list[Finding]) -> CertificateReport:
+def _report(seen: Discovery, service: Service, sight: Sight, found: list[Finding]) -> CertificateReport:
     leaf, timer = _leaf(seen, service), seen.state.unit(service.timer)
     result = seen.state.unit(f"step@{service.name}.service").result
     return CertificateReport(
@@ -83,11 +83,11 @@ def _report(seen: Survey, service: Service, sight: Sight, found: list[Finding]) 
     )
 
 
-def _own_pair(seen: Survey, others: list[Finding]) -> CertificateReport:
+def _own_pair(seen: Discovery, others: list[Finding]) -> CertificateReport:
     own, state = seen.own, seen.state
     if own is None:
-        todo = remedies.on_host(state.host, "hostname -f")
-        lost = Finding("cert-missing", "critical", "the host does not say what it is called", todo)
+        remedy = remedies.on_host(state.host, "hostname -f")
+        lost = Finding("cert-missing", "critical", "the host does not say what it is called", remedy)
         return CertificateReport(state.host, state.host, "host", findings=_sorted([lost, *others]))
     # Whose it is and who else reads it is the host's own affair, as long as not everybody does.
     found = [one for one in service_checks.of_pair(state, own) if one.code not in ("acl-missing", "mode-drift")]
@@ -98,13 +98,13 @@ def _own_pair(seen: Survey, others: list[Finding]) -> CertificateReport:
         urgency = cross_checks.urgency(leaf, state.now)
         found.append(Finding("renewal-failed", urgency, f"{discovery.OWN_UNIT} failed ({unit.result or unit.active})"))
     healed = [
-        dataclasses.replace(one, todo=remedies.for_own_pair(one, own, state, discovery.OWN_UNIT)) for one in found
+        dataclasses.replace(one, remedy=remedies.for_own_pair(one, own, state, discovery.OWN_UNIT)) for one in found
     ]
     name = own.fqdn.partition(".")[0]
     return CertificateReport(name, own.fqdn, "host", findings=_sorted([*healed, *others]), **_life(leaf))
 
 
-def _clock(seen: Survey, asked: tuple[datetime, datetime]) -> Iterator[Finding]:
+def _clock(seen: Discovery, asked: tuple[datetime, datetime]) -> Iterator[Finding]:
     """Sure of itself: the host read its clock, in whole seconds, at some moment between the operator's two."""
     ahead = (seen.state.now - asked[1]).total_seconds()
     behind = (asked[0] - seen.state.now).total_seconds() - 1
@@ -114,13 +114,13 @@ def _clock(seen: Survey, asked: tuple[datetime, datetime]) -> Iterator[Finding]:
         yield Finding("clock-skew", "warning", what, remedies.for_clock(seen.state.host))
 
 
-def _secrets(seen: Survey, paths: Iterable[str]) -> Iterator[Finding]:
+def _secrets(seen: Discovery, paths: Iterable[str]) -> Iterator[Finding]:
     for path in paths:
-        todo = remedies.for_secret(path, seen.state.host)
-        yield Finding("secret-left", "critical", f"{one_line(path)} lies on the host", todo)
+        remedy = remedies.for_secret(path, seen.state.host)
+        yield Finding("secret-left", "critical", f"{one_line(path)} lies on the host", remedy)
 
 
-def _leaf(seen: Survey, service: Service) -> Leaf | None:
+def _leaf(seen: Discovery, service: Service) -> Leaf | None:
     return certificate.leaf_of(seen.state.services[service.name].cert)
 
 
@@ -146,5 +146,5 @@ def _serial(sight: Sight) -> str | None:
 
 def _sorted(found: list[Finding]) -> tuple[Finding, ...]:
     # Names in a certificate and the like are a host's words: they are to play no tricks on whoever reads them.
-    found = [dataclasses.replace(one, message=one_line(one.message), todo=one_line(one.todo)) for one in found]
+    found = [dataclasses.replace(one, message=one_line(one.message), remedy=one_line(one.remedy)) for one in found]
     return tuple(sorted(found, key=lambda one: -weight(one.status)))

@@ -32,7 +32,7 @@ class Eye:
         self.last: Served | None = None
         self._resolved: tuple[str, ...] = ()
         self._early: Served | None = None
-        self._is_walled = False
+        self._is_filtered = False
         self._looking = Thread(target=self._first, name="eye", daemon=True)
         self._looking.start()
 
@@ -40,7 +40,7 @@ class Eye:
         """Ask for the leaf at the host's mesh address, or at one of those that only the service listens on."""
         self._looking.join(_PATIENCE)
         # Packets that vanish are a wall between here and the mesh, and the host is asked at once.
-        is_walled = self._is_walled or bool(self._resolved and self._looking.is_alive())
+        is_walled = self._is_filtered or bool(self._resolved and self._looking.is_alive())
         early, self._early = self._early, None
         address = self._address(state, addresses)
         if early and early.der and (early.address, early.port) == (address, port):
@@ -50,7 +50,7 @@ class Eye:
         if found.der is None:
             found = self._from_host(found)
             # Once the host has seen what we could not, it goes on looking for us.
-            self._is_walled = is_walled or bool(found.via)
+            self._is_filtered = is_walled or bool(found.via)
         self.last = dataclasses.replace(found, resolved=self._resolved)
         return self.last
 

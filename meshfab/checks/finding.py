@@ -15,7 +15,7 @@ class Finding:
     code: str
     status: Status
     message: str
-    todo: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.message} -> {self.todo}" if self.todo else self.message
+        return f"{self.message} -> {self.remedy}" if self.remedy else self.message

@@ -39,7 +39,7 @@ def require(checks: Iterable[Finding], host: str) -> None:
     """
     for check in checks:
         if check.status == "critical":
-            raise NotReadyError(check.message, host=host, todo=check.todo)
+            raise NotReadyError(check.message, host=host, remedy=check.remedy)
 
 
 def of_login(error: MeshfabError | None) -> list[Finding]:
@@ -55,7 +55,7 @@ def of_login(error: MeshfabError | None) -> list[Finding]:
     good = [Finding(code, "ok", words) for code, words in ways[:reached]] if reached == 2 else []
     # A host that is down is no host that lacks something: nobody knows.
     status: Status = "unknown" if reached == 1 else "critical"
-    return [*good, Finding(ways[reached][0], status, error.what, error.todo)]
+    return [*good, Finding(ways[reached][0], status, error.what, error.remedy)]
 
 
 def of_tools(tools: Mapping[str, str]) -> list[Finding]:
@@ -86,8 +86,8 @@ def of_nginx_program(tools: Mapping[str, str]) -> list[Finding]:
     """Whether there is an nginx at all."""
     if "nginx" in tools:
         return [Finding("nginx", "ok", tools["nginx"])]
-    todo = "install nginx, or use --no-vhost with mint and renew-enable"
-    return [Finding("nginx", "critical", "nginx is not installed", todo)]
+    remedy = "install nginx, or use --no-vhost with mint and renew-enable"
+    return [Finding("nginx", "critical", "nginx is not installed", remedy)]
 
 
 def of_nginx(state: HostState, users: Iterable[str]) -> Iterator[Finding]:
@@ -156,12 +156,12 @@ def of_names(
 ) -> Iterator[Finding]:
     """What DNS says of the CA (on the host) and of the services (there and here)."""
     addresses = frozenset(own)
-    todo = "add it to the mesh's DNS, and look at the host's /etc/resolv.conf"
+    remedy = "add it to the mesh's DNS, and look at the host's /etc/resolv.conf"
     known = names.get(ca, frozenset())
     if known:
         yield Finding("dns", "ok", f"{ca} is {', '.join(sorted(known))}")
     else:
-        yield Finding("dns", "critical", f"{ca} does not resolve on the host", todo)
+        yield Finding("dns", "critical", f"{ca} does not resolve on the host", remedy)
     for fqdn, found in here.items():
         there = names.get(fqdn, frozenset())
         wrong = [

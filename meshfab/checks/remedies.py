@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
-    from meshfab.host.discovery import Survey
+    from meshfab.host.discovery import Discovery
     from meshfab.host.facts import HostState
 
 _PROVISION = {
@@ -28,7 +28,7 @@ _PROVISION = {
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 
 
-def for_service(finding: Finding, service: Service, seen: Survey) -> str:
+def for_service(finding: Finding, service: Service, seen: Discovery) -> str:
     """The operator's next command about a service's finding."""
     state = seen.state
     where = f"--name {service.name} --host {state.host}"
@@ -50,7 +50,7 @@ def for_service(finding: Finding, service: Service, seen: Survey) -> str:
     }.get(finding.code, "")
 
 
-def _end(service: Service, seen: Survey) -> str:
+def _end(service: Service, seen: Discovery) -> str:
     """How a service that nobody wants any more is taken away, as far as it is there."""
     timer, words = seen.state.unit(service.timer), []
     if timer.enabled == "enabled" or timer.active == "active":

@@ -48,7 +48,7 @@ class CertificateReport:
         served_serial: that of the leaf that a TLS client gets; None when nothing answered or nobody asked.
         served: whether that is the one on disk; None when nobody asked.
         timer: None for the host's own pair, which has none of ours.
-        findings: worst first, each with its `code`, `status`, `message` and `todo`, the command that heals it.
+        findings: worst first, each with its `code`, `status`, `message` and `remedy`, the command that heals it.
     """
 
     name: str

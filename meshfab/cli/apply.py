@@ -7,7 +7,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from meshfab.cli.step_lines import Lines
+from meshfab.cli.step_lines import StepPrinter
 from meshfab.errors import SecretLeftError
 from meshfab.fleet import apply, check_certs
 
@@ -46,7 +46,7 @@ def run(
     names = check_certs.asked(hosts, settings)
     with _status(len(names)) as status:
         # Made within: while the line is live, what is printed goes above it.
-        lines = Lines()
+        lines = StepPrinter()
 
         def tell(came: HostOutcome, to_come: int) -> None:
             lines.host(came, dry_run=dry_run)
@@ -56,7 +56,7 @@ def run(
         found = apply.apply(
             names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, tell=tell
         )
-    Lines().mesh(found, time.monotonic() - began, dry_run=dry_run)
+    StepPrinter().mesh(found, time.monotonic() - began, dry_run=dry_run)
     for came in found:
         if isinstance(came.error, SecretLeftError):
             # Last of all, and again: above it there may be screens of other hosts.

@@ -41,9 +41,9 @@ def run(config: Any, hosts: Sequence[str], form: str, output: str, executor: str
         InputError: a word cannot be used; nothing was connected.
     """
     if form not in FORMATS:
-        raise InputError(f"--format {form!r} is unknown", todo=f"use one of {', '.join(FORMATS)}")
+        raise InputError(f"--format {form!r} is unknown", remedy=f"use one of {', '.join(FORMATS)}")
     if output and not Path(output).absolute().parent.is_dir():
-        raise InputError(f"the folder of --output {output} does not exist", todo="make it, or name another file")
+        raise InputError(f"the folder of --output {output} does not exist", remedy="make it, or name another file")
     settings = Settings.load(config)
     names = check_certs.asked(hosts, settings)
     choice = executors.choose(executor, len(names), executors.cores(), portable_config.packed(config)[1])
@@ -88,7 +88,7 @@ def replace(file: Path, text: str) -> None:
     except OSError as error:
         if part:
             Path(part).unlink(missing_ok=True)
-        raise InputError(f"{file} cannot be written ({error.strerror})", todo="name another --output") from None
+        raise InputError(f"{file} cannot be written ({error.strerror})", remedy="name another --output") from None
 
 
 def _swept(config: Any, settings: Settings, names: Sequence[str], pool: Executor, *, with_table: bool) -> Report:

@@ -40,8 +40,8 @@ def _cards(report: Report) -> list[dict[str, Any]]:
 
 
 def _unknown(host: HostReport) -> dict[str, Any]:
-    what, _, todo = (host.error or "nothing is there").partition(" -> ")
-    said = [{"status": "unknown", "code": "not asked", "message": what, "todo": todo}]
+    what, _, remedy = (host.error or "nothing is there").partition(" -> ")
+    said = [{"status": "unknown", "code": "not asked", "message": what, "remedy": remedy}]
     return {
         "status": host.status,
         "title": host.host,

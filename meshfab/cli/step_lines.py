@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _GREEN, _YELLOW, _RED, _BOLD, _DIM, _OFF = "\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
-class Lines:
+class StepPrinter:
     """Lines on a terminal, coloured; plain in a pipe or with NO_COLOR (no-color.org)."""
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -56,7 +56,7 @@ class Lines:
         for one in came.services:
             if one not in idle:
                 self._service(one, came, dry_run=dry_run)
-        for stray in came.strays:
+        for stray in came.undeclared:
             self._line("note", f"{came.host}: {stray}", _YELLOW)
         if came.error:
             self._line("failed", str(came.error), _RED)

@@ -40,8 +40,8 @@ def show(report: Report, to: Console) -> None:
     """Print the table, the findings and the sum."""
     to.print(of(report, to))
     for host in by_weight(report):
-        for status, words, todo in _sentences(host):
-            _say(to, status, words, todo)
+        for status, words, remedy in _sentences(host):
+            _say(to, status, words, remedy)
     to.print(summary(report), soft_wrap=True)
 
 
@@ -150,17 +150,17 @@ def _next(one: CertificateReport, now: datetime) -> Text:
 def _sentences(host: HostReport) -> Iterator[tuple[Status, str, str]]:
     """Each finding in words, and the command that heals it where the next one does not say the same."""
     if host.error is not None:
-        what, _, todo = host.error.partition(" -> ")
-        yield "unknown", one_line(f"{host.host}: {what}"), one_line(todo)
+        what, _, remedy = host.error.partition(" -> ")
+        yield "unknown", one_line(f"{host.host}: {what}"), one_line(remedy)
     for one in sorted(host.certificates, key=lambda one: -weight(one.status)):
         where = f"{host.host} {one.name}" if one.kind == "service" else host.host
         for finding, after in zip_longest(one.findings, one.findings[1:]):
-            is_said_below = after is not None and after.todo == finding.todo
+            is_said_below = after is not None and after.remedy == finding.remedy
             words = one_line(f"{where}: {finding.code}: {finding.message}")
-            yield finding.status, words, "" if is_said_below else one_line(finding.todo)
+            yield finding.status, words, "" if is_said_below else one_line(finding.remedy)
 
 
-def _say(to: Console, status: Status, words: str, todo: str) -> None:
+def _say(to: Console, status: Status, words: str, remedy: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -171,9 +171,9 @@ def _say(to: Console, status: Status, words: str, todo: str) -> None:
         to.print(grid)
     else:
         to.print(Text.assemble(head, " ", words), soft_wrap=True)
-    if todo:
+    if remedy:
         # soft_wrap: a command that is copied must not have line breaks of ours in it.
-        to.print(Text.assemble(f"{'':8} -> ", (todo, "bold")), soft_wrap=True)
+        to.print(Text.assemble(f"{'':8} -> ", (remedy, "bold")), soft_wrap=True)
 
 
 def _plain(word: str) -> Text:

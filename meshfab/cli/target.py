@@ -25,12 +25,12 @@ def connection(c: Any, host: str, settings: Settings) -> Connection:
     accept_new = settings.host_keys == "accept-new"
     if not is_connection(c):
         if not host:
-            raise InputError("no host was given", todo="add --host HOST")
+            raise InputError("no host was given", remedy="add --host HOST")
         return connect(host, c.config, ssh_config=settings.ssh_config, accept_new=accept_new)
     if host:
         name, user, port = host_parts(host)
         if (name, user or c.user, port or c.port) != (c.original_host, c.user, c.port):
-            raise InputError(f"-H is {c.original_host} and --host is {host}", todo="give one of the two")
+            raise InputError(f"-H is {c.original_host} and --host is {host}", remedy="give one of the two")
     return strict(c, accept_new=accept_new)
 
 
@@ -43,7 +43,7 @@ def hosts(c: Any, named: Sequence[str]) -> Sequence[str]:
     if not is_connection(c):
         return named
     if named:
-        raise InputError("both -H and --host were given", todo="give --host alone, and again for more hosts")
+        raise InputError("both -H and --host were given", remedy="give --host alone, and again for more hosts")
     # Fabric has taken the word apart; what it had from elsewhere is found there again.
     user = "" if c.user == c.ssh_config.get("user", c.config.user) else f"{c.user}@"
     port = "" if c.port == int(c.ssh_config.get("port", c.config.port)) else f":{c.port}"

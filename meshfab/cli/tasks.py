@@ -177,7 +177,7 @@ def _run(
         settings = Settings.load(c.config)
         Service.of(name, settings, **options)
         if step == "renew" and dry_run:
-            raise InputError("a renewal is for real: there is no dry run of it", todo="use provision --dry-run")
+            raise InputError("a renewal is for real: there is no dry run of it", remedy="use provision --dry-run")
         if step in ("provision", "mint"):
             _require_password(settings, dry_run=dry_run)
         from meshfab.cli import target
@@ -187,9 +187,9 @@ def _run(
         with connection, ThreadPoolExecutor(1) as pool:
             # The handshake waits for the network; the imports that only the work needs fill that time.
             opening = pool.submit(opened, connection)
-            from meshfab.cli.step_lines import Lines
+            from meshfab.cli.step_lines import StepPrinter
 
-            do, lines = getattr(meshfab, step), Lines()
+            do, lines = getattr(meshfab, step), StepPrinter()
             opening.result()
             options |= consent or {}
             options |= {"settings": settings, "say": lines.step} | ({"dry_run": True} if dry_run else {})

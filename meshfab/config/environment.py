@@ -39,4 +39,4 @@ def _cast(name: str, word: str, default: object) -> object:
     try:
         return int(word)
     except ValueError:
-        raise InputError(f"{name} is {word!r} in the environment", todo="set a whole number") from None
+        raise InputError(f"{name} is {word!r} in the environment", remedy="set a whole number") from None

@@ -60,7 +60,7 @@ def check(settings: Settings) -> None:
                 # nginx would ignore one of the two.
                 if (other := claimed.setdefault((host, claim), name)) != name:
                     what = f"meshfab.services.{other} and meshfab.services.{name} both claim {claim} on {host}"
-                    raise InputError(what, todo="leave it to one of them")
+                    raise InputError(what, remedy="leave it to one of them")
 
 
 def _service(name: str, settings: Settings) -> Service:
@@ -73,7 +73,7 @@ def _service(name: str, settings: Settings) -> Service:
         lists[key] = None if value is None else tuple(value)
     for key in ("mtls", "vhost"):
         if not isinstance(said.get(key, False), bool):
-            raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", todo="set true or false")
+            raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", remedy="set true or false")
     try:
         return Service.of(
             name,
@@ -86,7 +86,7 @@ def _service(name: str, settings: Settings) -> Service:
         )
     except InputError as error:
         # The words are those of one service's command line; here there are many.
-        raise InputError(f"meshfab.services.{name}: {error.what}", todo=error.todo) from None
+        raise InputError(f"meshfab.services.{name}: {error.what}", remedy=error.remedy) from None
 
 
 def _places(name: str, settings: Settings) -> tuple[str, ...]:
@@ -96,19 +96,19 @@ def _places(name: str, settings: Settings) -> tuple[str, ...]:
         raise InputError(f"meshfab.services.{name}.hosts is not a list of hosts")
     found = [*([said["host"]] if "host" in said else []), *several]
     if not found:
-        raise InputError(f"meshfab.services.{name} names no host", todo=f"set meshfab.services.{name}.host")
+        raise InputError(f"meshfab.services.{name} names no host", remedy=f"set meshfab.services.{name}.host")
     try:
         return tuple(validation.host(host) for host in found)
     except InputError as error:
-        raise InputError(f"meshfab.services.{name}: {error.what}", todo=error.todo) from None
+        raise InputError(f"meshfab.services.{name}: {error.what}", remedy=error.remedy) from None
 
 
 def _said(name: str, settings: Settings) -> Mapping[str, Any]:
     said = settings.services[name]
     if not isinstance(said, Mapping):
-        raise InputError(f"meshfab.services.{name} is not a mapping", todo="write it as NAME: {host: HOST}")
+        raise InputError(f"meshfab.services.{name} is not a mapping", remedy="write it as NAME: {host: HOST}")
     for key in said:
         if key not in _KEYS:
             known = ", ".join(sorted(_KEYS))
-            raise InputError(f"unknown setting meshfab.services.{name}.{key}", todo=f"known are {known}")
+            raise InputError(f"unknown setting meshfab.services.{name}.{key}", remedy=f"known are {known}")
     return said

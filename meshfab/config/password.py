@@ -43,18 +43,20 @@ def read_password(file: Path) -> Password:
         NotReadyError: this is a worker process of a sweep or of Dask, where nothing is to mint.
     """
     place.refuse_worker("what may mint")
-    todo = "set meshfab.provisioner_password to the file that holds the provisioner's password"
+    remedy = "set meshfab.provisioner_password to the file that holds the provisioner's password"
     try:
         with file.open("rb") as handle:
             text = handle.read(4096).decode("utf-8-sig").rstrip()
     except FileNotFoundError:
-        raise InputError(f"the password file {file} does not exist", todo=todo) from None
+        raise InputError(f"the password file {file} does not exist", remedy=remedy) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the password file {file} cannot be read ({error.__class__.__name__})", todo=todo) from None
+        raise InputError(
+            f"the password file {file} cannot be read ({error.__class__.__name__})", remedy=remedy
+        ) from None
     if not text or "\n" in text or "\0" in text:
         raise InputError(
             f"the password file {file} {'holds more than a line' if text else 'is empty'}",
-            todo=todo,
+            remedy=remedy,
         )
     return Password(text)
 

@@ -27,7 +27,7 @@ def refuse_worker(what: str) -> None:
         NotReadyError: this is a worker.
     """
     if is_worker():
-        raise NotReadyError(f"{what} does not run in a worker process", todo="run it where the operator's files are")
+        raise NotReadyError(f"{what} does not run in a worker process", remedy="run it where the operator's files are")
 
 
 def _is_dask_worker() -> bool:

@@ -76,11 +76,11 @@ class Service:
         if upstream is not None:
             validation.url(upstream, "the upstream")
         if mtls and (upstream is None or not upstream.startswith("https://")):
-            raise InputError("mtls needs an upstream that speaks TLS", todo="add --upstream https://HOST:PORT")
+            raise InputError("mtls needs an upstream that speaks TLS", remedy="add --upstream https://HOST:PORT")
         if mtls and upstream and validation.is_address(urlsplit(upstream).hostname or ""):
             # OpenSSL's X509_check_host, which nginx calls, compares names only.
             raise InputError(
-                "mtls verifies the upstream by its name, and that is an address", todo="give https://NAME:PORT"
+                "mtls verifies the upstream by its name, and that is an address", remedy="give https://NAME:PORT"
             )
         return cls(
             name=name,

@@ -93,9 +93,9 @@ class Settings:
             validation.user(self.nginx_user, "meshfab.nginx_user")
         object.__setattr__(self, "hosts", _hosts(self.hosts))
         object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
-        for key, (fits, todo) in _SHAPES.items():
+        for key, (fits, remedy) in _SHAPES.items():
             if not fits(getattr(self, key)):
-                raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", todo=todo)
+                raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", remedy=remedy)
         self._check_nginx()
 
     def _check_nginx(self) -> None:
@@ -106,7 +106,9 @@ class Settings:
             raise InputError("meshfab.listen is not a list of addresses")
         object.__setattr__(self, "listen", tuple(validation.listen(word, "meshfab.listen") for word in listen))
         if self.snippets is not None and not (isinstance(self.snippets, str) and self.snippets_folder):
-            raise InputError(f"meshfab.snippets: {self.snippets!r} is no folder here", todo="name one on this machine")
+            raise InputError(
+                f"meshfab.snippets: {self.snippets!r} is no folder here", remedy="name one on this machine"
+            )
 
     @classmethod
     def load(cls, config: Mapping[str, Any] | Any) -> Settings:
@@ -133,7 +135,7 @@ class Settings:
                 near = difflib.get_close_matches(str(key), known, n=1)
                 raise InputError(
                     f"unknown setting {KEY}.{key}",
-                    todo=f"did you mean {KEY}.{near[0]}?" if near else f"known are {', '.join(sorted(known))}",
+                    remedy=f"did you mean {KEY}.{near[0]}?" if near else f"known are {', '.join(sorted(known))}",
                 )
         return cls(**block)
 

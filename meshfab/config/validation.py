@@ -33,7 +33,7 @@ def label(word: object) -> str:
     if not _LABEL.fullmatch(text):
         raise InputError(
             f"the name {_shown(text)} is not a DNS label",
-            todo="use 1 to 63 of a-z, 0-9 and '-', not first or last; no dots",
+            remedy="use 1 to 63 of a-z, 0-9 and '-', not first or last; no dots",
         )
     return text
 
@@ -44,7 +44,7 @@ def dns_name(word: object, what: str = "the name") -> str:
     if len(text) > 253 or not all(_LABEL.fullmatch(part) for part in text.split(".")):
         raise InputError(
             f"{what} {_shown(text)} is not a DNS name",
-            todo="write it as labels of a-z, 0-9 and '-' with dots between, without a final dot",
+            remedy="write it as labels of a-z, 0-9 and '-' with dots between, without a final dot",
         )
     return text
 
@@ -56,7 +56,7 @@ def host(word: object) -> str:
     if not match or int((match[3] or ":0")[1:]) > 65535:
         raise InputError(
             f"the host {_shown(text)} is not a host name",
-            todo="use a name from ~/.ssh/config, or [user@]host[:port]",
+            remedy="use a name from ~/.ssh/config, or [user@]host[:port]",
         )
     return text
 
@@ -67,7 +67,7 @@ def address(word: object, what: str) -> str:
     try:
         return str(ip_address(text))
     except ValueError:
-        raise InputError(f"{what} has {_shown(text)}, which is no IP address", todo="write it like 9.9.9.9") from None
+        raise InputError(f"{what} has {_shown(text)}, which is no IP address", remedy="write it like 9.9.9.9") from None
 
 
 def host_parts(word: str) -> tuple[str, str | None, int | None]:
@@ -87,7 +87,7 @@ def path(word: object, what: str) -> str:
     if not _PATH.fullmatch(text) or {".", ".."} & set(text.split("/")):
         raise InputError(
             f"{what} {_shown(text)} is not a plain absolute path",
-            todo="use '/' and letters, digits, '.', '_', '+', '@', '-' only",
+            remedy="use '/' and letters, digits, '.', '_', '+', '@', '-' only",
         )
     return text
 
@@ -95,17 +95,17 @@ def path(word: object, what: str) -> str:
 def url(word: object, what: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
     """A URL with a host, one of the schemes, and no character that ends an nginx directive."""
     text = _text(word, what)
-    todo = f"write it like {schemes[0]}://127.0.0.1:8080"
+    remedy = f"write it like {schemes[0]}://127.0.0.1:8080"
     scheme, found, rest = text.partition("://")
     if scheme not in schemes or not found or not _URL_TAIL.fullmatch(rest.replace("[", "").replace("]", "")):
-        raise InputError(f"{what} {_shown(text)} is not a plain {' or '.join(schemes)} URL", todo=todo)
+        raise InputError(f"{what} {_shown(text)} is not a plain {' or '.join(schemes)} URL", remedy=remedy)
     try:
         parts = urlsplit(text)
         parts.port  # urlsplit checks the port only when it is asked for it  # noqa: B018  # urlsplit checks the port only when asked for it
     except ValueError as error:
-        raise InputError(f"{what} {_shown(text)}: {error}", todo=todo) from None
+        raise InputError(f"{what} {_shown(text)}: {error}", remedy=remedy) from None
     if not parts.hostname or parts.username is not None or not _HOST.fullmatch(parts.netloc):
-        raise InputError(f"{what} {_shown(text)} names no host", todo=todo)
+        raise InputError(f"{what} {_shown(text)} names no host", remedy=remedy)
     return text
 
 
@@ -121,7 +121,7 @@ def listen(word: object, what: str = "the address to listen on") -> str:
     try:
         return text if text == "all" else str((ipaddress.ip_network if "/" in text else ipaddress.ip_address)(text))
     except ValueError as error:
-        raise InputError(f"{what}: {error}", todo="give 10.87.0.12, a network such as 10.87.0.0/16, or all") from None
+        raise InputError(f"{what}: {error}", remedy="give 10.87.0.12, a network such as 10.87.0.0/16, or all") from None
 
 
 def is_address(word: str) -> bool:
@@ -149,16 +149,16 @@ def provisioner(word: object, what: str = "the provisioner") -> str:
     if not _PROVISIONER.fullmatch(text):
         raise InputError(
             f"{what} {_shown(text)} is not a provisioner's name",
-            todo="see `step ca provisioner list`",
+            remedy="see `step ca provisioner list`",
         )
     return text
 
 
 def _text(word: object, what: str) -> str:
     if not isinstance(word, str):
-        raise InputError(f"{what} must be text, not {type(word).__name__}", todo="put it in quotes")
+        raise InputError(f"{what} must be text, not {type(word).__name__}", remedy="put it in quotes")
     if not word:
-        raise InputError(f"{what} is empty", todo="give one")
+        raise InputError(f"{what} is empty", remedy="give one")
     return word
 
 

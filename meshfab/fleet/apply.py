@@ -14,10 +14,10 @@ from meshfab.config.password import Password, read_password
 from meshfab.config.settings import Settings
 from meshfab.errors import MeshfabError, StoppedError, one_line
 from meshfab.fleet import check_certs
-from meshfab.provisioning.host_run import Run
-from meshfab.provisioning.password_transfer import undisturbed
+from meshfab.provisioning.host_run import HostRun
+from meshfab.provisioning.password_transfer import signals_ignored
 from meshfab.ssh.connection import connect
-from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.jump_hosts import JumpHostPool
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
@@ -46,7 +46,7 @@ class HostOutcome:
     host: str
     services: tuple[Outcome, ...] = ()
     said: tuple[tuple[Service, str, str], ...] = ()
-    strays: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
     error: MeshfabError | None = None
     seconds: float = 0.0
 
@@ -91,10 +91,10 @@ def apply(
     names = check_certs.asked(hosts, settings)
     password = None if dry_run else read_password(settings.password_file)
     with (
-        Jumps() as jumps,
+        JumpHostPool() as jumps,
         ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
     ):
-        crew = _Crew(settings, config, password, jumps, dry_run, force, start)
+        crew = HostRuns(settings, config, password, jumps, dry_run, force, start)
         futures: dict[Future[HostOutcome], str] = {}
         found: dict[str, HostOutcome] = {}
         try:
@@ -102,7 +102,7 @@ def apply(
             futures.update((pool.submit(crew.work, name), name) for name in names)
             crew.collect(futures, found, tell)
         except KeyboardInterrupt:
-            with undisturbed():
+            with signals_ignored():
                 crew.stop()
                 crew.collect(futures, found, tell)
     for name in names:
@@ -114,19 +114,19 @@ def apply(
 
 
 @dataclass
-class _Crew:
+class HostRuns:
     """The runs under way, each with the moment at which it is stopped."""
 
     settings: Settings
     config: Any
     password: Password | None
-    jumps: Jumps
+    jumps: JumpHostPool
     dry_run: bool
     force: bool
     start: bool
     is_stopped: bool = False
-    _runs: dict[str, tuple[Run, float]] = field(default_factory=dict)
-    _door: Lock = field(default_factory=Lock)
+    _runs: dict[str, tuple[HostRun, float]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
 
     def work(self, host: str) -> HostOutcome:
         """One host, whatever is wrong with it."""
@@ -141,13 +141,13 @@ class _Crew:
                 accept_new=self.settings.host_keys == "accept-new",
                 jumps=self.jumps,
             )
-            run = Run(
+            run = HostRun(
                 c,
                 services,
                 self.settings,
                 password=self.password,
                 tell=lambda *words: said.append(words),
-                is_whole=True,
+                covers_all_services=True,
                 dry_run=self.dry_run,
                 force=self.force,
                 start=self.start,
@@ -160,7 +160,7 @@ class _Crew:
         except Exception as fault:  # a host may answer anything; one that confuses us stops no other
             what = f"its answer makes no sense: {type(fault).__name__}: {one_line(str(fault))[:200]}"
             return HostOutcome(host, said=tuple(said), error=MeshfabError(what, host=host))
-        return HostOutcome(host, tuple(outcomes), tuple(said), run.strays, error, time.monotonic() - began)
+        return HostOutcome(host, tuple(outcomes), tuple(said), run.undeclared, error, time.monotonic() - began)
 
     def collect(
         self, futures: dict[Future[HostOutcome], str], found: dict[str, HostOutcome], tell: Told | None
@@ -168,7 +168,7 @@ class _Crew:
         """Take the outcomes as they come, and stop the runs whose time is up."""
         left = {future for future in futures if futures[future] not in found}
         while left:
-            done, left = wait(left, self._patience(), FIRST_COMPLETED)
+            done, left = wait(left, self._wait_timeout(), FIRST_COMPLETED)
             for future in done:
                 if not future.cancelled():
                     name = futures[future]
@@ -182,32 +182,32 @@ class _Crew:
 
     def stop(self) -> None:
         """End what runs; what has not begun does not."""
-        with self._door:
+        with self._lock:
             self.is_stopped = True
             for run, _ in self._runs.values():
                 run.stop(_INTERRUPTED)
 
-    def _watched(self, host: str, run: Run) -> list[Outcome]:
+    def _watched(self, host: str, run: HostRun) -> list[Outcome]:
         until = time.monotonic() + HOST_SECONDS + SERVICE_SECONDS * len(run.services)
-        with self._door:
+        with self._lock:
             if self.is_stopped:
                 raise StoppedError(_BEFORE, host=host)
             self._runs[host] = run, until
         try:
             return run.converge()
         finally:
-            with self._door:
+            with self._lock:
                 del self._runs[host]
 
-    def _patience(self) -> float | None:
+    def _wait_timeout(self) -> float | None:
         """Seconds until somebody's time is up."""
-        with self._door:
+        with self._lock:
             ends = [until for _, until in self._runs.values()]
         # Runs begin without a word to us: one that began just now ends later than any of these.
         return max(min(ends) - time.monotonic(), 0.05) if ends else HOST_SECONDS
 
     def _stop_late(self) -> None:
-        with self._door:
+        with self._lock:
             for run, until in self._runs.values():
                 if time.monotonic() >= until:
                     run.stop("its time was up before it had come to its end")

@@ -16,7 +16,7 @@ from meshfab.config import inventory, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, one_line
 from meshfab.fleet import remote_calls
-from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.jump_hosts import JumpHostPool
 
 # Called with each host's report as it comes, and how many are still to come.
 Tell = Callable[[HostReport, int], None]
@@ -51,7 +51,7 @@ def check_certs(
     # Submitted within the try: Ctrl-C may come at any moment.
     futures: dict[Future[Any], tuple[str, ...]] = {}
     pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         try:
             for part, work in remote_calls.of(names, settings, config, pool, jumps):
                 futures[pool.submit(work)] = part
@@ -76,7 +76,7 @@ def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
     inventory.check(settings)
     names = tuple(dict.fromkeys(validation.host(host) for host in hosts)) if hosts else inventory.hosts(settings)
     if not names:
-        raise InputError("there is no host to ask", todo="give --host, or set meshfab.hosts")
+        raise InputError("there is no host to ask", remedy="give --host, or set meshfab.hosts")
     return names
 
 

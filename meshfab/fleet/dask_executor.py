@@ -109,7 +109,7 @@ def _connected(address: str) -> Any:
         from distributed import Client
     except ImportError:
         what = "--executor dask:// needs an extra that is not installed"
-        raise InputError(what, todo="pip install 'meshfab[dask]'") from None
+        raise InputError(what, remedy="pip install 'meshfab[dask]'") from None
     # Its word on a lost connection is a traceback; ours is a line.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     scheme = "tls" if dask.config.get("distributed.comm.require-encryption", None) else "tcp"
@@ -124,7 +124,7 @@ def _connected(address: str) -> Any:
         except TimeoutError:
             client.close(timeout=2)
             what = f"the Dask scheduler at {address} has no worker"
-            raise InputError(what, todo=f"start one: dask worker {scheme}://{address}") from None
+            raise InputError(what, remedy=f"start one: dask worker {scheme}://{address}") from None
     return client
 
 
@@ -143,4 +143,4 @@ def _within(connect: Callable[[], Any], address: str) -> Any:
         return made.result(timeout=_CONNECT_SECONDS + 2)
     except (OSError, TimeoutError, WaitedError, ValueError) as error:
         what = f"no Dask scheduler answers at {address} ({type(error).__name__})"
-        raise InputError(what, todo="is it up? `dask scheduler` says its address when it starts") from None
+        raise InputError(what, remedy="is it up? `dask scheduler` says its address when it starts") from None

@@ -65,9 +65,9 @@ def of_operator(settings: Settings) -> tuple[Finding, ...]:
     try:
         password.read_password(file)
     except InputError as error:
-        return (Finding("password", "critical", error.what, error.todo),)
-    what, _, todo = password.exposure(file).partition(" -> ")
-    return (Finding("password", "warning", what, todo) if what else Finding("password", "ok", str(file)),)
+        return (Finding("password", "critical", error.what, error.remedy),)
+    what, _, remedy = password.exposure(file).partition(" -> ")
+    return (Finding("password", "warning", what, remedy) if what else Finding("password", "ok", str(file)),)
 
 
 def _request(settings: Settings, declared: Sequence[Service]) -> Request:
@@ -112,5 +112,5 @@ def _show(console: Console, where: str, found: Sequence[Finding]) -> None:
     for one in found:
         head = (f"  {one.status:<8}", table.STYLES[one.status])
         console.print(Text.assemble(head, f" {one.code:<20} {one_line(one.message)}"), soft_wrap=True)
-        if one.todo:
-            console.print(Text.assemble(f"{'':31} -> ", (one_line(one.todo), "bold")), soft_wrap=True)
+        if one.remedy:
+            console.print(Text.assemble(f"{'':31} -> ", (one_line(one.remedy), "bold")), soft_wrap=True)

@@ -22,7 +22,7 @@ _DASK = "dask://"
 
 
 @dataclass(frozen=True)
-class Choice:
+class ExecutorChoice:
     """Where the work is to be done, and why there.
 
     Attributes:
@@ -38,7 +38,7 @@ class Choice:
     address: str = ""
 
 
-def choose(word: str, hosts: int, cores: int, left: Sequence[str] = ()) -> Choice:
+def choose(word: str, hosts: int, cores: int, left: Sequence[str] = ()) -> ExecutorChoice:
     """Decide where a sweep runs.
 
     Args:
@@ -54,22 +54,24 @@ def choose(word: str, hosts: int, cores: int, left: Sequence[str] = ()) -> Choic
     address = word.removeprefix(_DASK)
     is_dask = word.startswith(_DASK) and address.rpartition(":")[2].isdecimal() and not address.startswith(":")
     if word not in ("auto", "threads", "processes") and not is_dask:
-        raise InputError(f"--executor {word!r} is unknown", todo="use threads, processes or dask://HOST:PORT")
+        raise InputError(f"--executor {word!r} is unknown", remedy="use threads, processes or dask://HOST:PORT")
     if left and word not in ("auto", "threads"):
         what = f"{', '.join(left)} of the configuration does not travel to another process"
-        raise InputError(what, todo="use --executor threads, or log in by a key of the agent's and without a password")
+        raise InputError(
+            what, remedy="use --executor threads, or log in by a key of the agent's and without a password"
+        )
     if is_dask:
-        return Choice("dask", f"the workers of {address}", address=address)
+        return ExecutorChoice("dask", f"the workers of {address}", address=address)
     if word != "auto":
-        return Choice("threads" if word == "threads" else "processes", "asked for", processes)
+        return ExecutorChoice("threads" if word == "threads" else "processes", "asked for", processes)
     against = (
         f"{hosts} hosts are fewer than {HOSTS_FOR_PROCESSES}" * (hosts < HOSTS_FOR_PROCESSES),
         "there is one processor" * (cores < 2),
         f"{', '.join(left)} does not travel to another process" * bool(left),
     )
     if any(against):
-        return Choice("threads", next(filter(None, against)))
-    return Choice("processes", f"{hosts} hosts, {cores} processors", processes)
+        return ExecutorChoice("threads", next(filter(None, against)))
+    return ExecutorChoice("processes", f"{hosts} hosts, {cores} processors", processes)
 
 
 def cores() -> int:
@@ -78,7 +80,7 @@ def cores() -> int:
 
 
 @contextmanager
-def opened(choice: Choice, hosts: int, parallel: int) -> Iterator[Executor]:
+def opened(choice: ExecutorChoice, hosts: int, parallel: int) -> Iterator[Executor]:
     """The executor of a choice, gone with all of its work at the end of the block.
 
     Args:

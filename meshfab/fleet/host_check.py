@@ -15,11 +15,16 @@ from meshfab.ssh.session import HOST_SECONDS, shell_within
 
 if TYPE_CHECKING:
     from meshfab.config.settings import Settings
-    from meshfab.ssh.jump_hosts import Jumps
+    from meshfab.ssh.jump_hosts import JumpHostPool
 
 
 def check_host(
-    host: str, settings: Settings, config: Any = None, *, seconds: float = HOST_SECONDS, jumps: Jumps | None = None
+    host: str,
+    settings: Settings,
+    config: Any = None,
+    *,
+    seconds: float = HOST_SECONDS,
+    jumps: JumpHostPool | None = None,
 ) -> HostReport:
     """One host, within its own deadline; whatever is wrong with it is in the report."""
     began = time.monotonic()
@@ -33,7 +38,7 @@ def check_host(
     return HostReport(host, certificates, seconds=time.monotonic() - began)
 
 
-def _certificates(host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None) -> Any:
+def _certificates(host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None) -> Any:
     declared = inventory.services(host, settings)
     with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
@@ -46,4 +51,4 @@ def _certificates(host: str, settings: Settings, config: Any, seconds: float, ju
 
 def _words(error: MeshfabError) -> str:
     """Without the host's name, which stands beside it."""
-    return f"{error.what} -> {error.todo}" if error.todo else error.what
+    return f"{error.what} -> {error.remedy}" if error.remedy else error.what

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from meshfab.config import inventory
 from meshfab.errors import MeshfabError
 from meshfab.fleet import portable_config
-from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.jump_hosts import JumpHostPool
 from meshfab.version import __version__
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from meshfab.checks.report import HostReport
     from meshfab.config.settings import Settings
 
-    Errand = Callable[[], tuple[HostReport, ...]]
+    RemoteCall = Callable[[], tuple[HostReport, ...]]
 
 
 @dataclass(frozen=True)
-class Sweep:
+class CheckContext:
     """What the calls of one sweep have in common when they are made elsewhere.
 
     Attributes:
@@ -44,8 +44,8 @@ class Sweep:
 
 
 def of(
-    names: Sequence[str], settings: Settings, config: Any, pool: Executor, jumps: Jumps
-) -> Iterator[tuple[tuple[str, ...], Errand]]:
+    names: Sequence[str], settings: Settings, config: Any, pool: Executor, jumps: JumpHostPool
+) -> Iterator[tuple[tuple[str, ...], RemoteCall]]:
     """The calls to make, each with the hosts that it reports on; a call knows what is declared for its hosts only.
 
     Args:
@@ -65,21 +65,21 @@ def of(
         for name in names:
             yield (name,), partial(check_here, name, share((name,)), config, jumps)
         return
-    sweep = Sweep(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]))
+    sweep = CheckContext(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]))
     size = getattr(pool, "hosts_a_call", 1)
     for at in range(0, len(names), size):
         part = tuple(names[at : at + size])
         yield part, partial(check_hosts, part, share(part), sweep)
 
 
-def check_here(name: str, settings: Settings, config: Any, jumps: Jumps) -> tuple[HostReport, ...]:
+def check_here(name: str, settings: Settings, config: Any, jumps: JumpHostPool) -> tuple[HostReport, ...]:
     """One host, in this process."""
     from meshfab.fleet.host_check import check_host
 
     return (check_host(name, settings, config, jumps=jumps),)
 
 
-def check_hosts(hosts: Sequence[str], settings: Settings, sweep: Sweep) -> tuple[HostReport, ...]:
+def check_hosts(hosts: Sequence[str], settings: Settings, sweep: CheckContext) -> tuple[HostReport, ...]:
     """Several hosts, in another process or on another machine: plain values in, plain values out.
 
     Args:
@@ -94,15 +94,18 @@ def check_hosts(hosts: Sequence[str], settings: Settings, sweep: Sweep) -> tuple
 
     if sweep.version != __version__:
         what = f"the worker has meshfab {__version__}, and not {sweep.version}"
-        raise MeshfabError(what, todo="install the same version on both sides")
+        raise MeshfabError(what, remedy="install the same version on both sides")
     jumps, config = _kept(sweep)
     if len(hosts) == 1:
         return (check_host(hosts[0], settings, config, jumps=jumps),)
-    with Jumps() as own, ThreadPoolExecutor(min(settings.parallel, len(hosts)), thread_name_prefix="host") as pool:
+    with (
+        JumpHostPool() as own,
+        ThreadPoolExecutor(min(settings.parallel, len(hosts)), thread_name_prefix="host") as pool,
+    ):
         return tuple(pool.map(lambda host: check_host(host, settings, config, jumps=own), hosts))
 
 
 @lru_cache(maxsize=2)
-def _kept(sweep: Sweep) -> tuple[Jumps, Any]:
+def _kept(sweep: CheckContext) -> tuple[JumpHostPool, Any]:
     """What calls for one host each share in this process; paramiko closes what nobody refers to any more."""
-    return Jumps(), portable_config.unpacked(pickle.loads(sweep.options))  # noqa: S301  # plain values of our own caller
+    return JumpHostPool(), portable_config.unpacked(pickle.loads(sweep.options))  # noqa: S301  # plain values of our own caller

@@ -29,7 +29,7 @@ _MOST_FOUND = 1000
 
 
 @dataclass(frozen=True)
-class Survey:
+class Discovery:
     """A host and all of its services as one look saw them.
 
     Attributes:
@@ -63,7 +63,7 @@ def request(settings: Settings, declared: Sequence[Service], *, judge: bool = Tr
     return Request("discover+probe", (root, conf_dir, *folders, "judge" if judge else "", *words))
 
 
-def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Survey:
+def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Discovery:
     """Make a Survey of the answer, whatever bytes it holds.
 
     Raises:
@@ -82,7 +82,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     for row in said.get("resolved", "").splitlines():
         name, _, address = row.partition(" ")
         resolved.setdefault(name, set()).add(address)
-    return Survey(
+    return Discovery(
         state=state,
         own=own,
         services=tuple(by_name.values()),
@@ -94,7 +94,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     )
 
 
-def strays(seen: Survey) -> tuple[str, ...]:
+def undeclared(seen: Discovery) -> tuple[str, ...]:
     """A sentence on each service that lies on the host and is not declared for it. Nobody removes one unasked."""
     found = []
     for service in seen.services:

@@ -140,7 +140,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         raise ConnectError(
             f"the probe's answer makes no sense ({answer.err or 'no error message'})",
             host=host,
-            todo=f"try `ssh {host} sudo -n id`",
+            remedy=f"try `ssh {host} sudo -n id`",
         ) from None
     return HostState(
         host=host,

@@ -86,7 +86,7 @@ def set_up(
 def not_set_up(answer: Answer, host: str) -> NotReadyError:
     """The error that a failed `setup` stands for."""
     what = f"the renewal could not be set up: {answer.err}"
-    return NotReadyError(what, host=host, todo="repair what the message names, then run this again")
+    return NotReadyError(what, host=host, remedy="repair what the message names, then run this again")
 
 
 def force(service: Service) -> Request:

@@ -27,7 +27,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Draft:
+class LazyFile:
     """A file whose text is rendered when it is first asked for: a template engine takes a tenth of a second to load,
     which a run can spend while the CA works.
     """

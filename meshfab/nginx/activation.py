@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfab.host.facts import HostState
-    from meshfab.nginx.change import Wiring
+    from meshfab.nginx.change import NginxChange
 
 _BACK = "what was there before is back in place"
 
@@ -30,7 +30,7 @@ class Activation:
     """
 
     names: tuple[str, ...]
-    change: Wiring
+    change: NginxChange
     starts: bool = False
 
 
@@ -68,24 +68,24 @@ def explain(answer: Answer, state: HostState) -> MeshfabError:
     if answer.status == 7:
         return _not_taken_up(config_dump.emergency(answer.err), state)
     if answer.status == 75:
-        return LockedError(answer.err, host=state.host, todo="try again when that has ended")
-    what, todo = {
+        return LockedError(answer.err, host=state.host, remedy="try again when that has ended")
+    what, remedy = {
         3: (f"nginx refuses the configuration: {config_dump.emergency(answer.err)}", ""),
         4: (f"nginx would ignore a server: {answer.err}", "take one out; "),
         5: (f"nginx's configuration includes nothing at {answer.err}", "include it, or set meshfab.conf_dir; "),
         6: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
     }.get(answer.status, (f"nginx's files could not be written: {answer.err}", "repair that; "))
-    return NginxError(what, host=state.host, todo=todo + _BACK)
+    return NginxError(what, host=state.host, remedy=remedy + _BACK)
 
 
 def _not_taken_up(words: str, state: HostState) -> NginxError:
-    what, todo = f"nginx was reloaded and did not take the configuration up: {words}", "repair that"
+    what, remedy = f"nginx was reloaded and did not take the configuration up: {words}", "repair that"
     port = re.search(r":(\d+) failed \(98:", words)
     if port and listeners.holds(state, int(port[1])):
         # A wildcard and a single address cannot be bound side by side, and a reload binds before it lets go.
         what = f"a running nginx cannot change between all addresses and single ones: {words}"
-        todo = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
-    return NginxError(what, host=state.host, todo=f"{todo}; {_BACK}")
+        remedy = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
+    return NginxError(what, host=state.host, remedy=f"{remedy}; {_BACK}")
 
 
 def _whom(state: HostState) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _action(activations: Sequence[Activation]) -> str:
     return "start" if any(activation.starts for activation in activations) else "reload"
 
 
-def _words(wiring: Wiring) -> list[str]:
+def _words(wiring: NginxChange) -> list[str]:
     """What install_config.sh is told of each file: its path, its link, what `nginx -T` is to call it, and its text."""
     shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
     if not wiring.is_loaded:
@@ -109,6 +109,6 @@ def _words(wiring: Wiring) -> list[str]:
     return words
 
 
-def _links(wiring: Wiring) -> list[str]:
+def _links(wiring: NginxChange) -> list[str]:
     """The link to each file; only the first one, a vhost, may need one."""
     return [wiring.link if number == 0 else "" for number in range(len(wiring.files))]

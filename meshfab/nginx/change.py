@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from meshfab.errors import EditedError, NginxError
-from meshfab.host.target_file import Draft, File
+from meshfab.host.target_file import File, LazyFile
 from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, vhost
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
-    from meshfab.nginx.layout import Place
+    from meshfab.nginx.layout import VhostPath
     from meshfab.nginx.server_blocks import Server
 
 
 @dataclass(frozen=True)
-class Wiring:
+class NginxChange:
     """What is to be done about nginx.
 
     Attributes:
@@ -27,16 +27,16 @@ class Wiring:
         files: what is to be written; the first one is the vhost where there is one.
         link: the link that is to be made to the first file, or "".
         is_loaded: whether nginx includes the files, and so has to be reloaded.
-        is_blind: whether the configuration could not be read, so that a second look is needed.
+        config_unreadable: whether the configuration could not be read, so that a second look is needed.
         notes: what the operator should know.
     """
 
     reason: str = ""
-    place: Place | None = None
-    files: tuple[File | Draft, ...] = ()
+    place: VhostPath | None = None
+    files: tuple[File | LazyFile, ...] = ()
     link: str = ""
     is_loaded: bool = True
-    is_blind: bool = False
+    config_unreadable: bool = False
     notes: tuple[str, ...] = ()
 
     @property
@@ -47,7 +47,7 @@ class Wiring:
 
 def decide(
     state: HostState, service: Service, settings: Settings, *, minting: bool = False, force: bool = False
-) -> Wiring:
+) -> NginxChange:
     """Compare nginx's live configuration with what the service needs.
 
     Args:
@@ -59,17 +59,17 @@ def decide(
     """
     where, words = layout.place(state, service, settings), config_dump.broken(state)
     text = state.services[service.name].vhosts.get(where.path)
-    mark = vhost.read_mark(text) if text else None
+    mark = vhost.read_header(text) if text else None
     if words:
         if minting and config_dump.is_about(words, service):
             # The pair is what nginx complains about: with a new one the configuration can be read.
-            return Wiring(is_blind=True)
+            return NginxChange(config_unreadable=True)
         raise NginxError(
             f"nginx's configuration was broken before we came: {config_dump.emergency(words)}",
             host=state.host,
-            todo="repair it (nginx -t), then run this again",
+            remedy="repair it (nginx -t), then run this again",
         )
-    job = _Job(state, service, settings, where, force)
+    job = ChangePlanner(state, service, settings, where, force)
     if text and mark and layout.knows(state, where):
         return job.ours(text, mark)
     found = server_blocks.find(state, service)
@@ -82,14 +82,14 @@ def decide(
         raise NginxError(
             f"{where.path} was not written by meshfab, or edited since, and is not enabled",
             host=state.host,
-            todo="enable it, or move it away",
+            remedy="enable it, or move it away",
         )
     return job.write("no server of nginx answers to the name")
 
 
 def is_ours(text: str) -> bool:
     """Whether a file was written by us and not edited since."""
-    mark = vhost.read_mark(text)
+    mark = vhost.read_header(text)
     return mark is not None and mark.is_untouched
 
 
@@ -104,13 +104,13 @@ def endpoint(state: HostState, service: Service, settings: Settings) -> tuple[tu
 
 
 @dataclass(frozen=True)
-class _Job:
+class ChangePlanner:
     """One service on one host, whose configuration is sound."""
 
     state: HostState
     service: Service
     settings: Settings
-    where: Place
+    where: VhostPath
     force: bool
 
     @property
@@ -118,7 +118,7 @@ class _Job:
         """Whether an earlier run wrote files for a vhost of theirs to include."""
         return snippets.path(self.service, "tls") in self.state.services[self.service.name].vhosts
 
-    def ours(self, text: str, mark: vhost.Mark) -> Wiring:
+    def ours(self, text: str, mark: vhost.ManagedHeader) -> NginxChange:
         """Our vhost, live: as wanted, written for other settings, or edited by hand."""
         listens = listeners.listens(self.state, self.service, self.settings)
         is_wanted = mark.wants == vhost.wants(self.service, self.settings, self.state.nginx_version, listens)
@@ -126,22 +126,22 @@ class _Job:
         notes = tuple(f"nginx ignores one of two servers for {where}: take one out" for where in twice)
         if mark.is_untouched:
             if is_wanted or not self.service.vhost:
-                return Wiring(place=self.where, notes=notes)
+                return NginxChange(place=self.where, notes=notes)
             return self.write("it was written for other settings")
         if self.force and self.service.vhost:
             return self.write("it was edited by hand, and --force is given")
         is_asked = mark.asked == vhost.asked(self.service) or not self.service.vhost
         if is_asked and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
             note = f"{self.where.path} was edited by hand since meshfab wrote it: left as it is"
-            return Wiring(notes=(note, *notes))
+            return NginxChange(notes=(note, *notes))
         raise EditedError(
             f"{self.where.path} was edited by hand since meshfab wrote it, and what is asked for would undo that",
             host=self.state.host,
-            todo=vhost.HOW_TO_FORCE,
+            remedy=vhost.HOW_TO_FORCE,
             diff=vhost.diff(self.where.path, text, self._render()),
         )
 
-    def theirs(self, found: list[Server]) -> Wiring:
+    def theirs(self, found: list[Server]) -> NginxChange:
         """Server blocks that somebody wrote: right as they are, or theirs to change."""
         wrong = [block for block in found if not block.has_pair(self.service)]
         if wrong:
@@ -150,11 +150,11 @@ class _Job:
                 f"{block.file}:{block.line} serves {self.service.fqdn} with {block.cert or 'no pair of its own'},"
                 " and that file is not ours to edit",
                 host=self.state.host,
-                todo="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
+                remedy="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
             )
-        return Wiring(notes=(_adopted(found[0]),))
+        return NginxChange(notes=(_adopted(found[0]),))
 
-    def snippets(self, found: list[Server]) -> Wiring:
+    def snippets(self, found: list[Server]) -> NginxChange:
         """The lines for a vhost of the operator's own, and what to do with them."""
         if found and all(block.has_pair(self.service) for block in found):
             if not self.has_snippets and not self.service.mtls:
@@ -164,14 +164,14 @@ class _Job:
         else:
             notes = snippets.how_to_include(self.service, found)
         mtls = snippets.path(self.service, "mtls")
-        if self.service.mtls and not layout.knows(self.state, layout.Place(mtls)):
+        if self.service.mtls and not layout.knows(self.state, layout.VhostPath(mtls)):
             notes.append(f"beside its proxy_pass: include {mtls};")
         files = snippets.lacking(self.state, self.service, self.settings, force=self.force)
-        is_loaded = any(layout.knows(self.state, layout.Place(file.path)) for file in files)
+        is_loaded = any(layout.knows(self.state, layout.VhostPath(file.path)) for file in files)
         reason = "for a vhost of yours to include" if files else ""
-        return Wiring(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
+        return NginxChange(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
 
-    def write(self, reason: str) -> Wiring:
+    def write(self, reason: str) -> NginxChange:
         """Our vhost, unless that would cost others something."""
         self._require_free_names()
         self._require_free_addresses()
@@ -181,12 +181,12 @@ class _Job:
             raise NginxError(
                 f"nginx's configuration includes nothing at {path}",
                 host=self.state.host,
-                todo=f"add `include {path.rpartition('/')[0]}/*.conf;` to its http block, or set meshfab.conf_dir",
+                remedy=f"add `include {path.rpartition('/')[0]}/*.conf;` to its http block, or set meshfab.conf_dir",
             )
-        file = Draft(self.where.path, self._render)
+        file = LazyFile(self.where.path, self._render)
         if self.settings.snippets:
             _ = file.text  # a template of theirs may be wrong: that is to show before anything is done
-        return Wiring(reason, self.where, (file,), "" if is_known else self.where.link)
+        return NginxChange(reason, self.where, (file,), "" if is_known else self.where.link)
 
     def _require_free_names(self) -> None:
         """nginx only warns of a second server for a name, and ignores it."""
@@ -195,20 +195,20 @@ class _Job:
                 raise NginxError(
                     f"{name} is served by {block.file}:{block.line} already, and nginx would ignore one of the two",
                     host=self.state.host,
-                    todo="take the name out there, or leave it out here",
+                    remedy="take the name out there, or leave it out here",
                 )
 
     def _require_free_addresses(self) -> None:
         text = self.state.services[self.service.name].vhosts.get(self.where.path, "")
         asked = listeners.addresses(self.state, self.service, self.settings)
         own = tuple(address for address in asked if f"listen {address}:443" not in text)
-        at = listeners.robbed(self.state, own, self.where)
+        at = listeners.shadowed_listener(self.state, own, self.where)
         if at and not self.force:
             raise NginxError(
                 f"to listen on {' and '.join(own)} alone would take the connections there from {at}, which listens on"
                 " every address",
                 host=self.state.host,
-                todo="give every server of the host that address, or leave --listen out; --force does it all the same",
+                remedy="give every server of the host that address, or leave --listen out; --force does it all the same",
             )
 
     def _remedy(self, block: Server) -> str:

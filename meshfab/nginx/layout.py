@@ -19,32 +19,32 @@ _INCLUDE = re.compile(r"(?:^|[{;])[ \t]*include\s+[\"']?([^\s;\"']+)", re.MULTIL
 
 
 @dataclass(frozen=True)
-class Place:
+class VhostPath:
     """Where a vhost of ours lies, and the link that enables it where the layout has one."""
 
     path: str
     link: str = ""
 
 
-def place(state: HostState, service: Service, settings: Settings) -> Place:
+def place(state: HostState, service: Service, settings: Settings) -> VhostPath:
     """The vhost's path in the host's own layout: Debian's sites-available and a link, else conf.d."""
     file = f"{service.fqdn}.conf"
     if settings.conf_dir:
-        return Place(f"{settings.conf_dir}/{file}")
-    site = Place(f"{PREFIX}/sites-available/{file}", f"{PREFIX}/sites-enabled/{file}")
+        return VhostPath(f"{settings.conf_dir}/{file}")
+    site = VhostPath(f"{PREFIX}/sites-available/{file}", f"{PREFIX}/sites-enabled/{file}")
     if state.has_sites and includes(state, site):
         return site
-    return Place(f"{PREFIX}/conf.d/{file}")
+    return VhostPath(f"{PREFIX}/conf.d/{file}")
 
 
-def includes(state: HostState, where: Place) -> bool:
+def includes(state: HostState, where: VhostPath) -> bool:
     """Whether some `include` of the live configuration takes in a file at this place, once there is one."""
     path = PurePosixPath(where.link or where.path)
     patterns = (PurePosixPath(PREFIX, match[1]) for match in _INCLUDE.finditer(state.nginx_conf))
     return any(path.match(str(pattern)) for pattern in patterns)
 
 
-def knows(state: HostState, where: Place) -> bool:
+def knows(state: HostState, where: VhostPath) -> bool:
     """Whether the live configuration includes a vhost at this place."""
     return f"# configuration file {where.link or where.path}:" in state.nginx_conf
 
@@ -60,7 +60,7 @@ def must_start(state: HostState, *, start: bool) -> bool:
         raise NginxError(
             "nginx.service is masked, and systemd neither starts nor reloads it",
             host=state.host,
-            todo="`systemctl unmask nginx` there, then run this again",
+            remedy="`systemctl unmask nginx` there, then run this again",
         )
     if unit.active in ("active", "reloading"):
         return False
@@ -69,5 +69,5 @@ def must_start(state: HostState, *, start: bool) -> bool:
     raise NginxError(
         "nginx is not running",
         host=state.host,
-        todo="give --start, or `systemctl start nginx` there, and run this again",
+        remedy="give --start, or `systemctl start nginx` there, and run this again",
     )

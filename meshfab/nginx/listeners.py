@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
-    from meshfab.nginx.layout import Place
+    from meshfab.nginx.layout import VhostPath
 
 _LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s+([^;]+);", re.MULTILINE)
 
@@ -42,7 +42,7 @@ def addresses(state: HostState, service: Service, settings: Settings) -> tuple[s
         if not own:
             has = ", ".join(state.addresses) or "none"
             raise NginxError(
-                f"no address of the host is in {word} (it has {has})", host=state.host, todo="see --listen"
+                f"no address of the host is in {word} (it has {has})", host=state.host, remedy="see --listen"
             )
         found += own
     return tuple(dict.fromkeys(found))
@@ -54,7 +54,7 @@ def listens(state: HostState, service: Service, settings: Settings) -> tuple[str
     return own or (("443", "[::]:443") if state.has_ipv6 else ("443",))
 
 
-def robbed(state: HostState, own: tuple[str, ...], but: Place) -> str:
+def shadowed_listener(state: HostState, own: tuple[str, ...], but: VhostPath) -> str:
     """The "file:line" of a wildcard `listen` that a `listen` on addresses of our own would take connections from.
 
     nginx picks the socket before the name: with `listen 10.87.0.12:443` in one server, no server that has only
@@ -75,13 +75,13 @@ def holds(state: HostState, port: int) -> bool:
     return any(listened == port for _, _, listened in _listening(state))
 
 
-def hides(state: HostState, address: str, port: int, but: Place) -> str:
+def overriding_listener(state: HostState, address: str, port: int, but: VhostPath) -> str:
     """The "file:line" of a `listen` on just this address, behind which a wildcard is not reached there."""
     wanted = (_bracketed(address), port)
     return next((at for at, host, listened in _listening(state, but) if (host, listened) == wanted), "")
 
 
-def _listening(state: HostState, but: Place | None = None) -> Iterator[tuple[str, str, int]]:
+def _listening(state: HostState, but: VhostPath | None = None) -> Iterator[tuple[str, str, int]]:
     """Every `listen` outside our own vhost: its "file:line", host and port.
 
     A pattern will do: what it finds only makes us ask before we act, and a host may have hundreds of files.

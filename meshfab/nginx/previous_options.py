@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from meshfab.host.facts import HostState
 
 
-def keep_asked(state: HostState, service: Service) -> Service:
+def merge_previous_options(state: HostState, service: Service) -> Service:
     """What the operator left open stays as an earlier run was asked: the upstream and mTLS from our vhost's mark, more
     names from the certificate. So a second run that names only the service undoes nothing.
     """
     have = state.services[service.name]
     changes: dict[str, Any] = {}
-    mark = next((mark for mark in map(vhost.read_mark, have.vhosts.values()) if mark), None)
+    mark = next((mark for mark in map(vhost.read_header, have.vhosts.values()) if mark), None)
     if mark and service.listen is None and isinstance(mark.asked.get("listen"), list):
         changes.update(listen=tuple(mark.asked["listen"]))
     if mark and service.upstream is None and isinstance(mark.asked.get("upstream"), str):
@@ -34,7 +34,7 @@ def keep_asked(state: HostState, service: Service) -> Service:
         for word in changes.get("listen", ()):
             validation.listen(word, "the address that the vhost on the host listens on")
     except InputError as error:
-        raise NginxError(error.what, host=state.host, todo="give --upstream, or --listen") from None
+        raise NginxError(error.what, host=state.host, remedy="give --upstream, or --listen") from None
     return dataclasses.replace(service, **changes)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from meshfab.config.service import Service
     from meshfab.host.facts import HostState
-    from meshfab.nginx.layout import Place
+    from meshfab.nginx.layout import VhostPath
 
 # nginx's words for all addresses.
 WILD = ("", "*", "0.0.0.0", "[::]")  # noqa: S104
@@ -47,7 +47,7 @@ class Server:
         return (self.cert, self.key) == (service.cert, service.key)
 
 
-def find(state: HostState, service: Service, name: str = "", but: Place | None = None) -> list[Server]:
+def find(state: HostState, service: Service, name: str = "", but: VhostPath | None = None) -> list[Server]:
     """The TLS server blocks for the service's name, found with nginx's grammar and not with a pattern.
 
     Args:

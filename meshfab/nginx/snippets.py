@@ -50,7 +50,7 @@ def _file(state: HostState, service: Service, settings: Settings, part: Part, fo
     place = path(service, part)
     render = functools.partial(vhost.render, service, settings, state.nginx_version, (), part)
     text = state.services[service.name].vhosts.get(place)
-    mark = vhost.read_mark(text) if text else None
+    mark = vhost.read_header(text) if text else None
     if mark and mark.is_untouched:
         wants = vhost.wants(service, settings, state.nginx_version, (), part)
         if mark.wants == wants:
@@ -59,7 +59,7 @@ def _file(state: HostState, service: Service, settings: Settings, part: Part, fo
         raise EditedError(
             f"{place} was edited by hand since meshfab wrote it, or not written by it",
             host=state.host,
-            todo=vhost.HOW_TO_FORCE if mark else "move it away",
+            remedy=vhost.HOW_TO_FORCE if mark else "move it away",
             diff=vhost.diff(place, text, render()),
         )
     return File(place, "0644", render())

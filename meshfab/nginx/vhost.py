@@ -41,7 +41,7 @@ EVERYWHERE = ("443", "[::]:443")
 
 
 @dataclass(frozen=True)
-class Mark:
+class ManagedHeader:
     """The first line of a file of ours, and whether the text below is as we wrote it."""
 
     asked: dict[str, Any]
@@ -49,7 +49,7 @@ class Mark:
     is_untouched: bool
 
 
-def read_mark(text: str) -> Mark | None:
+def read_header(text: str) -> ManagedHeader | None:
     """The mark of a file of ours; None for anybody else's."""
     match = _MARK.match(text)
     if not match:
@@ -60,7 +60,7 @@ def read_mark(text: str) -> Mark | None:
         return None
     # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
     body = text[match.end() :].rstrip("\n") + "\n"
-    return Mark(asked, match[2], resources.digest(body)[:16] == match[3])
+    return ManagedHeader(asked, match[2], resources.digest(body)[:16] == match[3])
 
 
 def asked(service: Service) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def render(
             raise  # our own mistake
         # A template is a program of the operator's: whatever it does wrong is theirs to see.
         raise InputError(
-            f"the template {part}.conf.j2 cannot be rendered: {error}", todo=f"see {settings.snippets}"
+            f"the template {part}.conf.j2 cannot be rendered: {error}", remedy=f"see {settings.snippets}"
         ) from None
     about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
     return f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={resources.digest(text)[:16]}\n{text}"

@@ -11,7 +11,7 @@ from meshfab.config.password import read_password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.provisioning import plan
-from meshfab.provisioning.host_run import Run, Say
+from meshfab.provisioning.host_run import HostRun, Say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ def _run(
     # Before any connection: a run that would need the password ends here when there is none.
     password = read_password(settings.password_file) if "mint" in parts and not dry_run else None
     tell = (lambda _service, verb, text: say(verb, text)) if say else None
-    outcome = Run(c, (service,), settings, parts, password, dry_run, tell, force, start).converge()[0]
+    outcome = HostRun(c, (service,), settings, parts, password, dry_run, tell, force, start).converge()[0]
     if outcome.error:
         raise outcome.error
     return outcome

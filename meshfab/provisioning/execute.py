@@ -10,7 +10,7 @@ from meshfab.errors import LostError, MeshfabError, SecretLeftError
 from meshfab.host import certificate, facts, renewal_units
 from meshfab.nginx import activation, vhost
 from meshfab.provisioning import mint, password_transfer
-from meshfab.provisioning.rollback import Proof, undone
+from meshfab.provisioning.rollback import ServingCheck
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Tell = Callable[["Service", str, str], None]
 _TOUCHES_SERVING = {"finish", "mint", "vhost", "snippet", "reload"}
 
 
-def carry_out(
+def execute(
     shell: RootShell,
     state: HostState,
     plans: Sequence[Plan],
@@ -51,96 +51,98 @@ def carry_out(
     """
     found: dict[str, Leaf | MeshfabError | None] = {}
     ready = []
-    for todo in plans:
+    for plan in plans:
         try:
-            if todo.reason("mint") is not None:
-                leaf = _mint(shell, state, todo, settings, password)
-                said = f"new pair, valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC: {todo.reason('mint')}"
-                tell(todo.service, "mint", said)
-            ready.append(todo)
+            if plan.reason("mint") is not None:
+                leaf = _mint(shell, state, plan, settings, password)
+                said = f"new pair, valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC: {plan.reason('mint')}"
+                tell(plan.service, "mint", said)
+            ready.append(plan)
         except (LostError, SecretLeftError):
             raise
         except MeshfabError as error:
-            found[todo.service.name] = error
-    return {**found, **(_together(shell, state, ready, eyes, tell) if ready else {})}
+            found[plan.service.name] = error
+    return {**found, **(_execute_batch(shell, state, ready, eyes, tell) if ready else {})}
 
 
-def diffs(shell: RootShell, todo: Plan) -> tuple[str, ...]:
+def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
     """A unified diff of every file that the plan would change; reads, and writes nothing."""
-    texts = {file.path: file.text for file in (*todo.files, *todo.wiring.files)}
+    texts = {file.path: file.text for file in (*plan.files, *plan.nginx_change.files)}
     there = facts.fields(shell.run("read", *texts).out) if texts else {}
     return tuple(vhost.diff(path, there.get(path), text) for path, text in texts.items())
 
 
-def _together(
+def _execute_batch(
     shell: RootShell, state: HostState, plans: Sequence[Plan], eyes: Mapping[str, Eye], tell: Tell
 ) -> dict[str, Leaf | MeshfabError | None]:
     # What clients get now is what they must get again if this fails.
-    proofs = {todo.service.name: Proof(shell, state, todo, eyes[todo.service.name]) for todo in plans if _touches(todo)}
+    proofs = {
+        plan.service.name: ServingCheck(shell, state, plan, eyes[plan.service.name]) for plan in plans if _touches(plan)
+    }
     jobs = _jobs(state, plans)
     answers = shell.batch([request for request, _ in jobs])
     if not answers[-1].ok:
-        moved = [todo for request, todo in jobs[: len(answers) - 1] if todo and request.script == "commit"]
-        raise undone(shell, state, plans, answers[-1], list(proofs.values()), moved)
-    for todo in plans:
-        for step in todo.steps:
+        moved = [plan for request, plan in jobs[: len(answers) - 1] if plan and request.script == "commit"]
+        raise roll_back(shell, state, plans, answers[-1], list(proofs.values()), moved)
+    for plan in plans:
+        for step in plan.steps:
             if step.verb != "mint":
-                tell(todo.service, step.verb, f"{_done(step.verb, todo)}: {step.reason}")
+                tell(plan.service, step.verb, f"{_done(step.verb, plan)}: {step.reason}")
     # The last answer is the certificates as they lie on disk now: the proof compares with that, not with our intent.
     texts = facts.fields(answers[-1].out)
     found: dict[str, Leaf | MeshfabError | None] = {}
-    for todo in plans:
-        name, disk = todo.service.name, certificate.leaf_of(texts.get(todo.service.cert))
+    for plan in plans:
+        name, disk = plan.service.name, certificate.leaf_of(texts.get(plan.service.cert))
         found[name] = disk
         if disk and name in proofs:
             try:
                 proofs[name].require(disk)
             except MeshfabError as error:
                 found[name] = error
-    good = [todo for todo in plans if not isinstance(found[todo.service.name], MeshfabError)]
-    kept = [todo for todo in good if _had_files(state, todo.service)]
+    good = [plan for plan in plans if not isinstance(found[plan.service.name], MeshfabError)]
+    kept = [plan for plan in good if _had_files(state, plan.service)]
     if kept and not (settled := shell.batch([_settle(kept)])[0]).ok:
-        raise MeshfabError(f"old files could not be removed: {settled.err}", host=shell.host, todo="run this again")
+        raise MeshfabError(f"old files could not be removed: {settled.err}", host=shell.host, remedy="run this again")
     return found
 
 
-def _touches(todo: Plan) -> bool:
-    return todo.port is not None and bool(_TOUCHES_SERVING & {step.verb for step in todo.steps})
+def _touches(plan: Plan) -> bool:
+    return plan.port is not None and bool(_TOUCHES_SERVING & {step.verb for step in plan.steps})
 
 
-def _mint(shell: RootShell, state: HostState, todo: Plan, settings: Settings, password: Password | None) -> Leaf:
+def _mint(shell: RootShell, state: HostState, plan: Plan, settings: Settings, password: Password | None) -> Leaf:
     if password is None:
         raise MeshfabError("a new pair is needed, and there is no password to mint it with", host=shell.host)
     # Rendered while the CA works. What goes wrong there goes wrong again, and is told, when the text is asked for.
-    drafts = Thread(target=lambda: [file.text for file in todo.wiring.files], daemon=True)
+    drafts = Thread(target=lambda: [file.text for file in plan.nginx_change.files], daemon=True)
     drafts.start()
-    return mint.mint(shell, state, todo.service, settings, password)
+    return mint.mint(shell, state, plan.service, settings, password)
 
 
 def _jobs(state: HostState, plans: Sequence[Plan]) -> list[tuple[Request, Plan | None]]:
     """The scripts, each with the plan that it is for: pairs first, then what the host's services have in common."""
 
     def with_step(verb: str) -> list[Plan]:
-        return [todo for todo in plans if todo.reason(verb) is not None]
+        return [plan for plan in plans if plan.reason(verb) is not None]
 
     jobs: list[tuple[Request, Plan | None]] = []
-    for todo in plans:
-        service = todo.service
+    for plan in plans:
+        service = plan.service
         of_pair = {
-            "sweep": [password_transfer.sweep(service), _settle([todo])],
+            "sweep": [password_transfer.sweep(service), _settle([plan])],
             "finish": [mint.finish(service)],
             "mint": [mint.commit(state, service)],
             "rights": [mint.set_rights(state, service)],
         }
-        jobs += [(request, todo) for step in todo.steps for request in of_pair.get(step.verb, ())]
+        jobs += [(request, plan) for step in plan.steps for request in of_pair.get(step.verb, ())]
     loading: list[Request] = []
-    if written := [todo for todo in plans if todo.wiring.files]:
-        loading.append(activation.wire(state, [todo.activation for todo in written]))
+    if written := [plan for plan in plans if plan.nginx_change.files]:
+        loading.append(activation.wire(state, [plan.activation for plan in written]))
     stale = with_step("reload")
-    if stale and not any(todo.wiring.is_loaded for todo in written):
-        loading.append(activation.reload(state, [todo.activation for todo in stale]))
+    if stale and not any(plan.nginx_change.is_loaded for plan in written):
+        loading.append(activation.reload(state, [plan.activation for plan in stale]))
     setting_up = _setting_up(state, with_step("units"), with_step("timer"), beside=bool(loading))
-    reading = Request("read", tuple(todo.service.cert for todo in plans))
+    reading = Request("read", tuple(plan.service.cert for plan in plans))
     common = [*setting_up[:1], *loading, *setting_up[1:], reading]
     return [*jobs, *((request, None) for request in common)]
 
@@ -149,8 +151,8 @@ def _setting_up(state: HostState, units: Sequence[Plan], timers: Sequence[Plan],
     """systemd and nginx know nothing of each other, so the units are seen to while nginx loads."""
     if not units and not timers:
         return []
-    files = [file for todo in units for file in todo.files]
-    services = [todo.service for todo in units], [todo.service for todo in timers]
+    files = [file for plan in units for file in plan.files]
+    services = [plan.service for plan in units], [plan.service for plan in timers]
     request = renewal_units.set_up(state, services[0], files, services[1], beside=beside)
     return [request, Request("wait_background", stays=True)] if beside else [request]
 
@@ -164,22 +166,22 @@ def _had_files(state: HostState, service: Service) -> bool:
 def _settle(plans: Sequence[Plan]) -> Request:
     """Drop the old files that were kept until now, and what an interrupted run left."""
     places: list[str] = []
-    for todo in plans:
-        places += [todo.service.cert, todo.service.key, *(file.path for file in todo.wiring.files)]
-        places += [todo.wiring.place.path] if todo.wiring.place and not todo.wiring.files else []
+    for plan in plans:
+        places += [plan.service.cert, plan.service.key, *(file.path for file in plan.nginx_change.files)]
+        places += [plan.nginx_change.place.path] if plan.nginx_change.place and not plan.nginx_change.files else []
     return Request("remove_backups", tuple(places))
 
 
-def _done(verb: str, todo: Plan) -> str:
-    written = " and ".join(file.path for file in todo.wiring.files)
-    loaded = "nginx started" if todo.starts else "nginx reloaded"
+def _done(verb: str, plan: Plan) -> str:
+    written = " and ".join(file.path for file in plan.nginx_change.files)
+    loaded = "nginx started" if plan.starts else "nginx reloaded"
     return {
         "sweep": "removed",
         "finish": "the staged certificate is moved in",
         "rights": "owner, mode and ACL set",
         "units": "installed",
-        "timer": f"{todo.service.timer} enabled and started",
+        "timer": f"{plan.service.timer} enabled and started",
         "vhost": f"{written} written, {loaded}",
-        "snippet": f"{written} written, {loaded}" if todo.wiring.is_loaded else f"{written} written",
+        "snippet": f"{written} written, {loaded}" if plan.nginx_change.is_loaded else f"{written} written",
         "reload": loaded,
     }[verb]

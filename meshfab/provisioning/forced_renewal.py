@@ -54,7 +54,7 @@ def renew(c: Connection, name: str, *, settings: Settings | None = None, say: Sa
         new = certificate.read_leaf(state.services[name].cert or "")
         if new.serial == old.serial:
             what = "the unit ended well, and yet the certificate is the old one"
-            raise RenewError(what, host=shell.host, todo=f"see `journalctl -u step@{name}` there")
+            raise RenewError(what, host=shell.host, remedy=f"see `journalctl -u step@{name}` there")
         changed = f"serial {old.serial} gave way to {new.serial}, valid until {new.not_after:%Y-%m-%d %H:%M} UTC"
         if say:
             say("renew", changed)
@@ -64,13 +64,13 @@ def renew(c: Connection, name: str, *, settings: Settings | None = None, say: Sa
 def _ready(state: HostState, service: Service, settings: Settings) -> Leaf:
     wanted = renewal_units.wanted(service, settings)
     lacking = [finding.message for finding in service_checks.of_renewal(state, service, wanted)]
-    todo = f"inv provision --name {service.name} --host {state.host}"
+    remedy = f"inv provision --name {service.name} --host {state.host}"
     if lacking:
-        raise NotReadyError(f"the renewal is not set up right: {'; '.join(lacking)}", host=state.host, todo=todo)
+        raise NotReadyError(f"the renewal is not set up right: {'; '.join(lacking)}", host=state.host, remedy=remedy)
     try:
         return certificate.read_leaf(state.services[service.name].cert or "")
     except ValueError as error:
-        raise NotReadyError(f"there is no certificate to renew: {error}", host=state.host, todo=todo) from None
+        raise NotReadyError(f"there is no certificate to renew: {error}", host=state.host, remedy=remedy) from None
 
 
 def _proved(state: HostState, service: Service, settings: Settings, eye: Eye, outcome: Outcome) -> Outcome:
@@ -86,4 +86,4 @@ def _proved(state: HostState, service: Service, settings: Settings, eye: Eye, ou
     what = (
         f"renewed, and clients at {shown.address}:{shown.port} do not get the new leaf ({shown.why or 'another one'})"
     )
-    raise ServedError(what, host=outcome.host, todo="see nginx's error log there")
+    raise ServedError(what, host=outcome.host, remedy="see nginx's error log there")

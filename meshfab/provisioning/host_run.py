@@ -44,7 +44,7 @@ _SERVICE_SECONDS = 60
 
 
 @dataclass
-class Run:
+class HostRun:
     """Services on one host, from the first look to the proof.
 
     They are worked on together: one probe, one lock, one load of units and of nginx. One that fails keeps no other
@@ -53,7 +53,7 @@ class Run:
     Attributes:
         password: the provisioner's; None where nothing is to be minted.
         tell: called with a service, a step's verb and a sentence.
-        is_whole: whether these are all the services that the host is to have; then `strays` says what else is there.
+        covers_all_services: whether these are all the services that the host is to have; then `strays` says what else is there.
         strays: sentences on services that lie on the host and were not asked for.
         error: what kept the whole host from its end.
     """
@@ -67,8 +67,8 @@ class Run:
     tell: Tell | None = None
     force: bool = False
     start: bool = False
-    is_whole: bool = False
-    strays: tuple[str, ...] = ()
+    covers_all_services: bool = False
+    undeclared: tuple[str, ...] = ()
     error: MeshfabError | None = None
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
     _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class Run:
             self._eyes = {service.name: Eye(self.shell, service.fqdn) for service in self.services}
             with self.shell:
                 try:
-                    self._rounds(self.services)
+                    self._convergence_loop(self.services)
                 except (LostError, SecretLeftError):
                     raise
                 except MeshfabError:
@@ -103,10 +103,10 @@ class Run:
         """From another thread: end the run, which cleans up on its way out."""
         self.shell.interrupt(why)
 
-    def _rounds(self, services: Sequence[Service]) -> None:
+    def _convergence_loop(self, services: Sequence[Service]) -> None:
         state, is_locked = self._read(), False
         for _ in range(_ROUNDS + len(services) - 1):
-            lacking = self._lacking(state, services)
+            lacking = self._pending_plans(state, services)
             if not lacking:
                 return
             if not is_locked and self._lock(state.now, self._open(services)):
@@ -118,18 +118,18 @@ class Run:
             if not self._open(services):
                 return
             state = self._read()
-        plans = {todo.service.name: todo for todo in self._plans(state, self._open(services))}
+        plans = {plan.service.name: plan for plan in self._plans(state, self._open(services))}
         for service in self._open(services):
             steps = plans[service.name].steps if service.name in plans else ()
             what = "; ".join(f"{step.verb}: {step.reason}" for step in steps) or "nginx's configuration cannot be read"
             what = f"still lacking after all rounds: {what}"
-            self._fail(service, MeshfabError(what, host=self.shell.host, todo="is somebody else changing it?"))
+            self._fail(service, MeshfabError(what, host=self.shell.host, remedy="is somebody else changing it?"))
 
     def _one_by_one(self, services: Sequence[Service]) -> None:
         """After all together failed, and was undone: each alone, with an error of its own."""
         for service in services:
             try:
-                self._rounds([service])
+                self._convergence_loop([service])
             except (LostError, SecretLeftError):
                 raise
             except MeshfabError as error:
@@ -138,22 +138,22 @@ class Run:
     def _open(self, services: Sequence[Service]) -> list[Service]:
         return [service for service in services if service.name not in self._outcomes]
 
-    def _lacking(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
+    def _pending_plans(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
         """The plans with something to do; for the other services the run has come to its end."""
         lacking = []
-        for todo in self._plans(state, self._open(services)):
-            if todo.steps and not self.dry_run:
-                lacking.append(todo)
+        for plan in self._plans(state, self._open(services)):
+            if plan.steps and not self.dry_run:
+                lacking.append(plan)
             else:
-                self._end(state, todo, certificate.leaf_of(state.services[todo.service.name].cert))
+                self._end(state, plan, certificate.leaf_of(state.services[plan.service.name].cert))
         return lacking
 
     def _read(self) -> HostState:
-        if not self.is_whole:
+        if not self.covers_all_services:
             return facts.read_host(self.shell, self.settings, self.services)
         answer = self.shell.batch([discovery.request(self.settings, self.services, judge=False)])[0]
         seen = discovery.parse(answer, self.shell.host, self.settings, self.services)
-        self.strays = discovery.strays(seen)
+        self.undeclared = discovery.undeclared(seen)
         return seen.state
 
     def _plans(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
@@ -165,9 +165,9 @@ class Run:
             except MeshfabError as error:
                 refused.append((service, error))
         # nginx names one bad pair and reads no further: once that is healed, the others are looked at again.
-        is_blind = any(todo.wiring.is_blind for todo in plans) and not self.dry_run
+        config_unreadable = any(plan.nginx_change.config_unreadable for plan in plans) and not self.dry_run
         for service, why in refused:
-            if not (is_blind and isinstance(why, NginxError)):
+            if not (config_unreadable and isinstance(why, NginxError)):
                 self._fail(service, why)
         return plans
 
@@ -176,23 +176,23 @@ class Run:
             mint.require(state, self.settings)
         if "wire-nginx" in self.parts:
             preconditions.require(preconditions.of_nginx_program(state.tools), state.host)
-        kept = previous_options.keep_asked(state, service)
+        kept = previous_options.merge_previous_options(state, service)
         found = change.endpoint(state, kept, self.settings)
         shown = self._eyes[service.name].look(state, found[1], found[0]).der if found else None
         return plan.make(state, service, self.settings, shown, self.parts, force=self.force, start=self.start)
 
     def _carry_out(self, state: HostState, lacking: Sequence[Plan]) -> None:
-        found = execute.carry_out(
+        found = execute.execute(
             self.shell, state, lacking, self.settings, self._eyes, self.password, self.tell or _silent
         )
-        for todo in lacking:
-            name, result = todo.service.name, found[todo.service.name]
+        for plan in lacking:
+            name, result = plan.service.name, found[plan.service.name]
             if isinstance(result, MeshfabError):
-                self._fail(todo.service, result)
+                self._fail(plan.service, result)
                 continue
-            self._changed[name] = self._changed.get(name, ()) + todo.steps
-            if not todo.wiring.is_blind:
-                self._end(state, todo, result)
+            self._changed[name] = self._changed.get(name, ()) + plan.steps
+            if not plan.nginx_change.config_unreadable:
+                self._end(state, plan, result)
 
     def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
         """Take the services' locks; True when we had to wait for one."""
@@ -206,18 +206,18 @@ class Run:
         if answer.status == 75:
             fqdns = " or ".join(service.fqdn for service in services)
             what = f"{fqdns} is being worked on by {answer.err}"
-            raise LockedError(what, host=self.shell.host, todo="try again when that has ended")
+            raise LockedError(what, host=self.shell.host, remedy="try again when that has ended")
         if not answer.ok:
             what = f"no lock could be taken: {answer.err}"
-            raise NotReadyError(what, host=self.shell.host, todo="is /run writable there?")
+            raise NotReadyError(what, host=self.shell.host, remedy="is /run writable there?")
         return "waited" in answer.text
 
-    def _end(self, state: HostState, todo: Plan, leaf: Leaf | None) -> None:
-        name = todo.service.name
-        changed = todo.steps if self.dry_run else self._changed.get(name, ())
-        diffs = execute.diffs(self.shell, todo) if self.dry_run else ()
-        shown = self._eyes[name].last if todo.port else None
-        self._outcomes[name] = Outcome(state.host, todo.service, changed, leaf, shown, todo.notes, diffs)
+    def _end(self, state: HostState, plan: Plan, leaf: Leaf | None) -> None:
+        name = plan.service.name
+        changed = plan.steps if self.dry_run else self._changed.get(name, ())
+        diffs = execute.diffs(self.shell, plan) if self.dry_run else ()
+        shown = self._eyes[name].last if plan.port else None
+        self._outcomes[name] = Outcome(state.host, plan.service, changed, leaf, shown, plan.notes, diffs)
 
     def _fail(self, service: Service, error: MeshfabError) -> None:
         changed = self._changed.get(service.name, ())

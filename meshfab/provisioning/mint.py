@@ -33,7 +33,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     """
     asked = (settings.provisioner, settings.ca_url, settings.root, *service.names)
     request = Request("mint", (str(state.step), staging(service), service.secret, *asked))
-    answer = password_transfer.lent(shell, service, password, request)
+    answer = password_transfer.mint_with_password(shell, service, password, request)
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
     said = facts.fields(answer.out)
@@ -42,7 +42,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
         raise MintError(
             f"the CA's new pair is not fit: {'; '.join(wrong)}",
             host=shell.host,
-            todo="see the CA's template for this provisioner",
+            remedy="see the CA's template for this provisioner",
         )
     return leaf
 
@@ -62,7 +62,7 @@ def set_rights(state: HostState, service: Service) -> Request:
     return Request("set_permissions", (service.cert, service.key, state.nginx_user))
 
 
-def put_back(service: Service) -> Request:
+def restore(service: Service) -> Request:
     """Put the old pair back in its place, if there was one."""
     return Request("restore_pair", (service.cert, service.key))
 
@@ -85,12 +85,12 @@ def not_moved(answer: Answer, state: HostState) -> MeshfabError:
         return NotReadyError(
             f"no ACL for nginx's user: {answer.err}",
             host=state.host,
-            todo=f"is '{state.nginx_user}' a user there? else set meshfab.nginx_user",
+            remedy=f"is '{state.nginx_user}' a user there? else set meshfab.nginx_user",
         )
     return MintError(
         f"the pair could not be put in place: {answer.err}",
         host=state.host,
-        todo="free or repair its file system, then run this again",
+        remedy="free or repair its file system, then run this again",
     )
 
 
@@ -125,10 +125,10 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
     }
     if answer.status == 124:
         said = "timeout: no answer within 60 s"
-    for marks, (what, todo) in cases.items():
+    for marks, (what, remedy) in cases.items():
         if any(mark in said for mark in marks):
-            return MintError(f"{what} ({said})", host=host, todo=todo)
-    return MintError(f"step ca certificate failed: {said}", host=host, todo="see the CA's log")
+            return MintError(f"{what} ({said})", host=host, remedy=remedy)
+    return MintError(f"step ca certificate failed: {said}", host=host, remedy="see the CA's log")
 
 
 def require(state: HostState, settings: Settings) -> None:

@@ -60,12 +60,12 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
     """
     settings = settings or Settings.load(c.config)
     service, password = Service.of(name, settings), read_password(settings.password_file)
-    with RootShell(c) as shell, carried(shell, service, password) as path:
+    with RootShell(c) as shell, password_on_host(shell, service, password) as path:
         yield path
 
 
 @contextmanager
-def carried(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
+def password_on_host(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
     """The same over a root shell at hand."""
     words = _words(service)
     try:
@@ -74,11 +74,11 @@ def carried(shell: RootShell, service: Service, password: Password) -> Iterator[
             raise _refused(answer.status, answer.err, shell.host, service.secret)
         yield service.secret
     finally:
-        with undisturbed():
+        with signals_ignored():
             _remove(shell, words)
 
 
-def lent(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
+def mint_with_password(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
     """The answer of a script that runs while the password lies there: put, used and removed in one round trip."""
     words = _words(service)
     is_gone = False
@@ -92,7 +92,7 @@ def lent(shell: RootShell, service: Service, password: Password, borrower: Reque
         return rest[0]
     finally:
         if not is_gone:
-            with undisturbed():
+            with signals_ignored():
                 _remove(shell, words)
 
 
@@ -102,7 +102,7 @@ def sweep(service: Service) -> Request:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def signals_ignored() -> Iterator[None]:
     """Let no second Ctrl-C or polite kill abort a clean-up, which is bounded by its own time-outs."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -119,18 +119,20 @@ def undisturbed() -> Iterator[None]:
 def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
     if status == 3 and "unrecognized option" in said:
         what = f"systemd is too old: systemd-run has no {said.rpartition(' ')[2]}, which removes the password"
-        return NotReadyError(what, host=host, todo="needs systemd 236 or newer")
+        return NotReadyError(what, host=host, remedy="needs systemd 236 or newer")
     if status == 3:
         return NotReadyError(
             f"systemd-run cannot arm the reaper that removes the password ({said})",
             host=host,
-            todo="is systemd running there?",
+            remedy="is systemd running there?",
         )
     if status == 4:
         return MintError(
-            f"{path} is a folder, which we do not remove", host=host, todo=f"look at it, then `rm -r {path}`"
+            f"{path} is a folder, which we do not remove", host=host, remedy=f"look at it, then `rm -r {path}`"
         )
-    return MintError(f"the password could not be put on the host: {said}", host=host, todo="is /tmp full or read-only?")
+    return MintError(
+        f"the password could not be put on the host: {said}", host=host, remedy="is /tmp full or read-only?"
+    )
 
 
 def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
@@ -156,7 +158,7 @@ def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
         f"THE PASSWORD MAY STILL LIE at {words[0]} ({said});"
         f" the host itself removes it within {REAPER_SECONDS} s if it runs",
         host=shell.host,
-        todo=f"ssh {shell.host} sudo rm -f {words[0]}",
+        remedy=f"ssh {shell.host} sudo rm -f {words[0]}",
     )
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
     from meshfab.host.target_file import File
-    from meshfab.nginx.change import Wiring
-    from meshfab.nginx.layout import Place
+    from meshfab.nginx.change import NginxChange
+    from meshfab.nginx.layout import VhostPath
 
 Part = Literal["mint", "renew-enable", "wire-nginx"]
 EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
@@ -62,25 +62,25 @@ class Plan:
     service: Service
     steps: tuple[Step, ...]
     files: tuple[File, ...] = ()
-    wiring: Wiring = field(default_factory=change.Wiring)
+    nginx_change: NginxChange = field(default_factory=change.NginxChange)
     port: int | None = None
     addresses: tuple[str, ...] = ()
     starts: bool = False
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> VhostPath | None:
         """Where our vhost lies; None when the vhost is not ours to write."""
-        return self.wiring.place
+        return self.nginx_change.place
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the operator should know and we do not change."""
-        return self.wiring.notes
+        return self.nginx_change.notes
 
     @property
     def activation(self) -> Activation:
         """What the service asks of a load of nginx."""
-        return Activation(self.service.names, self.wiring, self.starts)
+        return Activation(self.service.names, self.nginx_change, self.starts)
 
     def reason(self, verb: str) -> str | None:
         """Why a step is in the plan; None when it is not."""
@@ -108,7 +108,7 @@ def make(
     Raises:
         NginxError: the configuration was broken before we came, or is not ours to change.
     """
-    service = previous_options.keep_asked(state, service)
+    service = previous_options.merge_previous_options(state, service)
     faults = service_checks.of_pair(state, service)
     steps = _pair_steps(state, service, faults) if "mint" in parts else []
     minting = any(step.verb == "mint" for step in steps)
@@ -119,7 +119,7 @@ def make(
         files = [file for file in wanted if file.path in drift]
         steps += _renewal_steps(state, service, wanted)
     heals = any(step.verb in ("mint", "finish") for step in steps)
-    wired = change.Wiring()
+    wired = change.NginxChange()
     if "wire-nginx" in parts:
         wired = change.decide(state, service, settings, minting=heals, force=force)
         steps += [Step(wired.verb, wired.reason)] * bool(wired.reason)
@@ -131,7 +131,7 @@ def make(
         found = listeners.addresses(state, service, settings), 443
     is_loaded = bool(wired.reason) and wired.is_loaded
     # What cannot be read yet is loaded after the second look: a pair of another service may be missing too.
-    if not is_loaded and not wired.is_blind and parts & {"mint", "wire-nginx"}:
+    if not is_loaded and not wired.config_unreadable and parts & {"mint", "wire-nginx"}:
         if minting:
             steps += [Step("reload", "nginx holds the old pair")] * config_dump.loads(state, service)
         elif found:
@@ -145,7 +145,7 @@ def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> li
     have, steps = state.services[service.name], []
     if have.is_secret_folder:
         what = f"{have.secret} is a folder, which no run of ours makes and none removes"
-        raise MintError(what, host=state.host, todo=f"look at it, then `rm -r {have.secret}`")
+        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {have.secret}`")
     if have.secret:
         steps.append(Step("sweep", f"{have.secret} was left by an earlier run"))
     reasons = [fault for fault in faults if fault.code in _MINT_HEALS]

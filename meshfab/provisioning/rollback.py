@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from meshfab.ssh.script import Answer
 
 
-class Proof:
+class ServingCheck:
     """What clients get, before and after: the only proof that a load was taken up, and that a way back was."""
 
-    def __init__(self, shell: RootShell, state: HostState, todo: Plan, eye: Eye) -> None:
-        self.shell, self.state, self.todo, self.eye = shell, state, todo, eye
+    def __init__(self, shell: RootShell, state: HostState, plan: Plan, eye: Eye) -> None:
+        self.shell, self.state, self.remedy, self.eye = shell, state, plan, eye
         # The plan's own look; none where nothing was meant to serve the name, and so nothing can be lost.
         self.before = eye.last
 
@@ -39,18 +39,18 @@ class Proof:
         if shown.der == disk.der:
             return
         what = "another certificate" if shown.der else f"no certificate ({shown.why})"
-        place = self.todo.wiring.place or layout.Place("")
-        hidden = listeners.hides(self.state, shown.address, shown.port, place)
-        todo = f"see its error log, {config_dump.error_log(self.state)}"
-        if hidden and not self.todo.addresses:
+        place = self.remedy.nginx_change.place or layout.VhostPath("")
+        hidden = listeners.overriding_listener(self.state, shown.address, shown.port, place)
+        plan = f"see its error log, {config_dump.error_log(self.state)}"
+        if hidden and not self.remedy.addresses:
             what += f" from {hidden}, which listens on just that address"
-            todo = f"give --listen {shown.address} to do so too"
-        did = "started" if self.todo.starts else "reloaded"
+            plan = f"give --listen {shown.address} to do so too"
+        did = "started" if self.remedy.starts else "reloaded"
         raise ServedError(
-            f"nginx was {did}, and clients at {shown.address}:{shown.port} get for {self.todo.service.fqdn} {what};"
-            f" {_go_back(self.shell, self.state, [self.todo], [self], is_wired=True)}",
+            f"nginx was {did}, and clients at {shown.address}:{shown.port} get for {self.remedy.service.fqdn} {what};"
+            f" {_restore(self.shell, self.state, [self.remedy], [self], is_wired=True)}",
             host=self.shell.host,
-            todo=todo,
+            remedy=plan,
         )
 
     def is_back(self) -> bool:
@@ -58,15 +58,15 @@ class Proof:
         return self.before is None or tls_client.until(self.before.der, self._look).der == self.before.der
 
     def _look(self) -> Served:
-        return self.eye.look(self.state, self.todo.port or 443, self.todo.addresses)
+        return self.eye.look(self.state, self.remedy.port or 443, self.remedy.addresses)
 
 
-def undone(
+def roll_back(
     shell: RootShell,
     state: HostState,
     plans: Sequence[Plan],
     failed: Answer,
-    proofs: Sequence[Proof],
+    proofs: Sequence[ServingCheck],
     moved: Sequence[Plan],
 ) -> MeshfabError:
     """Take back what a batch did before its failing script, and say what failed.
@@ -78,7 +78,7 @@ def undone(
     if failed.script == "wait_background":
         # nginx has been loaded meanwhile.
         late = renewal_units.not_set_up(failed, shell.host)
-        late.todo = f"{late.todo}; {_go_back(shell, state, plans, proofs, is_wired=True)}"
+        late.remedy = f"{late.remedy}; {_restore(shell, state, plans, proofs, is_wired=True)}"
         return late
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
@@ -87,26 +87,26 @@ def undone(
             is_back = failed.status < 6 or all(proof.is_back() for proof in proofs)
             how = "" if is_back else "clients get something else than before"
         else:
-            how = _go_back(shell, state, plans, proofs, is_wired=failed.script != "install_config")
+            how = _restore(shell, state, plans, proofs, is_wired=failed.script != "install_config")
         if "failed" in how or "clients" in how:
-            error.todo = f"{error.todo}; {how}"
+            error.remedy = f"{error.remedy}; {how}"
         return error
     if moved:
         # nginx has not read the new pairs: with the old ones back, nothing has changed.
-        shell.batch([mint.put_back(todo.service) for todo in moved])
+        shell.batch([mint.restore(plan.service) for plan in moved])
     if failed.script == "install_units":
         return renewal_units.not_set_up(failed, shell.host)
     return mint.not_moved(failed, state)
 
 
-def _go_back(
-    shell: RootShell, state: HostState, plans: Sequence[Plan], proofs: Sequence[Proof], *, is_wired: bool
+def _restore(
+    shell: RootShell, state: HostState, plans: Sequence[Plan], proofs: Sequence[ServingCheck], *, is_wired: bool
 ) -> str:
     """Put back the pairs and, unless install_config.sh did so itself, the files of before; load them, and say how that went."""
-    requests = [mint.put_back(todo.service) for todo in plans if todo.reason("mint") is not None]
-    if not requests and not any(todo.wiring.files or todo.starts for todo in plans):
+    requests = [mint.restore(plan.service) for plan in plans if plan.reason("mint") is not None]
+    if not requests and not any(plan.nginx_change.files or plan.starts for plan in plans):
         return "nothing else was changed"
-    last = shell.batch([*requests, activation.unwire(state, [todo.activation for todo in plans], is_wired=is_wired)])[
+    last = shell.batch([*requests, activation.unwire(state, [plan.activation for plan in plans], is_wired=is_wired)])[
         -1
     ]
     if not last.ok:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-    from meshfab.ssh.jump_hosts import Jumps
+    from meshfab.ssh.jump_hosts import JumpHostPool
 
 __all__ = ["connect"]
 
@@ -40,7 +40,7 @@ def connect(
     *,
     ssh_config: str | None = None,
     accept_new: bool = False,
-    jumps: Jumps | None = None,
+    jumps: JumpHostPool | None = None,
 ) -> Connection:
     """A strict connection to `host`, not yet open.
 
@@ -60,18 +60,18 @@ def connect(
     """
     valid_host(host)
     _require_user()
-    from meshfab.ssh.fabric_connection import Hop, Jump
-    from meshfab.ssh.jump_hosts import Jumps
+    from meshfab.ssh.fabric_connection import JumpHost, SharedConfigConnection
+    from meshfab.ssh.jump_hosts import JumpHostPool
 
-    shared = jumps or Jumps()
+    shared = jumps or JumpHostPool()
     config = shared.config(config, ssh_config)
 
     def make(kind: type[Connection], word: str, before: Connection | None) -> Connection:
         c = _unopened(kind, word, config)
-        c.gateway = before or shared.before(c, partial(make, Jump))
+        c.gateway = before or shared.before(c, partial(make, JumpHost))
         return strict(c, accept_new=accept_new)
 
-    return make(Hop, host, None)
+    return make(SharedConfigConnection, host, None)
 
 
 def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
@@ -83,7 +83,9 @@ def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
     try:
         return kind(name, user=user, port=port, config=config, connect_kwargs=kwargs, gateway=False)
     except ValueError as error:
-        raise InputError(f"the SSH configuration of {word} is not usable ({error})", todo="see ssh_config(5)") from None
+        raise InputError(
+            f"the SSH configuration of {word} is not usable ({error})", remedy="see ssh_config(5)"
+        ) from None
 
 
 def is_connection(c: Any) -> bool:
@@ -96,7 +98,7 @@ def _require_user() -> None:
     try:
         getpass.getuser()
     except (KeyError, OSError):
-        raise InputError(f"the user {os.getuid()} of this machine has no name", todo="set USER") from None
+        raise InputError(f"the user {os.getuid()} of this machine has no name", remedy="set USER") from None
 
 
 def strict(c: Connection, *, accept_new: bool = False) -> Connection:
@@ -139,8 +141,8 @@ def opened(c: Connection) -> Connection:
         ConnectError: the host cannot be reached or logged in to.
     """
     if not is_connection(c):
-        todo = "pass meshfab.ssh.connection.connect(host, c.config), or a fabric.Connection"
-        raise InputError(f"{type(c).__name__} is no Fabric connection", todo=todo)
+        remedy = "pass meshfab.ssh.connection.connect(host, c.config), or a fabric.Connection"
+        raise InputError(f"{type(c).__name__} is no Fabric connection", remedy=remedy)
     strict(c)
     if c.is_connected:
         return c
@@ -156,23 +158,23 @@ def opened(c: Connection) -> Connection:
         raise ConnectError(
             f"{c.host} is not a known name ({error.strerror})",
             host=name,
-            todo="check the name, ~/.ssh/config and DNS",
+            remedy="check the name, ~/.ssh/config and DNS",
         ) from None
     except TimeoutError:
         raise ConnectError(
             f"{c.host} port {c.port} does not answer within {c.connect_timeout} s",
             host=name,
-            todo="is it up, and is the mesh?",
+            remedy="is it up, and is the mesh?",
         ) from None
     except AuthenticationException as error:
         raise ConnectError(
-            f"the login as {c.user} was refused ({error})", host=name, todo=f"try `ssh {name} true`"
+            f"the login as {c.user} was refused ({error})", host=name, remedy=f"try `ssh {name} true`"
         ) from None
     except (OSError, SSHException, EOFError, OverflowError) as error:
         raise ConnectError(
             f"no SSH connection to {c.host} port {c.port} ({error})",
             host=name,
-            todo=f"try `ssh {name} true`",
+            remedy=f"try `ssh {name} true`",
         ) from None
     return c
 
@@ -188,7 +190,7 @@ def pass_through(c: Connection, seconds: float | None = None) -> None:
         ConnectError: it cannot be passed; the words name it.
     """
     from meshfab.ssh.deadline import limit
-    from meshfab.ssh.fabric_connection import Jump, through
+    from meshfab.ssh.fabric_connection import JumpHost, through
 
     jump = c.gateway
     if not jump or isinstance(jump, str):
@@ -199,7 +201,7 @@ def pass_through(c: Connection, seconds: float | None = None) -> None:
             pass_through(jump, left)
             opened(jump)
 
-    if isinstance(jump, Jump):
+    if isinstance(jump, JumpHost):
         jump.ensure_open(c.original_host, seconds, reach)
         return
     try:

@@ -31,8 +31,8 @@ def limit(c: Connection, seconds: float) -> Iterator[None]:
         yield
     except Exception:
         if cut.is_set():
-            what, todo = f"no answer within {seconds:.0f} s", f"try `ssh {c.original_host} true`: does it hang?"
-            raise LostError(what, host=c.original_host, todo=todo) from None
+            what, remedy = f"no answer within {seconds:.0f} s", f"try `ssh {c.original_host} true`: does it hang?"
+            raise LostError(what, host=c.original_host, remedy=remedy) from None
         raise
     finally:
         done.set()

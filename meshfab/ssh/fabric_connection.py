@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Hop(Connection):  # type: ignore[misc]  # Fabric has no types
+class SharedConfigConnection(Connection):  # type: ignore[misc]  # Fabric has no types
     """A connection that writes nothing into its configuration.
 
     What a Connection declares no attribute for goes there, and has all of it put together anew: Fabric forgot one.
@@ -24,7 +24,7 @@ class Hop(Connection):  # type: ignore[misc]  # Fabric has no types
     inline_ssh_env = None
 
 
-class Jump(Hop):
+class JumpHost(SharedConfigConnection):
     """A jump host that is opened once, by whoever comes first, and closed by none of its targets.
 
     Attributes:
@@ -46,7 +46,7 @@ class Jump(Hop):
         """
         began = time.monotonic()
         if not self.opening.acquire(timeout=-1 if seconds is None else max(seconds, 0)):
-            late = LostError(f"no answer within {seconds:.0f} s", todo=f"try `ssh {self.original_host} true`")
+            late = LostError(f"no answer within {seconds:.0f} s", remedy=f"try `ssh {self.original_host} true`")
             raise through(self, late, host)
         try:
             if self.fault is None and not self.is_connected:
@@ -61,4 +61,4 @@ class Jump(Hop):
 
 def through(jump: Connection, error: MeshfabError, host: str) -> MeshfabError:
     """A fault of a jump host as one of the host behind it."""
-    return type(error)(f"jump host {jump.original_host}: {error.what}", host=host, todo=error.todo)
+    return type(error)(f"jump host {jump.original_host}: {error.what}", host=host, remedy=error.remedy)

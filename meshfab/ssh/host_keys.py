@@ -29,7 +29,7 @@ def files(hop: Connection) -> list[Path]:
     return [Path(word).expanduser() for word in words if word != "none"]
 
 
-def known(hop: Connection) -> known_hosts.Known:
+def known(hop: Connection) -> known_hosts.HostKeyRecords:
     """What the files say about a host."""
     stamps = []
     for file in files(hop):
@@ -42,7 +42,7 @@ def known(hop: Connection) -> known_hosts.Known:
 
 
 @lru_cache(maxsize=8)
-def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.Book:
+def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHostsIndex:
     """The files, read again when one has changed: a sweep looks into them once for each host."""
     texts = []
     for file, *_stamp in stamps:
@@ -53,7 +53,7 @@ def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.Book:
     return known_hosts.read(texts)
 
 
-def judge(hop: Connection, on_record: known_hosts.Known, key: Any) -> None:
+def judge(hop: Connection, on_record: known_hosts.HostKeyRecords, key: Any) -> None:
     """Say why a key is refused, with the lines to run.
 
     Raises:
@@ -66,7 +66,7 @@ def judge(hop: Connection, on_record: known_hosts.Known, key: Any) -> None:
     scan = f"ssh-keyscan{'' if hop.port == 22 else f' -p {hop.port}'} {hop.host}"
     record = f"`{scan} >> ~/.ssh/known_hosts`"
     shown = f"{key.get_name()} {key.fingerprint}"
-    what, todo = {
+    what, remedy = {
         "unknown": (
             f"the host key is unknown ({shown}); nothing was sent",
             f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
@@ -84,13 +84,13 @@ def judge(hop: Connection, on_record: known_hosts.Known, key: Any) -> None:
             f"put the host's own key on record: {record}, and compare it at its console",
         ),
     }[verdict]
-    raise HostKeyError(what, host=hop.original_host, todo=todo)
+    raise HostKeyError(what, host=hop.original_host, remedy=remedy)
 
 
 class Policy:
     """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
 
-    def __init__(self, hop: Connection, on_record: known_hosts.Known, accept_new: bool) -> None:
+    def __init__(self, hop: Connection, on_record: known_hosts.HostKeyRecords, accept_new: bool) -> None:
         self.hop, self.on_record, self.accept_new = hop, on_record, accept_new
 
     def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:

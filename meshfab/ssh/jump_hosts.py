@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from fabric import Config, Connection
 
-    from meshfab.ssh.fabric_connection import Jump
+    from meshfab.ssh.fabric_connection import JumpHost
 
 
-class Jumps:
+class JumpHostPool:
     """Jump hosts and configuration for any number of threads; use it as a context manager, which closes them.
 
     The connections that share it share one Fabric configuration: what is written to the `config` of one of them, such
@@ -32,10 +32,10 @@ class Jumps:
     def __init__(self) -> None:
         self._lock = RLock()
         self._configs: dict[tuple[int, str | None], tuple[Any, Config]] = {}
-        self._jumps: dict[tuple[str, ...], Jump] = {}
+        self._jumps: dict[tuple[str, ...], JumpHost] = {}
         self._making: set[tuple[str, ...]] = set()
 
-    def __enter__(self) -> Jumps:
+    def __enter__(self) -> JumpHostPool:
         return self
 
     def __exit__(
@@ -63,7 +63,7 @@ class Jumps:
                 self._configs[key] = config, _read(config, ssh_config)
             return self._configs[key][1]
 
-    def before(self, c: Connection, make: Callable[[str, Jump | None], Jump]) -> Connection | str | None:
+    def before(self, c: Connection, make: Callable[[str, JumpHost | None], JumpHost]) -> Connection | str | None:
         """The jump host right before a host, as ssh_config(5) has it: ProxyJump, ProxyCommand, then the configuration.
 
         Args:
@@ -79,13 +79,13 @@ class Jumps:
         # `Host *` means the jump host as well.
         if words == ["none"] or {host_parts(word)[0] for word in words} & {c.original_host, c.host}:
             return None
-        jump: Jump | None = None
+        jump: JumpHost | None = None
         with self._lock:
             for at, word in enumerate(words):
                 way = tuple(words[: at + 1])
                 if way in self._making:
                     what = f"the jump hosts of {c.original_host} lead in a circle"
-                    raise InputError(what, todo="mend ProxyJump in the SSH configuration")
+                    raise InputError(what, remedy="mend ProxyJump in the SSH configuration")
                 if way not in self._jumps:
                     self._making.add(way)
                     try:
@@ -118,4 +118,4 @@ def _checked(read: Callable[[], Any], file: str) -> Any:
         return read()
     except (OSError, UnicodeDecodeError, ConfigParseError) as error:
         what = f"the SSH configuration {file} cannot be read ({error})"
-        raise InputError(what, todo="repair it, or set meshfab.ssh_config") from None
+        raise InputError(what, remedy="repair it, or set meshfab.ssh_config") from None

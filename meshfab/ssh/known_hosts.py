@@ -45,7 +45,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Known:
+class HostKeyRecords:
     """What the files say about one host."""
 
     lines: tuple[Line, ...]
@@ -71,7 +71,7 @@ class Known:
         return tuple(dict.fromkeys(line.kind for line in self.lines if not line.marker))
 
 
-class Book:
+class KnownHostsIndex:
     """Entries by the name that they are for, so that one of thousands of hosts is found without reading them all."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
@@ -93,7 +93,7 @@ class Book:
         return tuple(self._lines[at] for at in sorted({*self._by_name.get(name, ()), *others}))
 
 
-def read(texts: Iterable[tuple[str, str]]) -> Book:
+def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
     """Read files given as (path, text). A line that is no entry is passed over, as OpenSSH does."""
     lines = []
     for path, text in texts:
@@ -107,10 +107,10 @@ def read(texts: Iterable[tuple[str, str]]) -> Book:
             except ValueError:
                 continue
             lines.append(Line(marker, words[0], words[1], blob, f"{path}:{number}"))
-    return Book(lines)
+    return KnownHostsIndex(lines)
 
 
-def lookup(book: Book, host: str, port: int = 22, alias: str = "") -> Known:
+def lookup(book: KnownHostsIndex, host: str, port: int = 22, alias: str = "") -> HostKeyRecords:
     """The entries for a host. `alias` is ssh_config's HostKeyAlias, which stands for name and port together.
 
     A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
@@ -121,8 +121,8 @@ def lookup(book: Book, host: str, port: int = 22, alias: str = "") -> Known:
     for lines in found:
         plain = tuple(line for line in lines if line.marker != "@revoked")
         if plain:
-            return Known(revoked + plain)
-    return Known(revoked)
+            return HostKeyRecords(revoked + plain)
+    return HostKeyRecords(revoked)
 
 
 def name_of(host: str, port: int = 22, alias: str = "") -> str:

@@ -142,7 +142,7 @@ class RootShell:
                 raise self._ended() from None
             if isinstance(error, ConnectError):
                 raise
-            raise LostError(f"no command can be run ({error})", host=self.host, todo=_AGAIN) from None
+            raise LostError(f"no command can be run ({error})", host=self.host, remedy=_AGAIN) from None
         if self._stopped:
             raise self._ended()
 
@@ -160,8 +160,8 @@ class RootShell:
             if said.count(prompt.encode()) > asked:
                 asked += 1
                 if asked > 1:
-                    what, todo = "sudo does not take the password", "check it, then run this again"
-                    raise NotReadyError(what, host=self.host, todo=todo)
+                    what, remedy = "sudo does not take the password", "check it, then run this again"
+                    raise NotReadyError(what, host=self.host, remedy=remedy)
                 self._channel.sendall(f"{password}\n".encode())
             said += self._more(self._channel.recv, deadline)
         self._channel.set_combine_stderr(False)
@@ -187,7 +187,7 @@ class RootShell:
             buffer += self._more(read, deadline)
             if len(buffer) > MAX_ANSWER:
                 raise LostError(
-                    f"it answers more than {MAX_ANSWER} bytes", host=self.host, todo="is it the right host?"
+                    f"it answers more than {MAX_ANSWER} bytes", host=self.host, remedy="is it the right host?"
                 )
 
     def _more(self, read: Any, deadline: float) -> bytes:
@@ -196,7 +196,7 @@ class RootShell:
             chunk: bytes = read(65536)
         except TimeoutError:
             raise LostError(
-                "no answer in time; what was under way may go on there", host=self.host, todo=_AGAIN
+                "no answer in time; what was under way may go on there", host=self.host, remedy=_AGAIN
             ) from None
         if not chunk:
             raise self._ended()
@@ -205,7 +205,7 @@ class RootShell:
     def _ended(self) -> LostError | NotReadyError:
         """Why the shell is gone: we were stopped, sudo said no, a program is missing, or the line dropped."""
         if self._stopped:
-            return StoppedError(self._stopped, host=self.host, todo=_AGAIN)
+            return StoppedError(self._stopped, host=self.host, remedy=_AGAIN)
         channel, said = self._channel, bytes(self._err)
         channel.settimeout(2)
         try:
@@ -220,15 +220,17 @@ class RootShell:
 
 
 def _why_ended(said: str, status: int, host: str) -> LostError | NotReadyError:
-    todo = "give the login passwordless sudo, or log in as root"
+    remedy = "give the login passwordless sudo, or log in as root"
     if "password is required" in said or "a terminal is required" in said:
-        return SudoAsksError("sudo asks for a password", host=host, todo=todo)
+        return SudoAsksError("sudo asks for a password", host=host, remedy=remedy)
     if "not in the sudoers" in said or "not allowed to" in said:
-        return NotReadyError(f"sudo refuses: {said}", host=host, todo=todo)
+        return NotReadyError(f"sudo refuses: {said}", host=host, remedy=remedy)
     if status == 127:
-        return NotReadyError(f"the login cannot become root: {said}", host=host, todo="install sudo, or log in as root")
+        return NotReadyError(
+            f"the login cannot become root: {said}", host=host, remedy="install sudo, or log in as root"
+        )
     if status > 0:
         return NotReadyError(
-            f"the root shell ended with {status}: {said or 'no word'}", host=host, todo=f"try `ssh {host} sudo -n id`"
+            f"the root shell ended with {status}: {said or 'no word'}", host=host, remedy=f"try `ssh {host} sudo -n id`"
         )
-    return LostError("the connection dropped", host=host, todo=_AGAIN)
+    return LostError("the connection dropped", host=host, remedy=_AGAIN)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.ssh.connection import connect, opened, pass_through
 from meshfab.ssh.deadline import limit
-from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.jump_hosts import JumpHostPool
 from meshfab.ssh.root_shell import RootShell
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _STEP_SECONDS = 10
 
 @contextmanager
 def shell_within(
-    host: str, settings: Settings, config: Any, seconds: float, jumps: Jumps | None = None
+    host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None = None
 ) -> Iterator[RootShell]:
     """A root shell on a host that is gone when the time is up, whatever it waits for.
 
@@ -40,7 +40,7 @@ def shell_within(
         ConnectError: the host cannot be reached or logged in to.
     """
     began, accept_new = time.monotonic(), settings.host_keys == "accept-new"
-    with nullcontext(jumps) if jumps else Jumps() as shared:
+    with nullcontext(jumps) if jumps else JumpHostPool() as shared:
         c = connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=shared)
         c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
         c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)

@@ -22,7 +22,7 @@ _INV = str(Path(sys.executable).with_name("inv"))
 
 
 @dataclass(frozen=True)
-class Place:
+class VhostPath:
     """One service on one host, and where its pair lies."""
 
     name: str
@@ -91,7 +91,7 @@ def codes(one: CertificateReport) -> list[str]:
 
 def heal(finding: Finding, *, by_ending: bool = False) -> None:
     """Do what the message says, word for word; what only a person can do is done by the test."""
-    heals, _, ends = finding.todo.partition(", or end it: ")
+    heals, _, ends = finding.remedy.partition(", or end it: ")
     for step in (ends if by_ending else heals).split(", then "):
         _carry_out(step)
 

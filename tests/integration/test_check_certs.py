@@ -19,7 +19,7 @@ from lab import ca, layout
 from meshfab import Settings, check_certs
 from meshfab.cli.json_report import SCHEMA
 from meshfab.fleet.host_check import check_host
-from tests.integration.conditions import Place, codes, heal, of
+from tests.integration.conditions import VhostPath, codes, heal, of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from meshfab.checks.report import HostReport
     from tests.integration.conftest import Inv, Mesh
 
-TEA = Place("tea", "h2")
+TEA = VhostPath("tea", "h2")
 OPERATOR = Settings()
 
 
@@ -115,7 +115,7 @@ def test_the_condition_is_seen_and_its_remedy_heals_it(case: str) -> None:
     named = [finding for finding in found.findings if finding.code == code]
     assert named, codes(found)
     assert named[0].status == status
-    assert (TEA.host in named[0].todo) and (TEA.name in named[0].todo or "nginx" in named[0].todo)
+    assert (TEA.host in named[0].remedy) and (TEA.name in named[0].remedy or "nginx" in named[0].remedy)
     heal(named[0])
     after = of(look(), TEA.name)
     assert (after.status, after.findings) == ("ok", ())
@@ -148,7 +148,7 @@ def test_a_resolver_that_does_not_answer_is_no_finding() -> None:
 
 @pytest.mark.parametrize("declared", [False, True], ids=["found", "declared"])
 def test_a_timer_without_a_pair_is_a_missing_certificate(declared: bool) -> None:
-    ghost = Place("ghost", "h2")
+    ghost = VhostPath("ghost", "h2")
     ghost.sh(f"systemctl --quiet enable --now step@{ghost.name}.timer 2>&1")
     report = of(look(services={"ghost": {"host": "h2"}} if declared else {}), "ghost")
     assert "cert-missing" in codes(report)
@@ -169,7 +169,7 @@ def test_a_vhost_without_a_pair_is_found_though_nginx_refuses_its_configuration(
 
 
 def test_a_pair_that_nothing_uses_is_an_orphan_and_no_more() -> None:
-    lost = Place("lost", "h2")
+    lost = VhostPath("lost", "h2")
     lost.mint()
     found = of(look(), "lost")
     assert (codes(found), found.status) == (["orphan"], "warning")
@@ -221,7 +221,7 @@ def test_the_hosts_own_pair_is_checked_too() -> None:
     found = of(look(), "h2", "host")
     TEA.sh(f"mv {cert}.away {cert}")
     assert (codes(found), found.timer) == (["cert-missing"], None)
-    assert "step.service" in found.findings[0].todo
+    assert "step.service" in found.findings[0].remedy
     assert of(look(), "h2", "host").findings == ()
 
 

@@ -58,9 +58,9 @@ def test_programs_that_are_missing_are_named_with_their_packages(mesh: Mesh, inv
     finally:
         mesh.hosts.run(HOST, back)
     assert set(found) == {"step", "setfacl"}
-    assert (found["step"].status, found["setfacl"].todo) == ("critical", "install the package acl")
+    assert (found["step"].status, found["setfacl"].remedy) == ("critical", "install the package acl")
     # The same rule, and the same words, stop a provisioning before it changes anything.
-    assert found["step"].message in refused.stderr and found["step"].todo in refused.stderr
+    assert found["step"].message in refused.stderr and found["step"].remedy in refused.stderr
     assert faults() == {}
 
 
@@ -72,7 +72,7 @@ def test_nginx_that_is_stopped_broken_or_nobodys(mesh: Mesh) -> None:
         mesh.hosts.run(HOST, "rm /etc/nginx/conf.d/broken.conf; systemctl start nginx")
     assert {"nginx-configuration", "nginx-running", "nginx-user"} <= set(found)
     assert "nonsense" in found["nginx-configuration"].message
-    assert "systemctl enable --now nginx" in found["nginx-running"].todo
+    assert "systemctl enable --now nginx" in found["nginx-running"].remedy
     assert faults() == {}
 
 
@@ -147,7 +147,7 @@ def test_a_declared_service_must_lead_to_the_host(mesh: Mesh) -> None:
     declared = {"tea": {"host": HOST}}
     mesh.names.unpoint("tea")
     found = faults(services=declared)
-    assert found["dns"].todo == f"point tea.internal at {layout.address(HOST)} in the mesh's DNS"
+    assert found["dns"].remedy == f"point tea.internal at {layout.address(HOST)} in the mesh's DNS"
     mesh.names.point("tea", HOST)
     assert faults(services=declared) == {}
 
@@ -159,13 +159,13 @@ def test_the_way_in_is_told_as_far_as_it_leads(mesh: Mesh, inv: Inv, tmp_path: P
         f" IdentityFile {mesh.lab.home}/.ssh/id_ed25519\n IdentitiesOnly yes\n"
     )
     stranger = faults(ssh_config=str(config))
-    assert list(stranger) == ["host-key"] and "ssh-keyscan" in stranger["host-key"].todo
+    assert list(stranger) == ["host-key"] and "ssh-keyscan" in stranger["host-key"].remedy
     mesh.hosts.run(HOST, "mv /etc/sudoers.d/ops /root/; echo 'ops ALL=(ALL) ALL' > /etc/sudoers.d/ops")
     try:
         asks = faults()
     finally:
         mesh.hosts.run(HOST, "mv /root/ops /etc/sudoers.d/ops")
-    assert list(asks) == ["sudo"] and "passwordless sudo" in asks["sudo"].todo
+    assert list(asks) == ["sudo"] and "passwordless sudo" in asks["sudo"].remedy
     lost = inv("doctor", "--host", "nowhere.internal", "--host", "h1")
     assert lost.returncode == 3, "nobody knows what is with it"
     assert "unknown  login" in lost.stdout and "ok       disk" in lost.stdout
@@ -177,7 +177,7 @@ def test_the_operators_own_password_file(tmp_path: Path, inv: Inv) -> None:
     assert (of_operator(settings)[0].status, of_operator(settings)[0].code) == ("critical", "password")
     file.write_text("secret\n")
     file.chmod(0o644)
-    assert of_operator(settings)[0].todo == f"chmod 600 {file}"
+    assert of_operator(settings)[0].remedy == f"chmod 600 {file}"
     file.chmod(0o600)
     assert of_operator(settings)[0].status == "ok"
     no_host = inv("doctor")

@@ -84,8 +84,8 @@ def test_an_alias_stands_for_the_name(ssh_config: Path, key: str) -> None:
 def test_an_unknown_key_is_refused_with_the_lines_to_run(ssh_config: Path) -> None:
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError) as refused:
         opened(c)
-    assert f"ssh-keyscan {HOST}.internal" in refused.value.todo
-    assert "console" in refused.value.todo
+    assert f"ssh-keyscan {HOST}.internal" in refused.value.remedy
+    assert "console" in refused.value.remedy
     assert "nothing was sent" in refused.value.what
 
 
@@ -96,7 +96,7 @@ def test_a_changed_key_is_refused_though_one_line_of_another_host_has_it(
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError) as refused:
         opened(c)
     assert "NOT the one" in refused.value.what
-    assert f"ssh-keygen -R '{HOST}.internal'" in refused.value.todo
+    assert f"ssh-keygen -R '{HOST}.internal'" in refused.value.remedy
 
 
 def test_a_revoked_key_is_refused_though_it_is_on_record(ssh_config: Path, key: str) -> None:

@@ -11,7 +11,7 @@ from lab import crowd
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
 from meshfab.fleet.host_check import check_host
-from meshfab.ssh.jump_hosts import Jumps
+from meshfab.ssh.jump_hosts import JumpHostPool
 from meshfab.ssh.session import shell_within
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_a_jump_host_that_hangs_costs_its_targets_no_more_than_their_time(
     mesh.hosts.run(JUMP, "kill -STOP $(systemctl show -P MainPID ssh.service)")
     began = time.monotonic()
     try:
-        with Jumps() as jumps:
+        with JumpHostPool() as jumps:
             reports = [check_host(name, settings, seconds=2, jumps=jumps) for name in targets[:5]]
     finally:
         mesh.hosts.run(JUMP, "kill -CONT $(systemctl show -P MainPID ssh.service)")
@@ -119,7 +119,7 @@ def test_the_deadline_of_one_target_is_not_the_end_of_the_others(
     # A host that never answers, behind the same jump host.
     mesh.hosts.run("h2", "install -m 0755 /dev/stdin /usr/local/bin/sudo", input="#!/bin/sh\nexec sleep 60\n")
     try:
-        with Jumps() as jumps, shell_within(targets[0], settings, None, 20, jumps) as shell:
+        with JumpHostPool() as jumps, shell_within(targets[0], settings, None, 20, jumps) as shell:
             assert "no answer" in str(check_host("h2", settings, seconds=2, jumps=jumps).error)
             assert shell.run("probe", "/nowhere", "").ok
             assert check_host(targets[1], settings, jumps=jumps).error is None
@@ -131,7 +131,7 @@ def test_a_jump_host_that_was_lost_is_opened_again(
     mesh: Mesh, targets: list[str], way: Callable[[str], Settings]
 ) -> None:
     settings = way(JUMP)
-    with Jumps() as jumps:
+    with JumpHostPool() as jumps:
         assert check_host(targets[0], settings, jumps=jumps).error is None
         mesh.faults.kill_sshd_sessions(JUMP)
         time.sleep(0.3)

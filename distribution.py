@@ -69,8 +69,8 @@ def _notes(version: str) -> str:
     heading = rf"^## \[{re.escape(version)}\] - \d{{4}}-\d\d-\d\d$"
     found = re.search(rf"{heading}\n(.*?)(?=^## \[|\Z)", (ROOT / "CHANGELOG.md").read_text(), re.DOTALL | re.MULTILINE)
     if not found or not found[1].strip():
-        remedy = f"write '## [{version}] - YYYY-MM-DD' and what changed"
-        raise ReleaseError(f"CHANGELOG.md has nothing about {version} -> {remedy}")
+        todo = f"write '## [{version}] - YYYY-MM-DD' and what changed"
+        raise ReleaseError(f"CHANGELOG.md has nothing about {version} -> {todo}")
     return found[1].strip()
 
 

@@ -123,7 +123,7 @@ def _one(what: str, words: list[str]) -> Parts:
 
 def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
     folder = layout.current().state / "bench"
-    alone, fleet = place.VhostPath(folder / "1", place.sites(1)), place.VhostPath(folder / "all", place.sites(hosts))
+    alone, fleet = place.Place(folder / "1", place.sites(1)), place.Place(folder / "all", place.sites(hosts))
     taken: dict[str, list[Parts]] = {"A first run on one host": [], "A second run on one host": []}
     site, bare = alone.sites[0], contenders.FLOOR.commands(alone, {})["true"].argv
     for where in (alone, fleet):

@@ -199,7 +199,7 @@ def test_a_call_is_a_part_and_so_is_what_came_before_it(monkeypatch: pytest.Monk
 
 
 def test_every_contender_is_told_of_the_same_sites(tmp_path: Path) -> None:
-    where = place.VhostPath(tmp_path, place.sites(3))
+    where = place.Place(tmp_path, place.sites(3))
     where.write()
     assert where.pairs.read_text().split() == ["h1", "w1", "h2", "w2", "h3", "w3"]
     services = json.loads(where.settings.read_text())["meshfab"]["services"]
@@ -212,7 +212,7 @@ def test_every_contender_is_told_of_the_same_sites(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 40])
 def test_every_contender_runs_at_once_on_all_hosts(tmp_path: Path, count: int) -> None:
-    where = place.VhostPath(tmp_path, place.sites(count))
+    where = place.Place(tmp_path, place.sites(count))
     tools = {"ansible": "/a", "pyinfra": "/p", "apply": "yes"}
     work = {one.key: one.commands(where, tools) for one in (contenders.FLOOR, *contenders.CONTENDERS)}
     assert Counter(len(jobs) for jobs in work.values()) == {3: 4, 2: 2, 1: 1}
@@ -223,7 +223,7 @@ def test_every_contender_runs_at_once_on_all_hosts(tmp_path: Path, count: int) -
 
 def test_without_apply_there_is_no_cell_for_many_hosts(tmp_path: Path) -> None:
     own = next(one for one in contenders.CONTENDERS if one.key == "meshfab")
-    assert own.commands(place.VhostPath(tmp_path, place.sites(40)), {}) == {}
+    assert own.commands(place.Place(tmp_path, place.sites(40)), {}) == {}
 
 
 def test_an_unknown_contender_is_refused_by_name() -> None:

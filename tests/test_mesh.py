@@ -74,7 +74,7 @@ class World:
 def live(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def put(does: Callable[[Fake], None] = lambda _: None) -> World:
         Fake.world = World(does)
-        monkeypatch.setattr(apply, "Run", Fake)
+        monkeypatch.setattr(apply, "HostRun", Fake)
         monkeypatch.setattr(apply, "connect", lambda host, *_words, **_more: nullcontext(host))
         return Fake.world
 

@@ -13,6 +13,7 @@ import pytest
 from meshfab.config.password import Password, exposure, read_password
 from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
 from meshfab.provisioning import password_transfer
+from meshfab.provisioning.password_transfer import password_on_host
 from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SERVICE, RecordingShell
 

@@ -10,7 +10,7 @@ from meshfab.errors import LostError, MeshfabError, SecretLeftError
 from meshfab.host import certificate, facts, renewal_units
 from meshfab.nginx import activation, vhost
 from meshfab.provisioning import mint, password_transfer
-from meshfab.provisioning.rollback import ServingCheck
+from meshfab.provisioning.rollback import ServingCheck, roll_back
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:

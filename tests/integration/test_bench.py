@@ -46,7 +46,7 @@ def site() -> Iterator[place.Site]:
 
 def test_the_checker_sees_every_fault(site: place.Site, tmp_path: Path) -> None:
     assert "no certificate" in checker.faults(site)
-    where = place.VhostPath(tmp_path, (site,))
+    where = place.Place(tmp_path, (site,))
     where.write()
     subprocess.run(contenders.tight(where)["first"].argv, check=True, capture_output=True)
     assert checker.all_faults([site]) == []

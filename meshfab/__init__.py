@@ -1,8 +1,7 @@
 """Fabric tasks that give every internal service a TLS certificate that is served, trusted and renews itself.
 
-Public is what `__all__` names here, in `meshfab.errors` (what can go wrong), in `meshfab.ssh.connection` (the strict
-connection) and in `meshfab.provisioning.password_transfer` (the password alone), with the documented attributes of what these return. All
-else is internal, and may change in any version.
+Public is what `__all__` names here, and the errors of `meshfab.errors`, with the documented attributes of what these
+return. Everything else is internal, and may change in any version.
 """
 
 import typing as _typing
@@ -16,31 +15,47 @@ from meshfab.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
     from meshfab.checks.report import Report
+    from meshfab.fleet.apply import HostOutcome, apply
     from meshfab.fleet.check_certs import check_certs
+    from meshfab.fleet.doctor import Readiness, doctor
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
     from meshfab.provisioning.forced_renewal import renew
     from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.password_transfer import provisioner_password
+    from meshfab.ssh.connection import connect
 
 __all__ = [
+    "HostOutcome",
     "MeshfabError",
     "Outcome",
+    "Readiness",
     "Report",
     "Service",
     "Settings",
+    "apply",
     "check_certs",
+    "connect",
+    "doctor",
     "mint",
     "ns",
     "provision",
+    "provisioner_password",
     "renew",
     "renew_enable",
     "wire_nginx",
 ]
-_WHERE = {
-    "Outcome": "meshfab.provisioning.host_run",
+_MODULES = {
+    "HostOutcome": "meshfab.fleet.apply",
+    "Outcome": "meshfab.provisioning.outcome",
+    "Readiness": "meshfab.fleet.doctor",
     "Report": "meshfab.checks.report",
+    "apply": "meshfab.fleet.apply",
     "check_certs": "meshfab.fleet.check_certs",
+    "connect": "meshfab.ssh.connection",
+    "doctor": "meshfab.fleet.doctor",
     "mint": "meshfab.provisioning.api",
     "provision": "meshfab.provisioning.api",
+    "provisioner_password": "meshfab.provisioning.password_transfer",
     "renew": "meshfab.provisioning.forced_renewal",
     "renew_enable": "meshfab.provisioning.api",
     "wire_nginx": "meshfab.provisioning.api",
@@ -48,9 +63,9 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The step functions, when they are asked for (PEP 562): `inv --list` imports this package and calls none."""
-    if name in _WHERE:
-        return getattr(_import_module(_WHERE[name]), name)
+    """The functions, when they are asked for (PEP 562): `inv --list` imports this package and calls none."""
+    if name in _MODULES:
+        return getattr(_import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

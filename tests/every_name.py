@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshfab import (
+    HostOutcome,
     MeshfabError,
     Outcome,
+    Readiness,
     Report,
     Service,
     Settings,
+    apply,
     check_certs,
+    connect,
+    doctor,
     mint,
     ns,
     provision,
+    provisioner_password,
     renew,
     renew_enable,
     wire_nginx,
@@ -34,8 +40,6 @@ from meshfab.errors import (
     StoppedError,
     SudoAsksError,
 )
-from meshfab.provisioning.password_transfer import provisioner_password
-from meshfab.ssh.connection import connect
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -53,7 +57,7 @@ def steps(host: str) -> datetime | None:
         mint(c, service.name, settings=settings, sans=service.sans)
         renew_enable(c, service.name, settings=settings)
         wire_nginx(c, service.name, settings=settings, upstream="http://127.0.0.1:8080", listen=["all"])
-        outcome: Outcome = provision(c, service.name, settings=settings, dry_run=True, say=said)
+        outcome: Outcome = provision(c, service.name, settings=settings, dry_run=True, on_step=said)
         renewed: Outcome = renew(c, service.name, settings=settings)
         with provisioner_password(c, service.name) as path:
             print(path.upper())
@@ -71,6 +75,10 @@ def fleet() -> int:
     for host in report.hosts:
         for one in host.certificates:
             print(host.host, host.error, one.fqdn, one.status, [finding.remedy for finding in one.findings])
+    outcomes: tuple[HostOutcome, ...] = apply(["h1"], settings=Settings(), dry_run=True)
+    print([(outcome.host, outcome.is_well, outcome.undeclared) for outcome in outcomes])
+    machines: tuple[Readiness, ...] = doctor(["h1"], settings=Settings())
+    print([(machine.host, machine.status, [check.code for check in machine.checks]) for machine in machines])
     return report.exit_status
 
 

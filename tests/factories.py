@@ -22,7 +22,10 @@ from cryptography.x509.oid import NameOID
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.host import facts, renewal_units
-from meshfab.nginx import vhost
+from meshfab.nginx import change, previous_options, vhost
+from meshfab.provisioning.observe import ServiceObservation
+from meshfab.provisioning.plan import Plan, make_plan
+from meshfab.provisioning.request import EVERYTHING, Consent, Part, ProvisionRequest
 from meshfab.ssh.script import Answer, Request
 
 if TYPE_CHECKING:
@@ -412,3 +415,20 @@ class LocalConnection:
     def close(self) -> None:
         for channel in self.channels:
             channel.close()
+
+
+def planned(
+    state: facts.HostState,
+    service: Service = SERVICE,
+    served: bytes | None = None,
+    parts: frozenset[Part] = EVERYTHING,
+    *,
+    settings: Settings = SETTINGS,
+    force: bool = False,
+    start: bool = False,
+) -> Plan:
+    """The plan for a service on a host whose clients get that leaf."""
+    now = previous_options.merge_previous_options(state, service)
+    observed = ServiceObservation(now, change.serving_endpoint(state, now, settings), None, served)
+    request = ProvisionRequest(services=(service,), settings=settings, parts=parts, consent=Consent(force, start))
+    return make_plan(state, observed, request)

@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from meshfab.checks.endpoint_probe import Sight
+from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.host import renewal_units
-from meshfab.host.discovery import OWN, Discovery
+from meshfab.host.discovery import OWN, Discovery, HostCertificate
 from meshfab.host.facts import HostState, ServiceState, Stat, Unit
 from meshfab.host.tls_client import Served
 
@@ -80,7 +80,7 @@ def _signed(
 
 def survey(**changes: Any) -> Discovery:
     """A host with one service, declared by nobody, on which nothing is wrong; fields of either value may be changed."""
-    own = replace(TEA, name=OWN, fqdn="h2.internal", cert="/own/cert", key="/own/key")
+    own = HostCertificate("h2.internal", cert="/own/cert", key="/own/key")
     units = {
         "nginx.service": Unit("loaded", "enabled", "active", "success"),
         TEA.timer: Unit("loaded", "enabled", "active", "success", elapses="Mon 2026-11-23 12:10:00 UTC"),
@@ -127,6 +127,8 @@ def service_state(fqdn: str, of: Pair | None = None) -> ServiceState:
     return ServiceState(cert=of.pem, public=of.public, acl=_ACL)
 
 
-def sight(der: bytes | None = None, **changes: Any) -> Sight:
-    """Tea, served with the pair on disk, under a name that leads there."""
-    return replace(Sight(Served(der or pair("tea.internal").der, ADDRESS), (ADDRESS,)), **changes)
+def observation(
+    der: bytes | None = None, *, served: Served | None = None, resolved: tuple[str, ...] = (ADDRESS,)
+) -> EndpointObservation:
+    """Tea, served with the pair on disk unless told otherwise, under a name that leads there."""
+    return EndpointObservation((served or Served(der or pair("tea.internal").der, ADDRESS),), resolved)

@@ -18,28 +18,32 @@ import pytest
 import meshfab
 from meshfab import errors
 from meshfab.checks import report
-from meshfab.provisioning import password_transfer
-from meshfab.ssh import connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PUBLIC = ["meshfab", "meshfab.ssh.connection", "meshfab.errors", "meshfab.provisioning.password_transfer"]
+PUBLIC = ["meshfab", "meshfab.errors"]
 MODULES = {module.name for module in pkgutil.iter_modules(meshfab.__path__)}
 NAMES = [(module, name) for module in PUBLIC for name in importlib.import_module(module).__all__]
 
 
 def test_the_public_names_are_these() -> None:
     assert meshfab.__all__ == [
+        "HostOutcome",
         "MeshfabError",
         "Outcome",
+        "Readiness",
         "Report",
         "Service",
         "Settings",
+        "apply",
         "check_certs",
+        "connect",
+        "doctor",
         "mint",
         "ns",
         "provision",
+        "provisioner_password",
         "renew",
         "renew_enable",
         "wire_nginx",
@@ -80,12 +84,20 @@ def test_every_kind_of_error_is_public_and_in_the_tree_that_is_drawn() -> None:
 
 
 def test_every_public_parameter_and_attribute_is_explained() -> None:
-    functions: list[Callable[..., object]] = [meshfab.provision, meshfab.check_certs, meshfab.renew]
-    functions += [meshfab.Service.of, connection.connect, password_transfer.provisioner_password]
+    functions: list[Callable[..., object]] = [meshfab.provision, meshfab.check_certs, meshfab.renew, meshfab.apply]
+    functions += [meshfab.Service.of, meshfab.connect, meshfab.doctor, meshfab.provisioner_password]
     for function in functions:
         for name in inspect.signature(function).parameters:
             assert f"\n    {name}: " in str(inspect.getdoc(function)), f"{function!r}({name})"
-    for kind in (meshfab.Settings, meshfab.Service, meshfab.Outcome, meshfab.Report, report.HostReport):
+    for kind in (
+        meshfab.Settings,
+        meshfab.Service,
+        meshfab.Outcome,
+        meshfab.HostOutcome,
+        meshfab.Readiness,
+        meshfab.Report,
+        report.HostReport,
+    ):
         for field in dataclasses.fields(kind):
             assert f"\n    {field.name}: " in str(inspect.getdoc(kind)), f"{kind.__name__}.{field.name}"
 

@@ -105,7 +105,7 @@ def test_a_host_that_is_no_host_is_one_report(monkeypatch: pytest.MonkeyPatch) -
     def confused(*_args: object) -> None:
         raise RecursionError("deep\nin an answer")
 
-    monkeypatch.setattr(host_check, "_certificates", confused)
+    monkeypatch.setattr(host_check, "_observe", confused)
     report = host_check.check_host("h1", Settings())
     assert report.error == "its answer cannot be judged: RecursionError: deep in an answer"
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from meshfab.config.settings import Settings
     from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.plan import Plan
 
 ADDRESS = "10.87.0.12"
 FRESH: dict[str, Any] = {
@@ -67,7 +68,7 @@ class World:
             install_config=self.does(self._wire),
             reload=self.does(self._reload),
             read=lambda request: self.answer("read", **dict.fromkeys(request.args[:1], self.host.cert or "")),
-            served=lambda request: Answer(request.script, 0, b"", ""),
+            tls_probe=lambda request: Answer(request.script, 0, b"", ""),
         )
 
     @staticmethod
@@ -143,7 +144,7 @@ def done() -> World:
 
 def test_a_converged_host_gets_one_script_and_it_is_the_probe(live: Live, c: Connection, settings: Settings) -> None:
     world = live(done())
-    outcome = api.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
+    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *said: world.said.append(said))
     assert world.shell.scripts == ["probe"]
     assert outcome.changed == ()
     assert outcome.served is not None
@@ -155,10 +156,10 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
     live: Live, c: Connection, settings: Settings
 ) -> None:
     world = live(World(Host(**FRESH)))
-    outcome = api.provision(c, "gongfoo", settings=settings, say=lambda *said: world.said.append(said))
+    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *said: world.said.append(said))
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
-    acting = [name for name in world.shell.scripts if name not in ("probe", "read", "served", "remove_backups")]
+    acting = [name for name in world.shell.scripts if name not in ("probe", "read", "tls_probe", "remove_backups")]
     assert acting == [
         "lock",
         "put_password",
@@ -207,7 +208,7 @@ def test_each_step_alone_does_no_others_work(
     fresh = Host(**FRESH) if "install_config" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
     world = live(World(fresh))
     part(c, "gongfoo", settings=settings)
-    assert set(world.shell.scripts) - {"probe", "lock", "read", "served", "remove_backups"} == scripts
+    assert set(world.shell.scripts) - {"probe", "lock", "read", "tls_probe", "remove_backups"} == scripts
 
 
 def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
@@ -392,13 +393,13 @@ def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
     live: Live, c: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = live(World(Host(key_rights="root:root|600").wired(), serves=good_pair().der))
-    make = plan.make
+    make = plan.make_plan
 
-    def blind(*args: Any, **more: Any) -> plan.Plan:
-        remedy = make(*args, **more)
-        return replace(remedy, nginx_change=replace(remedy.nginx_change, config_unreadable=True))
+    def blind(*args: Any) -> Plan:
+        made = make(*args)
+        return replace(made, nginx_change=replace(made.nginx_change, config_unreadable=True))
 
-    monkeypatch.setattr(plan, "make", blind)
+    monkeypatch.setattr(host_run, "make_plan", blind)
     with pytest.raises(MeshfabError, match="still lacking"):
         api.provision(c, "gongfoo", settings=settings)
     assert world.shell.scripts.count("set_permissions") == 3
@@ -408,7 +409,7 @@ def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(
     live: Live, c: Connection, settings: Settings
 ) -> None:
     world = live(World(Host().wired(), serves=None))
-    world.shell.answers["served"] = lambda request: Answer(request.script, 0, good_pair().pem.encode(), "")
+    world.shell.answers["tls_probe"] = lambda _: world.answer("tls_probe", **{"0": good_pair().pem})
     outcome = api.provision(c, "gongfoo", settings=settings)
     assert outcome.changed == ()
     assert outcome.served is not None

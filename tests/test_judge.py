@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshfab.checks import evaluate
+from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.config.service import Service
 from meshfab.host.discovery import OWN
 from meshfab.host.facts import Stat, Unit
 from meshfab.host.tls_client import Served
-from tests.seen import ADDRESS, HOUR, NOW, SETTINGS, TEA, pair, service_state, sight, survey
+from tests.seen import ADDRESS, HOUR, NOW, SETTINGS, TEA, observation, pair, service_state, survey
 
 if TYPE_CHECKING:
-    from meshfab.checks.endpoint_probe import Sight
     from meshfab.checks.report import CertificateReport
     from meshfab.host.discovery import Discovery
 
@@ -24,9 +24,9 @@ ASKED = (NOW, NOW + timedelta(seconds=1))
 
 
 def judged(
-    seen: Discovery, seen_from_here: Sight | None = None, asked: tuple[Any, Any] = ASKED
+    seen: Discovery, seen_from_here: EndpointObservation | None = None, asked: tuple[Any, Any] = ASKED
 ) -> tuple[CertificateReport, ...]:
-    return evaluate.host(seen, {"tea": seen_from_here or sight()}, SETTINGS, asked)
+    return evaluate.host(seen, {"tea.internal": seen_from_here or observation()}, SETTINGS, asked)
 
 
 def codes(one: CertificateReport) -> dict[str, str]:
@@ -48,7 +48,7 @@ def test_a_failed_tick_is_as_bad_as_the_time_that_is_left(left: timedelta, statu
     old = pair("tea.internal", start=NOW + left - 24 * HOUR)
     services = {"tea": service_state("tea.internal", old), OWN: service_state("h2.internal")}
     seen = survey(services=services, failed={"tea": "tea.internal: not renewed:\nthe CA cannot be reached"})
-    tea = judged(seen, sight(old.der))[0]
+    tea = judged(seen, observation(old.der))[0]
     assert codes(tea)["renewal-failed"] == status
     words = next(one for one in tea.findings if one.code == "renewal-failed")
     assert "not renewed: the CA cannot be reached" in words.message and "\n" not in words.message
@@ -74,7 +74,7 @@ def test_a_tick_that_died_without_a_word_is_told_by_systemds(result: str) -> Non
     ids=["refused", "garbage", "another name", "another leaf"],
 )
 def test_what_clients_get_is_held_against_the_disk(shown: Served, code: str, words: str) -> None:
-    tea = judged(survey(), sight(served=shown))[0]
+    tea = judged(survey(), observation(served=shown))[0]
     assert codes(tea) == {code: "critical"}
     assert words in tea.findings[0].message
     assert tea.served is False
@@ -82,7 +82,7 @@ def test_what_clients_get_is_held_against_the_disk(shown: Served, code: str, wor
 
 def test_a_stopped_nginx_is_told_to_be_started_and_not_provisioned() -> None:
     units = {**survey().state.units, "nginx.service": Unit("loaded", "enabled", "inactive", "success")}
-    tea = judged(survey(units=units), sight(served=Served(None, ADDRESS, why="refused")))[0]
+    tea = judged(survey(units=units), observation(served=Served(None, ADDRESS, why="refused")))[0]
     assert tea.findings[0].remedy == "ssh h2 sudo systemctl start nginx"
 
 
@@ -99,7 +99,7 @@ def test_a_stopped_nginx_is_told_to_be_started_and_not_provisioned() -> None:
     ],
 )
 def test_the_name_must_lead_to_the_host_from_both_sides(here: tuple[str], there: set[str], wrong: list[str]) -> None:
-    tea = judged(survey(resolved={"tea": frozenset(there)}), sight(resolved=here))[0]
+    tea = judged(survey(resolved={"tea": frozenset(there)}), observation(resolved=here))[0]
     assert codes(tea) == ({"dns-mismatch": "warning"} if wrong else {})
     assert all(word in tea.findings[0].message for word in wrong)
 
@@ -126,7 +126,7 @@ def test_a_slow_line_is_no_skew(offset: float, before: float, after: float, skew
 
 def test_an_orphan_is_only_what_nobody_wants() -> None:
     bare = {name: unit for name, unit in survey().state.units.items() if name != TEA.timer}
-    lost = judged(survey(units=bare, vhosted=frozenset()), sight(served=None, resolved=()))[0]
+    lost = judged(survey(units=bare, vhosted=frozenset()), EndpointObservation())[0]
     assert codes(lost) == {"orphan": "warning"}
     assert lost.findings[0].remedy.startswith("inv provision --name tea --host h2, or end it: ssh h2 sudo rm -f ")
     wanted = judged(survey(units=bare, vhosted=frozenset(), declared=frozenset({"tea"})))[0]
@@ -141,7 +141,7 @@ def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
         },
         stats={},
     )
-    tea = judged(gone, sight(served=Served(None, ADDRESS, why="refused")))[0]
+    tea = judged(gone, observation(served=Served(None, ADDRESS, why="refused")))[0]
     assert codes(tea) == {"cert-missing": "critical", "not-served": "critical", "orphan": "warning"}
     end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("or end it: ")[2]
     assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then take its vhost out"
@@ -171,7 +171,7 @@ def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:
     seen = survey(services=survey().state.services, host="ops@h2:2222")
     tea = evaluate.host(
         replace(seen, services=(declared,), declared=frozenset({"tea"}), secrets=("/tmp/tea-provisioner",)),
-        {"tea": sight()},
+        {"tea.internal": observation()},
         SETTINGS,
         ASKED,
     )[0]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshfab.fleet.apply import HostOutcome
+    from meshfab.provisioning.request import ProvisionRequest
 
 TEN = tuple(f"h{number}" for number in range(1, 11))
 
@@ -30,8 +31,8 @@ class Fake:
 
     world: World
 
-    def __init__(self, c: Any, services: Any, _settings: Settings, **options: Any) -> None:
-        self.host, self.services, self.options = str(c.enter_result), services, options
+    def __init__(self, c: Any, request: ProvisionRequest, _on_step: Any) -> None:
+        self.host, self.request = str(c.enter_result), request
         self.undeclared: tuple[str, ...] = ()
         self.error: MeshfabError | None = None
         self.fault: MeshfabError | None = None
@@ -48,7 +49,7 @@ class Fake:
         finally:
             with self.world.door:
                 self.world.running -= 1
-        return [Outcome(self.host, service, error=self.fault or self.error) for service in self.services]
+        return [Outcome(self.host, service, error=self.fault or self.error) for service in self.request.services]
 
     def stop(self, why: str) -> None:
         self.why = why
@@ -112,27 +113,29 @@ def test_each_host_gets_its_own_services_by_one_run_that_is_whole(live: Live, de
     )
     found = apply.apply(settings=settings)
     assert [came.host for came in found] == ["h9", "h1", "h2"]
-    assert {host: [one.name for one in run.services] for host, run in seen.items()} == {
+    assert {host: [one.name for one in run.request.services] for host, run in seen.items()} == {
         "h9": [],
         "h1": ["tea"],
         "h2": ["tea", "milk"],
     }
     assert all(
-        run.options["covers_all_services"] and run.options["password"].reveal() == PASSWORD for run in seen.values()
+        run.request.covers_all_services and run.request.password and run.request.password.reveal() == PASSWORD
+        for run in seen.values()
     )
     assert all(came.is_well for came in found)
 
 
 @pytest.mark.parametrize("consent", ["", "force", "start", "dry_run"])
 def test_what_was_consented_to_is_what_each_run_is_told(live: Live, declared: Declared, consent: str) -> None:
-    seen: list[dict[str, Any]] = []
-    live(lambda one: seen.append(one.options))
+    seen: list[ProvisionRequest] = []
+    live(lambda one: seen.append(one.request))
     apply.apply(
         settings=declared("h1", "h2"), dry_run=consent == "dry_run", force=consent == "force", start=consent == "start"
     )
     assert len(seen) == 2
-    for options in seen:
-        assert {name for name in ("force", "start", "dry_run") if options[name]} == ({consent} - {""})
+    for request in seen:
+        given = {"force": request.consent.force, "start": request.consent.start, "dry_run": request.dry_run}
+        assert {name for name, is_given in given.items() if is_given} == ({consent} - {""})
 
 
 def test_outcomes_come_as_they_are_ready_and_are_returned_in_order(live: Live, declared: Declared) -> None:
@@ -150,7 +153,7 @@ def test_outcomes_come_as_they_are_ready_and_are_returned_in_order(live: Live, d
         if left == 1:
             first_may.set()
 
-    found = apply.apply(settings=declared("h1", "h2", "h3"), tell=tell)
+    found = apply.apply(settings=declared("h1", "h2", "h3"), on_result=tell)
     assert [came.host for came in found] == ["h1", "h2", "h3"]
     assert told[-1] == ("h1", 0)
     assert sorted(left for _, left in told) == [0, 1, 2]
@@ -222,7 +225,7 @@ def test_an_interruption_stops_what_runs_and_begins_nothing_more(live: Live, dec
                 time.sleep(0.005)
             raise KeyboardInterrupt
 
-    found = apply.apply(settings=declared(parallel=3), tell=tell)
+    found = apply.apply(settings=declared(parallel=3), on_result=tell)
     assert [came.host for came in found] == list(TEN)
     assert [came.is_well for came in found] == [True] + [False] * 9
     assert sorted(world.begun) == ["h1", "h2", "h3", "h4"]
@@ -260,7 +263,7 @@ def test_a_dry_run_needs_no_password(live: Live) -> None:
     live(seen.append)
     settings = Settings(services={"tea": {"host": "h1"}}, provisioner_password="/nowhere/at/all")
     assert apply.apply(settings=settings, dry_run=True)[0].is_well
-    assert (seen[0].options["dry_run"], seen[0].options["password"]) == (True, None)
+    assert (seen[0].request.dry_run, seen[0].request.password) == (True, None)
     with pytest.raises(InputError, match="password"):
         apply.apply(settings=settings)
     assert len(seen) == 1

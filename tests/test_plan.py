@@ -11,7 +11,8 @@ from meshfab.config.service import Service
 from meshfab.errors import EditedError, NginxError
 from meshfab.host import certificate
 from meshfab.nginx import vhost
-from meshfab.provisioning import plan
+from meshfab.nginx.listeners import Endpoint
+from meshfab.provisioning.request import EVERYTHING
 from tests.factories import (
     DEBIAN_CONF,
     HOUR,
@@ -22,6 +23,7 @@ from tests.factories import (
     acl,
     authority,
     good_pair,
+    planned,
     unit,
 )
 
@@ -39,12 +41,12 @@ OTHER_KEY = f'nginx: [emerg] SSL_CTX_use_PrivateKey("{SERVICE.key}") failed (SSL
 BROKEN_BEFORE = 'nginx: [emerg] unknown directive "sever" in /etc/nginx/conf.d/shop.conf:3'
 
 
-def make(host: Host, served: bytes | str | None = "disk", parts: Any = plan.EVERYTHING, **asked: Any) -> Plan:
+def make(host: Host, served: bytes | str | None = "disk", parts: Any = EVERYTHING, **asked: Any) -> Plan:
     service = replace(host.service, **asked)
     assert host.pair is not None
     shown = host.pair.der if served == "disk" else served
     assert not isinstance(shown, str)
-    return plan.make(host.state(), service, SETTINGS, shown, frozenset(parts))
+    return planned(host.state(), service, shown, frozenset(parts))
 
 
 def verbs(made: Plan) -> list[str]:
@@ -63,7 +65,7 @@ def test_where_nothing_is_lacking_the_plan_is_empty() -> None:
     made = make(Host().wired())
     assert made.steps == ()
     assert made.files == ()
-    assert made.port == 443
+    assert made.endpoint == Endpoint()
 
 
 def test_a_fresh_host_gets_every_step_in_the_order_of_the_flow() -> None:
@@ -233,7 +235,7 @@ class TestAdopted:
         assert made.steps == ()
         assert made.place is None
         assert "/etc/nginx/conf.d/tea.conf:1" in made.notes[0]
-        assert made.port == 443
+        assert made.endpoint == Endpoint()
 
     def test_only_the_units_are_replaced(self) -> None:
         digests = {"/etc/systemd/system/step@.service": "0" * 64, "/etc/systemd/system/step@.timer": "0" * 64}
@@ -289,7 +291,7 @@ class TestAdopted:
 
     def test_the_name_on_another_port_is_asked_there(self) -> None:
         text = theirs().replace("listen 443 ssl", "listen 10.87.0.12:8443 ssl")
-        assert make(Host().wired(text, "/etc/nginx/conf.d/tea.conf")).port == 8443
+        assert make(Host().wired(text, "/etc/nginx/conf.d/tea.conf")).endpoint == Endpoint(("10.87.0.12",), 8443)
 
 
 class TestAsked:
@@ -340,13 +342,13 @@ def test_no_vhost_leaves_the_vhost_to_the_operator_and_says_that_nothing_proves_
     made = make(Host(), None, vhost=False)
     assert verbs(made) == ["snippet"]
     assert FQDN in made.notes[0]
-    assert made.port is None
+    assert made.endpoint is None
 
 
 def test_no_vhost_with_a_vhost_of_theirs_is_proved_all_the_same() -> None:
     made = make(Host().wired(theirs(), "/etc/nginx/conf.d/tea.conf"), vhost=False)
     assert made.steps == ()
-    assert made.port == 443
+    assert made.endpoint == Endpoint()
 
 
 PARTS: dict[str, tuple[list[str], list[str]]] = {
@@ -374,7 +376,7 @@ def test_a_folder_of_the_settings_counts_more_than_the_layout() -> None:
     settings = replace(SETTINGS, conf_dir="/etc/nginx/mesh.d")
     main = DEBIAN_CONF.replace("conf.d", "mesh.d")
     host = Host(conf={"/etc/nginx/nginx.conf": main}, has_sites=True, settings=settings, acl=acl("www-data"))
-    made = plan.make(host.state(), SERVICE, settings, None)
+    made = planned(host.state(), settings=settings)
     assert made.place is not None
     assert (made.place.path, made.place.link) == ("/etc/nginx/mesh.d/gongfoo.internal.conf", "")
 
@@ -382,7 +384,7 @@ def test_a_folder_of_the_settings_counts_more_than_the_layout() -> None:
 def test_a_folder_that_nginx_does_not_read_is_refused_with_the_line_that_is_missing() -> None:
     settings = replace(SETTINGS, conf_dir="/etc/nginx/mesh.d")
     with pytest.raises(NginxError, match="add `include /etc/nginx/mesh"):
-        plan.make(Host(settings=settings).state(), SERVICE, settings, None)
+        planned(Host(settings=settings).state(), settings=settings)
 
 
 def test_the_expiry_is_judged_by_the_hosts_own_clock() -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from meshfab import Settings
-from meshfab.checks import ca_checks, endpoint_probe, preconditions
+from meshfab.checks import ca_checks, cross_checks, preconditions
 from meshfab.errors import ConnectError, HostKeyError, NotReadyError, SudoAsksError
 from meshfab.host.facts import Unit
+from meshfab.nginx.listeners import Endpoint
 from tests.seen import TEA, survey
 
 TOOLS = dict.fromkeys(["step", "openssl", "setfacl", "getfacl", "flock", "systemd-run"], "/usr/bin/it")
@@ -105,4 +106,4 @@ def test_durations_are_gos(text: str, seconds: float | None) -> None:
     ids=["a vhost", "a timer", "nothing", "declared", "a client's certificate", "an active timer"],
 )
 def test_a_service_is_asked_for_where_something_is_meant_to_serve_it(change: dict[str, Any], port: int | None) -> None:
-    assert endpoint_probe.asked_at(survey(**change), TEA, Settings()) == (((), port) if port else None)
+    assert cross_checks.expected_endpoint(survey(**change), TEA, Settings()) == (Endpoint(port=port) if port else None)

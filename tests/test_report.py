@@ -125,8 +125,8 @@ class TestApply:
         assert host_lines() == ["h2 as declared: nothing is declared here"]
 
     def test_what_changed_is_told_with_each_reason_and_the_rest_in_one_line(self) -> None:
-        said = ((MILK, "mint", "of milk"), (SERVICE, "mint", "new pair: no certificate"))
-        lines = host_lines(outcome(changed=(STEP,)), outcome(service=MILK), said=said)
+        steps = ((MILK, "mint", "of milk"), (SERVICE, "mint", "new pair: no certificate"))
+        lines = host_lines(outcome(changed=(STEP,)), outcome(service=MILK), steps=steps)
         assert lines[0] == "  mint     new pair: no certificate"
         assert lines[1].startswith("  served   https://gongfoo.internal at 10.87.0.12:443 is the leaf on disk")
         assert lines[2:] == ["h2 gongfoo.internal: 1 change (0.2 s)", "h2 as declared: milk.internal"]
@@ -182,7 +182,7 @@ class TestApply:
 
     def test_a_pipe_gets_no_colours_and_a_terminal_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("NO_COLOR", raising=False)
-        given: dict[str, Any] = {"said": ((SERVICE, "mint", "x"),), "strays": ("y",), "error": REFUSED}
+        given: dict[str, Any] = {"steps": ((SERVICE, "mint", "x"),), "undeclared": ("y",), "error": REFUSED}
         assert "\x1b" not in "".join(host_lines(outcome(changed=(STEP,)), **given))
         assert "\x1b[" in "".join(host_lines(outcome(changed=(STEP,)), out=Terminal(), **given))
 
@@ -190,7 +190,7 @@ class TestApply:
         bad = MintError(TRICK, host="h2")
         for is_dry in (False, True):
             one = outcome(changed=(Step("mint", TRICK),), notes=(TRICK,), diffs=(TRICK,))
-            lines = host_lines(one, said=((SERVICE, "mint", TRICK),), undeclared=(TRICK,), error=bad, is_dry=is_dry)
+            lines = host_lines(one, steps=((SERVICE, "mint", TRICK),), undeclared=(TRICK,), error=bad, is_dry=is_dry)
             lines += host_lines(outcome(error=bad), is_dry=is_dry)
             assert not set("".join(lines)) & set("\x1b\x07\r")
 

@@ -24,6 +24,7 @@ from meshfab.host import tls_client
 from meshfab.provisioning import host_run
 from meshfab.provisioning.host_run import HostRun
 from meshfab.provisioning.outcome import Outcome
+from meshfab.provisioning.request import ProvisionRequest
 from meshfab.ssh.script import Answer, Request
 from tests.factories import PASSWORD, SETTINGS, Host, authority, good_pair
 from tests.rack import ADDRESS, Rack, fresh, service, whole
@@ -41,9 +42,11 @@ def at_work(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[HostRun, dic
         monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (ADDRESS,))
         monkeypatch.setattr(tls_client, "ask", rack.ask)
         monkeypatch.setattr(tls_client.until, "__kwdefaults__", {"seconds": 0.02})
-        services = [service(name) for name in names or rack.parts]
+        services = tuple(service(name) for name in names or rack.parts)
+        on_step = options.pop("on_step", None)
         options = {"password": Password(PASSWORD), "covers_all_services": True, **options}
-        job = HostRun(Connection("h2", config=Config()), services, SETTINGS, **options)
+        request = ProvisionRequest(services=services, settings=SETTINGS, **options)
+        job = HostRun(Connection("h2", config=Config()), request, on_step)
         outcomes = job.converge()
         assert [outcome.service.name for outcome in outcomes] == [one.name for one in services]
         return job, {outcome.service.name: outcome for outcome in outcomes}
@@ -291,7 +294,7 @@ def test_what_is_told_is_told_of_its_service(at_work: Work) -> None:
     rack = rack_of()
     rack.parts["milk"] = whole("milk")
     rack.serves["milk.internal"] = good_pair("milk.internal").der
-    at_work(rack, tell=lambda one, verb, _text: said.append((one.name, verb)))
+    at_work(rack, on_step=lambda one, verb, _text: said.append((one.name, verb)))
     assert {name for name, _ in said} == {"tea", "cream"}
     assert [verb for name, verb in said if name == "tea"] == ["mint", "units", "timer", "vhost"]
 
@@ -302,6 +305,7 @@ def test_where_nothing_is_declared_the_strays_are_told_all_the_same(
     rack = rack_of(whole, "tea")
     rack.undeclared = "tea"
     monkeypatch.setattr(host_run, "RootShell", lambda _c: rack.shell)
-    job = HostRun(Connection("h2", config=Config()), [], SETTINGS, covers_all_services=True)
+    request = ProvisionRequest(services=(), settings=SETTINGS, covers_all_services=True)
+    job = HostRun(Connection("h2", config=Config()), request)
     assert job.converge() == []
     assert [stray.split()[1] for stray in job.undeclared] == ["tea.internal"]

@@ -188,7 +188,7 @@ def test_a_script_leaves_nothing_behind_in_the_shell(root: RootShell) -> None:
 
 
 def test_a_script_that_stays_leaves_what_is_to_outlive_it(root: RootShell, tmp_path: Path) -> None:
-    root.batch([Request("hold", (f"{tmp_path}/end",), stays=True)])
+    root.batch([Request("hold", (f"{tmp_path}/end",), persistent=True)])
     assert root.run("held").text == "yes"
     assert not (tmp_path / "end").exists()
     root.__exit__(None, None, None)

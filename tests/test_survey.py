@@ -16,7 +16,7 @@ from meshfab.errors import ConnectError
 from meshfab.host import discovery
 from meshfab.host.facts import fields
 from meshfab.ssh.script import Answer, Request
-from tests.seen import NOW, SETTINGS, TEA, pair, root, sight
+from tests.seen import NOW, SETTINGS, TEA, observation, pair, root
 
 ASKED = (NOW, NOW + timedelta(seconds=1))
 _KEYS = [
@@ -50,7 +50,7 @@ def told(out: bytes) -> HostReport | None:
     except ConnectError as error:
         assert "\n" not in str(error)
         return None
-    return HostReport("h2", evaluate.host(seen, {"tea": sight()}, SETTINGS, ASKED))
+    return HostReport("h2", evaluate.host(seen, {"tea.internal": observation()}, SETTINGS, ASKED))
 
 
 @given(out=st.one_of(st.binary(max_size=2000), _answers.map(answer)))

@@ -16,14 +16,15 @@ from meshfab import ns
 from meshfab.errors import MintError, SecretLeftError
 from meshfab.provisioning import api
 from meshfab.provisioning.outcome import Outcome
+from meshfab.provisioning.request import ProvisionRequest
 from meshfab.ssh import connection
 from tests.factories import PASSWORD, SERVICE
 
-HostRun = Callable[..., tuple[int, str, str]]
+Inv = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> HostRun:
+def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Inv:
     """`inv …` in this process: exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(connection, "opened", lambda c: c)
@@ -45,24 +46,23 @@ def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.fixture
-def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], list[dict[str, Any]]]:
-    """Put a function in the place of every step; returns the list of the calls."""
+def doing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], list[ProvisionRequest]]:
+    """Put a function in the place of the run; returns the list of the requests that it was handed."""
 
-    def put(do: Callable[..., Any]) -> list[dict[str, Any]]:
-        calls: list[dict[str, Any]] = []
+    def put(do: Callable[..., Any]) -> list[ProvisionRequest]:
+        calls: list[ProvisionRequest] = []
 
-        def step(_c: object, name: str, **options: Any) -> Any:
-            calls.append({"name": name, **options})
+        def run(_c: object, request: ProvisionRequest, _on_step: object) -> Any:
+            calls.append(request)
             return do()
 
-        for name in ("provision", "mint", "renew_enable", "wire_nginx"):
-            monkeypatch.setattr(api, name, step)
+        monkeypatch.setattr(api, "run", run)
         return calls
 
     return put
 
 
-Doing = Callable[[Callable[..., Any]], list[dict[str, Any]]]
+Doing = Callable[[Callable[..., Any]], list[ProvisionRequest]]
 TASKS = ["provision", "mint", "renew-enable", "wire-nginx"]
 WORDS = ("--name", "gongfoo", "--host", "h2")
 
@@ -79,7 +79,7 @@ def raising(error: BaseException) -> Callable[[], NoReturn]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_success_is_0_and_says_so_on_stdout(inv: HostRun, doing: Doing, task: str) -> None:
+def test_success_is_0_and_says_so_on_stdout(inv: Inv, doing: Doing, task: str) -> None:
     doing(nothing_to_do)
     status, out, err = inv(task, *WORDS)
     assert (status, err) == (0, "")
@@ -87,12 +87,12 @@ def test_success_is_0_and_says_so_on_stdout(inv: HostRun, doing: Doing, task: st
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_failure_is_1_and_one_line_on_stderr(inv: HostRun, doing: Doing, task: str) -> None:
+def test_a_failure_is_1_and_one_line_on_stderr(inv: Inv, doing: Doing, task: str) -> None:
     doing(raising(MintError("the CA is down", host="h2", remedy="start it")))
     assert inv(task, *WORDS) == (1, "", "h2: the CA is down -> start it\n")
 
 
-def test_options_become_arguments(inv: HostRun, doing: Doing) -> None:
+def test_options_become_arguments(inv: Inv, doing: Doing) -> None:
     calls = doing(nothing_to_do)
     more = (
         "--san",
@@ -107,24 +107,27 @@ def test_options_become_arguments(inv: HostRun, doing: Doing) -> None:
     )
     assert inv("provision", *WORDS, *more)[0] == 0
     (call,) = calls
-    assert call["name"] == "gongfoo"
-    assert list(call["sans"]) == ["a.internal", "b.internal"]
-    assert (call["upstream"], call["mtls"], call["vhost"], call["dry_run"]) == ("https://x:1", True, False, True)
+    (service,) = call.services
+    assert service.name == "gongfoo"
+    assert service.sans == ("a.internal", "b.internal")
+    assert (service.upstream, service.mtls, service.vhost, call.dry_run) == ("https://x:1", True, False, True)
+    assert call.password is None
 
 
-def test_options_that_are_left_out_are_left_open(inv: HostRun, doing: Doing) -> None:
+def test_options_that_are_left_out_are_left_open(inv: Inv, doing: Doing) -> None:
     calls = doing(nothing_to_do)
     inv("provision", *WORDS)
     (call,) = calls
-    assert (call["sans"], call["upstream"], call["mtls"], call["vhost"]) == (None, None, False, True)
-    assert not call.get("dry_run")
+    (service,) = call.services
+    assert (service.sans, service.upstream, service.mtls, service.vhost) == (None, None, False, True)
+    assert not call.dry_run
 
 
-def test_invokes_own_dry_run_is_ours_too(inv: HostRun, doing: Doing) -> None:
+def test_invokes_own_dry_run_is_ours_too(inv: Inv, doing: Doing) -> None:
     calls = doing(nothing_to_do)
     status, out, _ = inv("--dry", "provision", *WORDS)
     assert status == 0
-    assert calls[0].get("dry_run")
+    assert calls[0].dry_run
     assert "nothing was written" in out
 
 
@@ -141,7 +144,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("words", BAD.values(), ids=BAD)
-def test_bad_input_is_1_and_one_line_and_nothing_is_called(inv: HostRun, doing: Doing, words: tuple[str, ...]) -> None:
+def test_bad_input_is_1_and_one_line_and_nothing_is_called(inv: Inv, doing: Doing, words: tuple[str, ...]) -> None:
     calls = doing(nothing_to_do)
     status, out, err = inv("provision", *words)
     assert (status, out, len(err.splitlines())) == (1, "", 1)
@@ -150,14 +153,14 @@ def test_bad_input_is_1_and_one_line_and_nothing_is_called(inv: HostRun, doing: 
 
 
 @pytest.mark.parametrize("words", [("--name", "gongfoo"), ("--host", "h2"), ()], ids=["no host", "no name", "nothing"])
-def test_a_word_that_is_missing_is_1(inv: HostRun, words: tuple[str, ...]) -> None:
+def test_a_word_that_is_missing_is_1(inv: Inv, words: tuple[str, ...]) -> None:
     status, _, err = inv("provision", *words)
     assert status == 1
     assert "Traceback" not in err
 
 
 def test_a_setting_that_is_unknown_is_1_and_one_line(
-    inv: HostRun, doing: Doing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    inv: Inv, doing: Doing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "invoke.yaml").write_text("meshfab:\n  ca_ulr: https://x\n")
@@ -168,14 +171,14 @@ def test_a_setting_that_is_unknown_is_1_and_one_line(
     assert calls == []
 
 
-def test_a_setting_comes_by_environment(inv: HostRun, doing: Doing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_comes_by_environment(inv: Inv, doing: Doing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOKE_MESHFAB_CA_URL", "https://other.example")
     calls = doing(nothing_to_do)
     assert inv("provision", *WORDS)[0] == 0
-    assert calls[0]["settings"].ca_url == "https://other.example"
+    assert calls[0].settings.ca_url == "https://other.example"
 
 
-def test_a_crash_of_ours_is_one_line_that_says_how_to_see_more(inv: HostRun, doing: Doing) -> None:
+def test_a_crash_of_ours_is_one_line_that_says_how_to_see_more(inv: Inv, doing: Doing) -> None:
     doing(raising(ZeroDivisionError("division\nby zero")))
     status, _, err = inv("provision", *WORDS)
     assert (status, len(err.splitlines())) == (1, 1)
@@ -183,18 +186,14 @@ def test_a_crash_of_ours_is_one_line_that_says_how_to_see_more(inv: HostRun, doi
     assert "MESHFAB_DEBUG=1" in err
 
 
-def test_with_the_debug_switch_a_crash_is_a_traceback(
-    inv: HostRun, doing: Doing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_with_the_debug_switch_a_crash_is_a_traceback(inv: Inv, doing: Doing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESHFAB_DEBUG", "1")
     doing(raising(ZeroDivisionError("x")))
     with pytest.raises(ZeroDivisionError):
         inv("provision", *WORDS)
 
 
-def test_a_password_that_may_be_left_is_the_first_line_and_what_led_to_it_the_second(
-    inv: HostRun, doing: Doing
-) -> None:
+def test_a_password_that_may_be_left_is_the_first_line_and_what_led_to_it_the_second(inv: Inv, doing: Doing) -> None:
     def do() -> NoReturn:
         try:
             raise MintError("the CA is down", host="h2")
@@ -207,7 +206,7 @@ def test_a_password_that_may_be_left_is_the_first_line_and_what_led_to_it_the_se
     assert err.splitlines() == ["h2: THE PASSWORD MAY STILL LIE at /tmp/x -> rm it", "h2: the CA is down"]
 
 
-def test_an_error_that_was_put_in_other_words_is_one_line(inv: HostRun, doing: Doing) -> None:
+def test_an_error_that_was_put_in_other_words_is_one_line(inv: Inv, doing: Doing) -> None:
     def do() -> NoReturn:
         try:
             raise MintError("first", host="h2")
@@ -219,7 +218,7 @@ def test_an_error_that_was_put_in_other_words_is_one_line(inv: HostRun, doing: D
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
-def test_a_signal_unwinds_and_is_1_and_one_line(inv: HostRun, doing: Doing, number: signal.Signals) -> None:
+def test_a_signal_unwinds_and_is_1_and_one_line(inv: Inv, doing: Doing, number: signal.Signals) -> None:
     unwound = []
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -242,7 +241,7 @@ def test_a_signal_unwinds_and_is_1_and_one_line(inv: HostRun, doing: Doing, numb
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_and_option_has_its_help(inv: HostRun, task: str) -> None:
+def test_every_task_and_option_has_its_help(inv: Inv, task: str) -> None:
     status, out, _ = inv("--help", task)
     assert status == 0
     assert "Docstring:" in out
@@ -251,7 +250,7 @@ def test_every_task_and_option_has_its_help(inv: HostRun, task: str) -> None:
     assert "none" not in out.partition("Docstring:")[2].partition("Options:")[0]
 
 
-def test_the_tasks_are_listed_with_their_first_line(inv: HostRun) -> None:
+def test_the_tasks_are_listed_with_their_first_line(inv: Inv) -> None:
     _, out, _ = inv("--list")
     for task in TASKS:
         (line,) = [line for line in out.splitlines() if line.split()[:1] == [task]]

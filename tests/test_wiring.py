@@ -12,9 +12,9 @@ from meshfab.errors import EditedError, LockedError, MeshfabError, NginxError
 from meshfab.host.facts import Stat
 from meshfab.nginx import activation, change, listeners, previous_options, snippets, vhost
 from meshfab.nginx.layout import VhostPath
-from meshfab.provisioning import plan
+from meshfab.nginx.listeners import Endpoint
 from meshfab.ssh.script import Answer
-from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, unit
+from tests.factories import DEBIAN_CONF, NGINX_CONF, SERVICE, SETTINGS, Host, planned, unit
 
 if TYPE_CHECKING:
     from meshfab.provisioning.plan import Plan
@@ -242,16 +242,16 @@ class TestEndpoint:
     def test_ours_is_asked_for_where_it_listens(self) -> None:
         service = Service.of("gongfoo", SETTINGS, listen=["10.87.0.12"])
         host = Host(service=service).wired(vhost.render(service, SETTINGS, OLD, ("10.87.0.12:443",)))
-        assert change.endpoint(host.state(), service, SETTINGS) == (("10.87.0.12",), 443)
+        assert change.serving_endpoint(host.state(), service, SETTINGS) == Endpoint(("10.87.0.12",))
 
     @pytest.mark.parametrize("listen", BEHIND)
     def test_theirs_behind_a_proxy_of_the_host_is_asked_for_where_that_listens(self, listen: str) -> None:
         state = beside(block(listen=listen, pair=PAIR)).state()
-        assert change.endpoint(state, SERVICE, SETTINGS) == ((), 443)
+        assert change.serving_endpoint(state, SERVICE, SETTINGS) == Endpoint()
 
     def test_theirs_is_asked_for_at_its_own_address(self) -> None:
         state = beside(block(listen="10.87.0.12:8443 ssl", pair=PAIR)).state()
-        assert change.endpoint(state, SERVICE, SETTINGS) == (("10.87.0.12",), 8443)
+        assert change.serving_endpoint(state, SERVICE, SETTINGS) == Endpoint(("10.87.0.12",), 8443)
 
 
 class TestStopped:
@@ -260,8 +260,8 @@ class TestStopped:
         host.units["nginx.service"] = unit("nginx.service", active=active, load=load)
         return host
 
-    def make(self, host: Host, **options: bool) -> Plan:
-        return plan.make(host.state(), SERVICE, SETTINGS, None, frozenset({"wire-nginx"}), **options)
+    def make(self, host: Host, **options: Any) -> Plan:
+        return planned(host.state(), parts=frozenset({"wire-nginx"}), **options)
 
     @pytest.mark.parametrize("active", ["active", "reloading"])
     def test_a_running_nginx_is_reloaded(self, active: str) -> None:
@@ -280,14 +280,14 @@ class TestStopped:
 
     def test_a_mint_alone_does_not_care(self) -> None:
         host = replace(self.host("inactive").wired(), cert=None, public=None)
-        made = plan.make(host.state(), SERVICE, SETTINGS, None, frozenset({"mint"}))
+        made = planned(host.state(), parts=frozenset({"mint"}))
         assert [step.verb for step in made.steps] == ["mint"]
-        assert made.port is None
+        assert made.endpoint is None
 
 
 class TestTransaction:
     def made(self, host: Host, **asked: Any) -> Plan:
-        return plan.make(host.state(), replace(SERVICE, **asked), SETTINGS, None, frozenset({"wire-nginx"}))
+        return planned(host.state(), replace(SERVICE, **asked), parts=frozenset({"wire-nginx"}))
 
     def test_debians_link_is_made_once(self) -> None:
         host = Host(conf={MAIN: DEBIAN_CONF}, has_sites=True)

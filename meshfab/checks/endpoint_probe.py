@@ -1,142 +1,192 @@
-"""What the operator's side sees of a host's services: the leaf under each name, and what DNS says. All at once."""
+"""What TLS clients get under a service's name. `provision` and `check-certs` both ask here, so they cannot disagree.
+
+The question is asked from the operator's side. Where that is impossible, the host asks for us.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
-from meshfab.checks.eye import mesh_address
-from meshfab.errors import MeshfabError
 from meshfab.host import certificate, facts, tls_client
 from meshfab.host.tls_client import Served
-from meshfab.nginx import change, previous_options
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from meshfab.config.service import Service
-    from meshfab.config.settings import Settings
-    from meshfab.host.discovery import Discovery
+    from meshfab.nginx.listeners import Endpoint
     from meshfab.ssh.root_shell import RootShell
 
 _AT_ONCE = 8
-_RESOLVER_SECONDS = 2.0
+# How long an early answer that has not come yet may delay a run whose host has answered already.
+_EARLY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Sight:
+class EndpointObservation:
     """One service as clients see it.
 
     Attributes:
-        served: the leaf that they get; None when the service is not meant to be served.
-        resolved: the addresses that its name has for the operator.
-        public: the answers of the public resolvers that know the name, as "address (by resolver)".
+        answers: what each address answered that clients reach; empty when nothing is meant to serve the name.
+        resolved: the addresses that the name has for the operator.
     """
 
-    served: Served | None = None
+    answers: tuple[Served, ...] = ()
     resolved: tuple[str, ...] = ()
-    public: tuple[str, ...] = ()
+
+    def served(self, expected: bytes | None) -> Served | None:
+        """The answer that counts: the first that is not the expected leaf (DER), else the first; None without any."""
+        return next((answer for answer in self.answers if answer.der != expected), next(iter(self.answers), None))
+
+    @property
+    def leaves(self) -> dict[str, bytes | None]:
+        """The leaf (DER) that each address serves; None where none answers."""
+        return {answer.address: answer.der for answer in self.answers}
 
 
-def look(
-    shell: RootShell, survey: Discovery, settings: Settings, *, seconds: float = tls_client.SECONDS
-) -> dict[str, Sight]:
-    """Look at every service of a host, from here and, where that is impossible, from the host."""
-    services = survey.services
-    if not services:
-        return {}
-    peer = "" if shell.c.gateway else str(shell.c.transport.getpeername()[0])
+class EndpointProbe:
+    """Asks for services of one host, again and again if need be.
 
-    def one(service: Service) -> Sight:
-        resolved = tls_client.resolve(service.fqdn)
-        public = tuple(asked_public(service.fqdn, settings.public_resolvers))
-        at = asked_at(survey, service, settings)
-        if at is None:
-            return Sight(None, resolved, public)
-        (addresses, port), own = at, survey.state.addresses
-        # Clients go where the name leads, whatever nginx listens on; where it leads astray, its own address will do.
-        leads = sorted((one for one in resolved if one in own), key=lambda one: one not in addresses)
-        address = mesh_address(leads, own if leads else addresses or own, peer)
-        return Sight(tls_client.ask(address, service.fqdn, port, timeout=seconds), resolved, public)
+    Args:
+        shell: the root shell that asks where the operator cannot.
+        early_names: names to ask for at once, beside the SSH handshake: most days they resolve to the host, and the
+            answer is there by the time the host's facts are.
 
-    with ThreadPoolExecutor(min(_AT_ONCE, len(services)), thread_name_prefix="sight") as pool:
-        seen = dict(zip((service.name for service in services), pool.map(one, services), strict=True))
-    return {**seen, **_from_host(shell, services, seen)}
-
-
-def asked_at(survey: Discovery, service: Service, settings: Settings) -> tuple[tuple[str, ...], int] | None:
-    """Where clients ask for a service: addresses (none for any) and the port. None when nothing is meant to serve it.
-
-    A pair that nobody declared and that neither a timer nor nginx knows is a leftover. One that nginx's configuration
-    mentions as a client certificate only is shown to upstreams, and to nobody else.
+    Attributes:
+        latest: the last observation of each name.
     """
-    state, name = survey.state, service.name
-    try:
-        found = change.endpoint(state, previous_options.merge_previous_options(state, service), settings)
-    except MeshfabError:
-        found = None  # a vhost that asks for what the host has not: clients are the judges
-    if found is not None or name in survey.declared:
-        return found or ((), 443)
-    if name not in survey.vhosted:
-        timer = state.unit(service.timer)
-        return ((), 443) if timer.enabled == "enabled" or timer.active == "active" else None
-    return None if _is_for_upstreams(state.nginx_conf, service) else ((), 443)
+
+    def __init__(self, shell: RootShell, early_names: Iterable[str] = ()) -> None:
+        self.latest: dict[str, EndpointObservation] = {}
+        self._shell = shell
+        self._early = {fqdn: _EarlyAnswer(fqdn) for fqdn in early_names}
+        self._resolved: dict[str, tuple[str, ...]] = {}
+        # A firewall between here and the mesh drops packets: every question from here would wait for its time-out.
+        self._is_filtered = False
+
+    def observe(
+        self, host_addresses: Sequence[str], endpoints: Mapping[str, Endpoint | None], *, seconds: float | None = None
+    ) -> dict[str, EndpointObservation]:
+        """Ask for every name at all addresses where clients reach it.
+
+        Args:
+            host_addresses: those of the host.
+            endpoints: by name, where nginx serves it; None for a name that nothing is meant to serve.
+            seconds: the time-out of each question from here; None for the usual one.
+        """
+        if not endpoints:
+            return {}
+        timeout = tls_client.SECONDS if seconds is None else seconds
+        ask = partial(self._ask_from_here, tuple(host_addresses), timeout)
+        with ThreadPoolExecutor(min(_AT_ONCE, len(endpoints)), thread_name_prefix="endpoint") as pool:
+            from_here = dict(zip(endpoints, pool.map(ask, endpoints.items()), strict=True))
+        observations = self._ask_host_for_rest(from_here)
+        self.latest.update(observations)
+        return observations
+
+    def _ask_from_here(
+        self, host_addresses: tuple[str, ...], timeout: float, item: tuple[str, Endpoint | None]
+    ) -> EndpointObservation:
+        fqdn, endpoint = item
+        early = self._take_early_answer(fqdn, host_addresses)
+        resolved = self._resolved[fqdn]
+        if endpoint is None:
+            return EndpointObservation((), resolved)
+        answers = []
+        for address in client_addresses(resolved, host_addresses, endpoint.addresses, self._peer()):
+            if early and early.der and (early.address, early.port) == (address, endpoint.port):
+                answers.append(early)
+            elif self._is_filtered:
+                answers.append(Served(None, address, endpoint.port, why="no answer"))
+            else:
+                answers.append(tls_client.ask(address, fqdn, endpoint.port, timeout=timeout))
+        return EndpointObservation(tuple(answers), resolved)
+
+    def _take_early_answer(self, fqdn: str, host_addresses: tuple[str, ...]) -> Served | None:
+        """The answer that was asked for beside the handshake, at the first observation only; resolves the name."""
+        early = self._early.pop(fqdn, None)
+        if early is None:
+            if fqdn not in self._resolved:
+                self._resolved[fqdn] = tls_client.resolve(fqdn)
+            return None
+        early.join(_EARLY_SECONDS)
+        self._resolved[fqdn] = early.resolved
+        self._is_filtered |= early.is_alive() and early.resolved[:1] != () and early.resolved[0] in host_addresses
+        return early.answer
+
+    def _peer(self) -> str:
+        """The address that SSH reached; empty behind a jump host, where it is not the host's own."""
+        c = self._shell.c
+        return "" if c.gateway else str(c.transport.getpeername()[0])
+
+    def _ask_host_for_rest(self, observations: dict[str, EndpointObservation]) -> dict[str, EndpointObservation]:
+        """Put the unanswered questions to the root shell, in one round trip."""
+        unanswered = [
+            (fqdn, answer) for fqdn, seen in observations.items() for answer in seen.answers if not answer.der
+        ]
+        if not unanswered:
+            return observations
+        args = [
+            word
+            for number, (fqdn, answer) in enumerate(unanswered)
+            for word in (str(number), _socket(answer.address, answer.port), fqdn)
+        ]
+        output = facts.fields(self._shell.batch([Request("tls_probe", tuple(args))])[0].out)
+        by_host: dict[tuple[str, str], Served] = {}
+        for number, (fqdn, answer) in enumerate(unanswered):
+            leaf = certificate.leaf_of(output.get(str(number)))
+            if leaf:
+                via_host = Served(leaf.der, answer.address, answer.port, via=self._shell.host)
+                by_host[fqdn, answer.address] = via_host
+        # Where the host sees what we could not, the host goes on asking for us.
+        self._is_filtered |= bool(by_host)
+        return {
+            fqdn: dataclasses.replace(
+                seen, answers=tuple(by_host.get((fqdn, answer.address), answer) for answer in seen.answers)
+            )
+            for fqdn, seen in observations.items()
+        }
 
 
-def asked_public(fqdn: str, resolvers: Iterable[str]) -> list[str]:
-    """What public resolvers say to a name that must never be public; silence and a refusal are no answers."""
-    resolvers = tuple(resolvers)
-    if not resolvers:
-        return []
-    import dns.exception
-    import dns.message
-    import dns.query
-    import dns.rdatatype
+class _EarlyAnswer(Thread):
+    """Resolves a name and asks the first address, while SSH is still shaking hands."""
 
-    found = []
-    for resolver in resolvers:
-        for kind in (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME):
-            query = dns.message.make_query(fqdn, kind)
-            try:
-                answer, _ = dns.query.udp_with_fallback(query, resolver, timeout=_RESOLVER_SECONDS)
-            except (dns.exception.DNSException, OSError, ValueError):
-                break
-            rows = [rdata.to_text() for rrset in answer.answer for rdata in rrset]
-            if rows:
-                found.append(f"{', '.join(rows)} (says {resolver})")
-                break
-    return found
+    def __init__(self, fqdn: str) -> None:
+        super().__init__(name="early-answer", daemon=True)
+        self.fqdn = fqdn
+        self.resolved: tuple[str, ...] = ()
+        self.answer: Served | None = None
+        self.start()
+
+    def run(self) -> None:
+        self.resolved = tls_client.resolve(self.fqdn)
+        if self.resolved:
+            self.answer = tls_client.ask(self.resolved[0], self.fqdn)
+        certificate.warm_up()
 
 
-def _is_for_upstreams(conf: str, service: Service) -> bool:
-    words = conf.replace(";", " ").split()
-    before = {first for first, second in itertools.pairwise(words) if second.strip("\"'") == service.cert}
-    return before == {"proxy_ssl_certificate"}
+def client_addresses(
+    resolved: Sequence[str], host_addresses: Sequence[str], listen_addresses: Sequence[str], peer: str
+) -> tuple[str, ...]:
+    """The addresses at which clients reach a service.
+
+    Clients go where the name leads, whatever nginx listens on: every address of the host that the name resolves to.
+    Where it leads nowhere or astray, the addresses that nginx listens on for the service alone; else the address that
+    SSH reached, else the host's first.
+
+    >>> client_addresses(["10.0.0.9"], ["192.168.1.2", "10.0.0.9"], ["192.168.1.2"], "192.168.1.2")
+    ('10.0.0.9',)
+    """
+    named = tuple(address for address in resolved if address in host_addresses)
+    if named or listen_addresses:
+        return named or tuple(listen_addresses)
+    return (peer if peer in host_addresses else next(iter(host_addresses), peer or "127.0.0.1"),)
 
 
-def _from_host(shell: RootShell, services: Sequence[Service], seen: dict[str, Sight]) -> dict[str, Sight]:
-    """The same question through the root shell, for an operator who cannot reach the address; in one go."""
-    deaf: dict[str, tuple[Sight, Served]] = {}
-    words: list[str] = []
-    for service in services:
-        shown = seen[service.name].served
-        if shown is not None and shown.der is None:
-            deaf[service.name] = seen[service.name], shown
-            at = f"[{shown.address}]" if ":" in shown.address else shown.address
-            words += [service.name, f"{at}:{shown.port}", service.fqdn]
-    if not deaf:
-        return {}
-    said = facts.fields(shell.batch([Request("eyes", tuple(words))])[0].out)
-    return {name: _through(shell.host, sight, shown, said.get(name, "")) for name, (sight, shown) in deaf.items()}
-
-
-def _through(host: str, sight: Sight, failed: Served, pem: str) -> Sight:
-    try:
-        der = certificate.read_leaf(pem).der
-    except ValueError:
-        return sight
-    return dataclasses.replace(sight, served=Served(der, failed.address, failed.port, via=host))
+def _socket(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -6,23 +6,24 @@ import dataclasses
 from typing import TYPE_CHECKING, TypedDict
 
 from meshfab.checks import cross_checks, remedies, service_checks
-from meshfab.checks.endpoint_probe import Sight
+from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import CertificateReport, TimerReport, weight
 from meshfab.errors import one_line
 from meshfab.host import certificate, discovery, renewal_units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.certificate import Leaf
-    from meshfab.host.discovery import Discovery
+    from meshfab.host.discovery import Discovery, HostCertificate
+    from meshfab.host.tls_client import Served
 
 _SKEW_SECONDS = 30
-_UNASKED = Sight()
+_UNASKED = EndpointObservation()
 
 
 class _Life(TypedDict, total=False):
@@ -33,48 +34,61 @@ class _Life(TypedDict, total=False):
 
 
 def host(
-    seen: Discovery, sights: dict[str, Sight], settings: Settings, asked: tuple[datetime, datetime]
+    seen: Discovery,
+    observations: Mapping[str, EndpointObservation],
+    settings: Settings,
+    asked: tuple[datetime, datetime],
+    public: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[CertificateReport, ...]:
     """Judge every service of a host and its own pair, which also bears what concerns the host as a whole.
 
     Args:
+        seen: the host and its services.
+        observations: what clients get, by the service's name (FQDN).
+        settings: the mesh's conventions.
         asked: the operator's clock before the host was asked and after it answered.
+        public: what public resolvers say, by the service's name (FQDN).
     """
     left = set(seen.secrets)
     reports = []
     for service in seen.services:
         secret = [service.secret] if service.secret in left else []
         left.difference_update(secret)
-        sight = sights.get(service.name, _UNASKED)
-        found = [*_service_findings(seen, service, sight, settings), *_secrets(seen, secret)]
-        reports.append(_report(seen, service, sight, found))
+        observation = observations.get(service.fqdn, _UNASKED)
+        found = _service_findings(seen, service, observation, settings, (public or {}).get(service.fqdn, ()))
+        reports.append(_report(seen, service, observation, [*found, *_secrets(seen, secret)]))
     return (*reports, _own_pair(seen, [*_clock(seen, asked), *_secrets(seen, sorted(left))]))
 
 
-def _service_findings(seen: Discovery, service: Service, sight: Sight, settings: Settings) -> Iterator[Finding]:
+def _service_findings(
+    seen: Discovery, service: Service, observation: EndpointObservation, settings: Settings, public: Sequence[str]
+) -> Iterator[Finding]:
     leaf = _leaf(seen, service)
     found = service_checks.of_pair(seen.state, service)
     # A pair that nothing uses lacks no timer, and nobody asks for its name.
     if cross_checks.is_in_use(seen, service):
         found += service_checks.of_renewal(seen.state, service, renewal_units.wanted(service, settings))
         found += cross_checks.of_last_tick(seen, service, leaf)
-        found += cross_checks.of_served(seen, service, sight, leaf)
-        found += cross_checks.of_dns(seen, service, sight)
+        found += cross_checks.of_served(seen, service, observation, leaf)
+        found += cross_checks.of_dns(seen, service, observation)
     found += cross_checks.of_orphan(seen, service)
-    found += cross_checks.of_public_dns(service, sight)
+    found += cross_checks.of_public_dns(service, public)
     for one in found:
         yield dataclasses.replace(one, remedy=remedies.for_service(one, service, seen))
 
 
-def _report(seen: Discovery, service: Service, sight: Sight, found: list[Finding]) -> CertificateReport:
+def _report(
+    seen: Discovery, service: Service, observation: EndpointObservation, found: list[Finding]
+) -> CertificateReport:
     leaf, timer = _leaf(seen, service), seen.state.unit(service.timer)
+    shown = observation.served(leaf.der if leaf else None)
     result = seen.state.unit(f"step@{service.name}.service").result
     return CertificateReport(
         name=service.name,
         fqdn=service.fqdn,
         kind="service",
-        served_serial=_serial(sight),
-        served=None if sight.served is None else leaf is not None and sight.served.der == leaf.der,
+        served_serial=_serial(shown),
+        served=None if shown is None else leaf is not None and shown.der == leaf.der,
         timer=TimerReport(
             timer.enabled == "enabled", timer.active == "active", result, discovery.elapse(timer.elapses)
         ),
@@ -120,7 +134,7 @@ def _secrets(seen: Discovery, paths: Iterable[str]) -> Iterator[Finding]:
         yield Finding("secret-left", "critical", f"{one_line(path)} lies on the host", remedy)
 
 
-def _leaf(seen: Discovery, service: Service) -> Leaf | None:
+def _leaf(seen: Discovery, service: Service | HostCertificate) -> Leaf | None:
     return certificate.leaf_of(seen.state.services[service.name].cert)
 
 
@@ -135,11 +149,11 @@ def _life(leaf: Leaf | None) -> _Life:
     }
 
 
-def _serial(sight: Sight) -> str | None:
-    if sight.served is None or sight.served.der is None:
+def _serial(shown: Served | None) -> str | None:
+    if shown is None or shown.der is None:
         return None
     try:
-        return str(certificate.read_der(sight.served.der).serial)
+        return str(certificate.read_der(shown.der).serial)
     except ValueError:
         return None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
-    from meshfab.host.discovery import Discovery
+    from meshfab.host.discovery import Discovery, HostCertificate
     from meshfab.host.facts import HostState
 
 _PROVISION = {
@@ -63,7 +63,7 @@ def _end(service: Service, seen: Discovery) -> str:
     return ", then ".join(words)
 
 
-def for_own_pair(finding: Finding, own: Service, state: HostState, unit: str) -> str:
+def for_own_pair(finding: Finding, own: HostCertificate, state: HostState, unit: str) -> str:
     """The same for the host's identity pair, which step.service keeps."""
     if finding.code == "mode-drift":
         return on_host(state.host, f"sudo chmod 0600 {own.key}")

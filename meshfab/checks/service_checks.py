@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from meshfab.config.service import Service
+    from meshfab.host.discovery import HostCertificate
     from meshfab.host.facts import HostState
     from meshfab.host.target_file import File
 
 
-def of_pair(state: HostState, service: Service) -> list[Finding]:
+def of_pair(state: HostState, service: Service | HostCertificate) -> list[Finding]:
     """Judge the certificate and its key as they lie on the host."""
     have = state.services[service.name]
     if have.cert is None:
@@ -95,7 +96,7 @@ def _dates(state: HostState, leaf: certificate.Leaf) -> Iterator[Finding]:
         )
 
 
-def _trust(state: HostState, service: Service, leaf: certificate.Leaf) -> Iterator[Finding]:
+def _trust(state: HostState, service: Service | HostCertificate, leaf: certificate.Leaf) -> Iterator[Finding]:
     lacking = [name for name in service.names if name not in leaf.sans]
     surplus = [] if service.sans is None else sorted(set(leaf.sans) - set(service.names))
     if lacking or surplus:
@@ -108,7 +109,7 @@ def _trust(state: HostState, service: Service, leaf: certificate.Leaf) -> Iterat
         yield Finding("chain-untrusted", "critical", f"does not chain to the mesh's root ({fault})")
 
 
-def _key(state: HostState, service: Service, leaf: certificate.Leaf) -> Iterator[Finding]:
+def _key(state: HostState, service: Service | HostCertificate, leaf: certificate.Leaf) -> Iterator[Finding]:
     public = state.services[service.name].public
     if public is None:
         yield Finding("key-missing", "critical", f"no key at {service.key}")
@@ -116,7 +117,7 @@ def _key(state: HostState, service: Service, leaf: certificate.Leaf) -> Iterator
         yield Finding("key-mismatch", "critical", f"the key at {service.key} is not this certificate's")
 
 
-def _rights(state: HostState, service: Service) -> Iterator[Finding]:
+def _rights(state: HostState, service: Service | HostCertificate) -> Iterator[Finding]:
     for path, mode in ((service.cert, 0o644), (service.key, 0o640)):
         stat = state.stats.get(path)
         if stat is None or (stat.owner, stat.mode) == ("root:root", mode):

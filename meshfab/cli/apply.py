@@ -48,13 +48,13 @@ def run(
         # Made within: while the line is live, what is printed goes above it.
         lines = StepPrinter()
 
-        def tell(came: HostOutcome, to_come: int) -> None:
+        def show(came: HostOutcome, to_come: int) -> None:
             lines.host(came, dry_run=dry_run)
             if status:
                 status.update(_words(len(names) - to_come, len(names)))
 
         found = apply.apply(
-            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, tell=tell
+            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, on_result=show
         )
     StepPrinter().mesh(found, time.monotonic() - began, dry_run=dry_run)
     for came in found:

@@ -50,40 +50,40 @@ class StepPrinter:
         what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
         self._last(outcome, f"{what}; nothing was written")
 
-    def host(self, came: HostOutcome, *, dry_run: bool) -> None:
+    def host(self, host_outcome: HostOutcome, *, dry_run: bool) -> None:
         """What `apply` came to on one host: a line where nothing was to do, else all that was done and why."""
-        idle = [one for one in came.services if not (one.changed or one.notes or one.error)]
-        for one in came.services:
+        idle = [one for one in host_outcome.services if not (one.changed or one.notes or one.error)]
+        for one in host_outcome.services:
             if one not in idle:
-                self._service(one, came, dry_run=dry_run)
-        for stray in came.undeclared:
-            self._line("note", f"{came.host}: {stray}", _YELLOW)
-        if came.error:
-            self._line("failed", str(came.error), _RED)
-        if idle or not (came.services or came.error):
+                self._service(one, host_outcome, dry_run=dry_run)
+        for stray in host_outcome.undeclared:
+            self._line("note", f"{host_outcome.host}: {stray}", _YELLOW)
+        if host_outcome.error:
+            self._line("failed", str(host_outcome.error), _RED)
+        if idle or not (host_outcome.services or host_outcome.error):
             names = ", ".join(one.service.fqdn for one in idle) or "nothing is declared here"
-            self._print(f"{self._paint(came.host, _BOLD)} as declared: {names}")
+            self._print(f"{self._paint(host_outcome.host, _BOLD)} as declared: {names}")
 
-    def _service(self, one: Outcome, came: HostOutcome, *, dry_run: bool) -> None:
-        for service, verb, text in came.said:
+    def _service(self, one: Outcome, host_outcome: HostOutcome, *, dry_run: bool) -> None:
+        for service, verb, text in host_outcome.steps:
             if service.name == one.service.name:
                 self.step(verb, text)
         if one.error:
-            if one.error is not came.error:
+            if one.error is not host_outcome.error:
                 self._line("failed", str(one.error), _RED)
             self._last(one, f"{_changes(one)}, then failed" if one.changed else "failed")
         elif dry_run:
             self.dry_run(one)
         else:
-            self.outcome(one, came.seconds)
+            self.outcome(one, host_outcome.seconds)
 
-    def mesh(self, came: Sequence[HostOutcome], seconds: float, *, dry_run: bool) -> None:
+    def mesh(self, outcomes: Sequence[HostOutcome], seconds: float, *, dry_run: bool) -> None:
         """The sum of an `apply`, the failed hosts by name."""
-        failed = [one.host for one in came if not one.is_well]
-        changed = [one.host for one in came if one.is_well and any(service.changed for service in one.services)]
-        words = [f"{len(came)} host{'s' * (len(came) != 1)}"]
+        failed = [one.host for one in outcomes if not one.is_well]
+        changed = [one.host for one in outcomes if one.is_well and any(service.changed for service in one.services)]
+        words = [f"{len(outcomes)} host{'s' * (len(outcomes) != 1)}"]
         words.append(f"{len(changed)} {'to change' if dry_run else 'changed'}")
-        words.append(f"{len(came) - len(changed) - len(failed)} as declared")
+        words.append(f"{len(outcomes) - len(changed) - len(failed)} as declared")
         text = ", ".join(words) + (
             f", {self._paint(f'{len(failed)} failed: ' + ', '.join(failed), _RED)}" if failed else ""
         )

@@ -1,6 +1,6 @@
-"""The command line: thin tasks over `meshfab.provisioning.api`, and `ns` for other people's fabfiles.
+"""The command line: thin tasks over the public functions, and `ns` for other people's fabfiles.
 
-Settings are read from the key `meshfab` of Invoke's configuration; see `meshfab.config.settings.Settings` for all of them.
+Settings are read from the key `meshfab` of Invoke's configuration; `meshfab.Settings` has all of them.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-import meshfab
 from meshfab.config.password import exposure, read_password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, SudoAsksError, one_line
+from meshfab.provisioning.request import EVERYTHING, Consent, ProvisionRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fabric import Connection
     from invoke.context import Context
+
+    from meshfab.cli.step_lines import StepPrinter
+    from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.request import Part
 
 
 _HELP = {
@@ -74,22 +78,31 @@ def provision(
     dry_run: bool = False,
 ) -> None:
     """Take a service to a certificate that is served, trusted and renews itself."""
-    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost, "listen": listen or None}
-    _run(c, host, "provision", name, options, {"force": force, "start": start}, dry_run=dry_run)
-    if rehearse and not dry_run:
-        _run(c, host, "renew", name, {})
+    with _one_line_errors(), _collector_at_rest():
+        settings = Settings.load(c.config)
+        service = Service.of(
+            name, settings, sans=san or None, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen or None
+        )
+        _run_request(c, host, service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
+        if rehearse and not (dry_run or c.config.run.dry):
+            _renew(c, host, service, settings)
 
 
 @task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
 def mint(c: Context, name: str, san: list[str], host: str = "", dry_run: bool = False) -> None:
     """Make sure that a valid pair lies in its place."""
-    _run(c, host, "mint", name, {"sans": san or None}, dry_run=dry_run)
+    with _one_line_errors(), _collector_at_rest():
+        settings = Settings.load(c.config)
+        service = Service.of(name, settings, sans=san or None)
+        _run_request(c, host, service, settings, frozenset({"mint"}), dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "dry-run"))
 def renew_enable(c: Context, name: str, host: str = "", dry_run: bool = False) -> None:
     """Make sure that the service's renewal timer is installed and runs."""
-    _run(c, host, "renew_enable", name, {}, dry_run=dry_run)
+    with _one_line_errors(), _collector_at_rest():
+        settings = Settings.load(c.config)
+        _run_request(c, host, Service.of(name, settings), settings, frozenset({"renew-enable"}), dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "san", *_WIRING, "dry-run"), iterable=["san", "listen"])
@@ -107,14 +120,24 @@ def wire_nginx(
     dry_run: bool = False,
 ) -> None:
     """Make sure that nginx serves the pair that lies on the host."""
-    options = {"sans": san or None, "upstream": upstream, "mtls": mtls, "vhost": vhost, "listen": listen or None}
-    _run(c, host, "wire_nginx", name, options, {"force": force, "start": start}, dry_run=dry_run)
+    with _one_line_errors(), _collector_at_rest():
+        settings = Settings.load(c.config)
+        service = Service.of(
+            name, settings, sans=san or None, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen or None
+        )
+        parts: frozenset[Part] = frozenset({"wire-nginx"})
+        _run_request(c, host, service, settings, parts, consent=Consent(force, start), dry_run=dry_run)
 
 
 @task(help=_helped("name", "host"))
 def renew(c: Context, name: str, host: str = "") -> None:
     """Renew now, through the installed unit itself, and prove that the new certificate is served."""
-    _run(c, host, "renew", name, {})
+    with _one_line_errors(), _collector_at_rest():
+        settings = Settings.load(c.config)
+        service = Service.of(name, settings)
+        if c.config.run.dry:
+            raise InputError("a renewal is for real: there is no dry run of it", remedy="use provision --dry-run")
+        _renew(c, host, service, settings)
 
 
 @task(help={"host": _HOSTS, **_helped("force", "start", "dry-run")}, iterable=["host"])
@@ -123,10 +146,12 @@ def apply(c: Context, host: list[str], force: bool = False, start: bool = False,
     dry_run = dry_run or c.config.run.dry
     with _one_line_errors(), _collector_at_rest():
         settings = Settings.load(c.config)
-        _require_password(settings, dry_run=dry_run)
-        from meshfab.cli import apply, target
+        if not dry_run:
+            _warn_of_exposure(settings)
+        from meshfab.cli import apply as command
+        from meshfab.cli import target
 
-        is_well = apply.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, force=force, start=start)
+        is_well = command.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, force=force, start=start)
     if not is_well:
         raise Exit(code=1)
 
@@ -139,11 +164,12 @@ def check_certs(
     output: str = "",
     executor: str = "auto",
 ) -> None:
-    """Tell the truth about every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
+    """Check every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
     with _one_line_errors(code=3):
-        from meshfab.cli import check_certs, target
+        from meshfab.cli import check_certs as command
+        from meshfab.cli import target
 
-        status = check_certs.run(c.config, target.hosts(c, host), format, output, executor)
+        status = command.run(c.config, target.hosts(c, host), format, output, executor)
     if status:
         raise Exit(code=status)
 
@@ -152,64 +178,86 @@ def check_certs(
 def doctor(c: Context, host: list[str]) -> None:
     """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
     with _one_line_errors(code=3):
+        from meshfab.cli import doctor as command
         from meshfab.cli import target
-        from meshfab.fleet import doctor
 
-        status = doctor.run(c.config, target.hosts(c, host))
+        status = command.run(c.config, target.hosts(c, host))
     if status:
         raise Exit(code=status)
 
 
-def _run(
+def _run_request(
     c: Context,
     host: str,
-    step: str,
-    name: str,
-    options: dict[str, Any],
-    consent: dict[str, bool] | None = None,
+    service: Service,
+    settings: Settings,
+    parts: frozenset[Part],
     *,
+    consent: Consent = Consent(),  # noqa: B008  # frozen
     dry_run: bool = False,
 ) -> None:
-    """Check the words, connect, and call the step of that name."""
+    """Build the one request, connect, and hand it on."""
     began = time.monotonic()
     dry_run = dry_run or c.config.run.dry
-    with _one_line_errors(), _collector_at_rest():
-        settings = Settings.load(c.config)
-        Service.of(name, settings, **options)
-        if step == "renew" and dry_run:
-            raise InputError("a renewal is for real: there is no dry run of it", remedy="use provision --dry-run")
-        if step in ("provision", "mint"):
-            _require_password(settings, dry_run=dry_run)
-        from meshfab.cli import target
-        from meshfab.ssh.connection import opened
+    password = None
+    if "mint" in parts and not dry_run:
+        # A run that would need the password ends here, before any connection, when there is none.
+        password = read_password(settings.password_file)
+        _warn_of_exposure(settings)
+    request = ProvisionRequest(
+        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
+    )
 
-        connection = target.connection(c, host, settings)
-        with connection, ThreadPoolExecutor(1) as pool:
-            # The handshake waits for the network; the imports that only the work needs fill that time.
-            opening = pool.submit(opened, connection)
-            from meshfab.cli.step_lines import StepPrinter
+    def work(connection: Connection, printer: StepPrinter) -> Outcome:
+        from meshfab.provisioning import api
 
-            do, lines = getattr(meshfab, step), StepPrinter()
-            opening.result()
-            options |= consent or {}
-            options |= {"settings": settings, "say": lines.step} | ({"dry_run": True} if dry_run else {})
-            try:
-                outcome = do(connection, name, **options)
-            except SudoAsksError:
-                _ask_for_sudo(connection)
-                outcome = do(connection, name, **options)
-        if dry_run:
-            lines.dry_run(outcome)
-        else:
-            lines.outcome(outcome, time.monotonic() - began)
+        return api.run(connection, request, printer.step)
 
-
-def _require_password(settings: Settings, *, dry_run: bool) -> None:
-    """A run that would need the password ends here, before any connection, when there is none."""
+    outcome, printer = _on_host(c, host, settings, work)
     if dry_run:
-        return
-    read_password(settings.password_file)
-    if warning := exposure(settings.password_file):
+        printer.dry_run(outcome)
+    else:
+        printer.outcome(outcome, time.monotonic() - began)
+
+
+def _renew(c: Context, host: str, service: Service, settings: Settings) -> None:
+    began = time.monotonic()
+
+    def work(connection: Connection, printer: StepPrinter) -> Outcome:
+        from meshfab.provisioning import forced_renewal
+
+        return forced_renewal.renew_service(connection, service, settings, printer.step)
+
+    outcome, printer = _on_host(c, host, settings, work)
+    printer.outcome(outcome, time.monotonic() - began)
+
+
+def _on_host(
+    c: Context, host: str, settings: Settings, work: Callable[[Connection, StepPrinter], Outcome]
+) -> tuple[Outcome, StepPrinter]:
+    """Do the work over a connection, and once more with sudo's password where a person can give it."""
+    from meshfab.cli import target
+    from meshfab.ssh.connection import opened
+
+    connection = target.connection(c, host, settings)
+    with connection, ThreadPoolExecutor(1) as pool:
+        # The handshake waits for the network; the imports that only the work needs fill that time.
+        opening = pool.submit(opened, connection)
+        from meshfab.cli.step_lines import StepPrinter
+        from meshfab.provisioning import api  # noqa: F401
+
+        printer = StepPrinter()
+        opening.result()
+        try:
+            return work(connection, printer), printer
+        except SudoAsksError:
+            # Nothing had run yet when sudo asked.
+            _ask_for_sudo(connection)
+            return work(connection, printer), printer
+
+
+def _warn_of_exposure(settings: Settings) -> None:
+    if settings.password_file.is_file() and (warning := exposure(settings.password_file)):
         print(f"warning: {warning}", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """Which words may go on to a host: each check returns the word or says what is wrong with it.
 
-Shell words are quoted anyway (`meshfab.ssh.root_shell`); these rules also keep them out of nginx's and systemd's own syntax.
+Shell words are quoted anyway (`meshfab.ssh.script`); these rules also keep them out
+of nginx's and systemd's own syntax.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from meshfab.errors import MeshfabError, StoppedError, one_line
 from meshfab.fleet import check_certs
 from meshfab.provisioning.host_run import HostRun
 from meshfab.provisioning.password_transfer import signals_ignored
+from meshfab.provisioning.request import Consent, ProvisionRequest
 from meshfab.ssh.connection import connect
 from meshfab.ssh.jump_hosts import JumpHostPool
 
@@ -37,15 +38,15 @@ class HostOutcome:
     Attributes:
         host: the host, as it was named.
         services: an outcome for each service that is declared there; empty where the host was not reached.
-        said: what was done: the service, the step's verb and a sentence.
-        strays: sentences on services that lie there and are not declared.
+        steps: what was done: the service, the step's verb and a sentence.
+        undeclared: sentences on services that lie there and are not declared.
         error: what kept the whole host from its end, the line or the login.
         seconds: what it took.
     """
 
     host: str
     services: tuple[Outcome, ...] = ()
-    said: tuple[tuple[Service, str, str], ...] = ()
+    steps: tuple[tuple[Service, str, str], ...] = ()
     undeclared: tuple[str, ...] = ()
     error: MeshfabError | None = None
     seconds: float = 0.0
@@ -57,7 +58,7 @@ class HostOutcome:
 
 
 # Called with each host's outcome as it comes, and how many are still to come.
-Told = Callable[[HostOutcome, int], None]
+OnResult = Callable[[HostOutcome, int], None]
 
 
 def apply(
@@ -68,7 +69,7 @@ def apply(
     dry_run: bool = False,
     force: bool = False,
     start: bool = False,
-    tell: Told | None = None,
+    on_result: OnResult | None = None,
 ) -> tuple[HostOutcome, ...]:
     """Take every declared service to a certificate that is served, trusted and renews itself, on all hosts at once.
 
@@ -82,7 +83,7 @@ def apply(
         dry_run: read only, and return the steps with a diff of each file.
         force: overwrite files of ours that were edited by hand, and take addresses from a host's other servers.
         start: start nginx where it is stopped.
-        tell: called with each host's outcome as it comes, and the number of those to come.
+        on_result: called with each host's outcome as it comes, and the number of those to come.
 
     Raises:
         InputError: a declaration, a host or the password file is not usable. Nothing was connected yet.
@@ -94,23 +95,23 @@ def apply(
         JumpHostPool() as jumps,
         ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
     ):
-        crew = HostRuns(settings, config, password, jumps, dry_run, force, start)
+        runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run)
         futures: dict[Future[HostOutcome], str] = {}
-        found: dict[str, HostOutcome] = {}
+        results: dict[str, HostOutcome] = {}
         try:
             # Submitted within the try: Ctrl-C may come at any moment.
-            futures.update((pool.submit(crew.work, name), name) for name in names)
-            crew.collect(futures, found, tell)
+            futures.update((pool.submit(runs.work, name), name) for name in names)
+            runs.collect(futures, results, on_result)
         except KeyboardInterrupt:
             with signals_ignored():
-                crew.stop()
-                crew.collect(futures, found, tell)
+                runs.stop()
+                runs.collect(futures, results, on_result)
     for name in names:
-        if name not in found:
-            found[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
-            if tell:
-                tell(found[name], len(names) - len(found))
-    return tuple(found[name] for name in names)
+        if name not in results:
+            results[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
+            if on_result:
+                on_result(results[name], len(names) - len(results))
+    return tuple(results[name] for name in names)
 
 
 @dataclass
@@ -121,9 +122,8 @@ class HostRuns:
     config: Any
     password: Password | None
     jumps: JumpHostPool
+    consent: Consent
     dry_run: bool
-    force: bool
-    start: bool
     is_stopped: bool = False
     _runs: dict[str, tuple[HostRun, float]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -131,9 +131,8 @@ class HostRuns:
     def work(self, host: str) -> HostOutcome:
         """One host, whatever is wrong with it."""
         began = time.monotonic()
-        said: list[tuple[Service, str, str]] = []
+        steps: list[tuple[Service, str, str]] = []
         try:
-            services = inventory.services(host, self.settings)
             c = connect(
                 host,
                 self.config,
@@ -141,42 +140,40 @@ class HostRuns:
                 accept_new=self.settings.host_keys == "accept-new",
                 jumps=self.jumps,
             )
-            run = HostRun(
-                c,
-                services,
-                self.settings,
+            request = ProvisionRequest(
+                services=inventory.services(host, self.settings),
+                settings=self.settings,
                 password=self.password,
-                tell=lambda *words: said.append(words),
-                covers_all_services=True,
+                consent=self.consent,
                 dry_run=self.dry_run,
-                force=self.force,
-                start=self.start,
+                covers_all_services=True,
             )
+            run = HostRun(c, request, lambda *step: steps.append(step))
             with c:
                 outcomes = self._watched(host, run)
             error = run.error
         except MeshfabError as fault:
-            return HostOutcome(host, said=tuple(said), error=fault, seconds=time.monotonic() - began)
+            return HostOutcome(host, steps=tuple(steps), error=fault, seconds=time.monotonic() - began)
         except Exception as fault:  # a host may answer anything; one that confuses us stops no other
             what = f"its answer makes no sense: {type(fault).__name__}: {one_line(str(fault))[:200]}"
-            return HostOutcome(host, said=tuple(said), error=MeshfabError(what, host=host))
-        return HostOutcome(host, tuple(outcomes), tuple(said), run.undeclared, error, time.monotonic() - began)
+            return HostOutcome(host, steps=tuple(steps), error=MeshfabError(what, host=host))
+        return HostOutcome(host, tuple(outcomes), tuple(steps), run.undeclared, error, time.monotonic() - began)
 
     def collect(
-        self, futures: dict[Future[HostOutcome], str], found: dict[str, HostOutcome], tell: Told | None
+        self, futures: dict[Future[HostOutcome], str], results: dict[str, HostOutcome], on_result: OnResult | None
     ) -> None:
         """Take the outcomes as they come, and stop the runs whose time is up."""
-        left = {future for future in futures if futures[future] not in found}
-        while left:
-            done, left = wait(left, self._wait_timeout(), FIRST_COMPLETED)
+        remaining = {future for future in futures if futures[future] not in results}
+        while remaining:
+            done, remaining = wait(remaining, self._wait_timeout(), FIRST_COMPLETED)
             for future in done:
                 if not future.cancelled():
                     name = futures[future]
-                    found[name] = future.result()
-                    if tell:
-                        tell(found[name], len(futures) - len(found))
+                    results[name] = future.result()
+                    if on_result:
+                        on_result(results[name], len(futures) - len(results))
             if self.is_stopped:
-                for future in left:
+                for future in remaining:
                     future.cancel()
             self._stop_late()
 
@@ -188,7 +185,7 @@ class HostRuns:
                 run.stop(_INTERRUPTED)
 
     def _watched(self, host: str, run: HostRun) -> list[Outcome]:
-        until = time.monotonic() + HOST_SECONDS + SERVICE_SECONDS * len(run.services)
+        until = time.monotonic() + HOST_SECONDS + SERVICE_SECONDS * len(run.request.services)
         with self._lock:
             if self.is_stopped:
                 raise StoppedError(_BEFORE, host=host)

@@ -1,9 +1,9 @@
-"""`inv doctor`: look at hosts before anything is done on them, and say what each precondition comes to."""
+"""`doctor`: examine hosts before anything is done on them, and say what each precondition comes to."""
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from meshfab.checks import ca_checks, preconditions
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
-from meshfab.cli import table
 from meshfab.config import inventory, password
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
@@ -21,30 +20,67 @@ from meshfab.ssh import session
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rich.console import Console
-
+    from meshfab.checks.finding import Status
     from meshfab.config.service import Service
 
 
-def run(config: Any, hosts: Sequence[str]) -> int:
-    """Examine the hosts, print a line for each precondition, and return the exit status.
+@dataclass(frozen=True)
+class Readiness:
+    """What a host has of all that a service needs.
+
+    Attributes:
+        host: the host, as it was named; empty for the operator's own machine.
+        checks: a finding for each precondition, good ones too.
+    """
+
+    host: str
+    checks: tuple[Finding, ...]
+
+    @property
+    def status(self) -> Status:
+        """The worst of its checks."""
+        return worst(check.status for check in self.checks)
+
+
+def doctor(
+    hosts: Sequence[str] | None = None,
+    *,
+    settings: Settings | None = None,
+    config: Any = None,
+    on_result: Callable[[Readiness], object] | None = None,
+) -> tuple[Readiness, ...]:
+    """Examine hosts before anything is done on them, the operator's own machine first; reads, and changes nothing.
+
+    No fault of a host is raised: each is one of its checks.
+
+    Args:
+        hosts: the hosts to examine; None takes the hosts of the settings and those of the declared services.
+        settings: the mesh's conventions; None reads them from `config`.
+        config: an Invoke or Fabric configuration to carry on.
+        on_result: called with each machine's checks, in the order of the hosts.
 
     Raises:
-        InputError: a word cannot be used; nothing was connected.
+        InputError: a host or a setting is not usable. Nothing was connected.
     """
-    settings = Settings.load(config)
+    settings = settings or Settings.load(config if config is not None else {})
     names = check_certs.asked(hosts, settings)
-    own = of_operator(settings)
-    console = table.console(sys.stdout)
-    _show(console, "here", own)
-    every = list(own)
+    results = [Readiness("", of_operator(settings))]
+    if on_result:
+        on_result(results[0])
     with ThreadPoolExecutor(min(settings.parallel, len(names))) as pool:
-        for name, found in zip(names, pool.map(partial(examine, settings=settings, config=config), names), strict=True):
-            _show(console, name, found)
-            every += found
-    return EXIT[worst(one.status for one in every)]
+        examined = pool.map(partial(examine, settings=settings, config=config), names)
+        for name, checks in zip(names, examined, strict=True):
+            results.append(Readiness(name, checks))
+            if on_result:
+                on_result(results[-1])
+    return tuple(results)
+
+
+def exit_status(results: Iterable[Readiness]) -> int:
+    """0 ok, 1 warning, 2 critical, 3 unknown, as monitoring plugins have it; the worst wins."""
+    return EXIT[worst(result.status for result in results)]
 
 
 def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding, ...]:
@@ -103,14 +139,3 @@ def _of_host(
 def _ca(settings: Settings) -> tuple[str, int]:
     parts = urlsplit(settings.ca_url)
     return str(parts.hostname), parts.port or 443
-
-
-def _show(console: Console, where: str, found: Sequence[Finding]) -> None:
-    from rich.text import Text
-
-    console.print(Text(where, "bold"), soft_wrap=True)
-    for one in found:
-        head = (f"  {one.status:<8}", table.STYLES[one.status])
-        console.print(Text.assemble(head, f" {one.code:<20} {one_line(one.message)}"), soft_wrap=True)
-        if one.remedy:
-            console.print(Text.assemble(f"{'':31} -> ", (one_line(one.remedy), "bold")), soft_wrap=True)

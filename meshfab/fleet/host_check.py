@@ -1,12 +1,16 @@
-"""One host judged: everything that is wrong with its certificates, or why it could not be asked."""
+"""One host for check-certs: observe it, then evaluate what was seen. Plain values in, plain values out."""
 
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from meshfab.checks import endpoint_probe, evaluate
+from meshfab.checks import cross_checks, evaluate
+from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
+from meshfab.checks.public_dns import ask_public
 from meshfab.checks.report import HostReport
 from meshfab.config import inventory
 from meshfab.errors import MeshfabError, one_line
@@ -14,8 +18,30 @@ from meshfab.host import discovery
 from meshfab.ssh.session import HOST_SECONDS, shell_within
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from meshfab.config.settings import Settings
+    from meshfab.host.discovery import Discovery
     from meshfab.ssh.jump_hosts import JumpHostPool
+
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class HostObservation:
+    """Everything that is known of a host and its services before anything is judged.
+
+    Attributes:
+        discovery: what the host says of itself.
+        observations: what TLS clients get, by the service's name (FQDN).
+        public: what public resolvers say, by the service's name (FQDN).
+        asked: the operator's clock before the host was asked and after it answered.
+    """
+
+    discovery: Discovery
+    observations: Mapping[str, EndpointObservation]
+    public: Mapping[str, Sequence[str]]
+    asked: tuple[datetime, datetime]
 
 
 def check_host(
@@ -29,26 +55,36 @@ def check_host(
     """One host, within its own deadline; whatever is wrong with it is in the report."""
     began = time.monotonic()
     try:
-        certificates = _certificates(host, settings, config, seconds, jumps)
+        seen = _observe(host, settings, config, seconds, jumps)
+        certificates = evaluate.host(seen.discovery, seen.observations, settings, seen.asked, seen.public)
     except MeshfabError as error:
-        return HostReport(host, error=_words(error), seconds=time.monotonic() - began)
+        return HostReport(host, error=_message(error), seconds=time.monotonic() - began)
     except Exception as error:  # a host may answer anything; one that confuses us hides no other
         what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
         return HostReport(host, error=what, seconds=time.monotonic() - began)
     return HostReport(host, certificates, seconds=time.monotonic() - began)
 
 
-def _certificates(host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None) -> Any:
+def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None) -> HostObservation:
     declared = inventory.services(host, settings)
     with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
         answer = shell.batch([discovery.request(settings, declared)])[0]
         after = datetime.now(timezone.utc)
         seen = discovery.parse(answer, shell.host, settings, declared)
-        sights = endpoint_probe.look(shell, seen, settings)
-    return evaluate.host(seen, sights, settings, (before, after))
+        endpoints = {service.fqdn: cross_checks.expected_endpoint(seen, service, settings) for service in seen.services}
+        observations = EndpointProbe(shell).observe(seen.state.addresses, endpoints)
+    return HostObservation(seen, observations, _public(list(endpoints), settings), (before, after))
 
 
-def _words(error: MeshfabError) -> str:
+def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ...]]:
+    if not settings.public_resolvers or not fqdns:
+        return {}
+    with ThreadPoolExecutor(min(_AT_ONCE, len(fqdns)), thread_name_prefix="resolver") as pool:
+        answers = pool.map(lambda fqdn: ask_public(fqdn, settings.public_resolvers), fqdns)
+        return dict(zip(fqdns, answers, strict=True))
+
+
+def _message(error: MeshfabError) -> str:
     """Without the host's name, which stands beside it."""
     return f"{error.what} -> {error.remedy}" if error.remedy else error.what

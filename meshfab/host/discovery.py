@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from meshfab.host.facts import HostState
     from meshfab.ssh.script import Answer
 
-# The host's identity pair, kept fresh by step.service: not ours to mint.
+# How the scripts call the host's identity pair; no service has a dot in its name.
 OWN = "own.pair"
 OWN_CERT = "/etc/pki/tls/misc"
 OWN_KEY = "/etc/pki/tls/private"
@@ -29,12 +29,36 @@ _MOST_FOUND = 1000
 
 
 @dataclass(frozen=True)
+class HostCertificate:
+    """The host's identity pair, kept fresh by step.service: not ours to mint, ours to check.
+
+    Attributes:
+        fqdn: the host's own name.
+        cert: path of the certificate.
+        key: path of the key.
+        name: how the answers of the scripts call it.
+        sans: None, since nobody asked for more names.
+    """
+
+    fqdn: str
+    cert: str
+    key: str
+    name: str = OWN
+    sans: None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the certificate must carry."""
+        return (self.fqdn,)
+
+
+@dataclass(frozen=True)
 class Discovery:
     """A host and all of its services as one look saw them.
 
     Attributes:
         state: what `probe` reads, for every service and for the host's own pair.
-        own: the host's own pair, in the form of a service; None when the host cannot say what it is called.
+        own: the host's own pair; None when the host cannot say what it is called.
         services: every service, declared ones first.
         declared: the names of those that the settings put on this host.
         vhosted: the names of those whose pair nginx's configuration mentions.
@@ -44,7 +68,7 @@ class Discovery:
     """
 
     state: HostState
-    own: Service | None
+    own: HostCertificate | None
     services: tuple[Service, ...]
     declared: frozenset[str]
     vhosted: frozenset[str]
@@ -77,7 +101,8 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
         except InputError:
             continue  # no name that a service can have: somebody else's file
     own = _own(said.get("own", ""))
-    state = facts.parse(answer, host, settings, [*by_name.values(), *([own] if own else [])])
+    names = [*by_name, *([own.name] if own else [])]
+    state = facts.from_fields(said, host, settings, names, stderr=answer.err)
     resolved: dict[str, set[str]] = {}
     for row in said.get("resolved", "").splitlines():
         name, _, address = row.partition(" ")
@@ -122,19 +147,9 @@ def elapse(text: str) -> datetime | None:
         return None
 
 
-def _own(fqdn: str) -> Service | None:
-    """The identity pair; it has no name that a service could have, nor a timer or a vhost."""
+def _own(fqdn: str) -> HostCertificate | None:
     try:
         validation.dns_name(fqdn)
     except InputError:
         return None
-    return Service(
-        name=OWN,
-        fqdn=fqdn,
-        sans=None,
-        upstream=None,
-        mtls=False,
-        vhost=False,
-        cert=f"{OWN_CERT}/{fqdn}.pem",
-        key=f"{OWN_KEY}/{fqdn}.pem",
-    )
+    return HostCertificate(fqdn, f"{OWN_CERT}/{fqdn}.pem", f"{OWN_KEY}/{fqdn}.pem")

@@ -14,7 +14,7 @@ from meshfab.errors import ConnectError
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
@@ -133,12 +133,30 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
     Raises:
         ConnectError: it is not the answer of our script.
     """
-    said = fields(answer.out)
+    names = [service.name for service in services]
+    return from_fields(fields(answer.out), host, settings, names, stderr=answer.err)
+
+
+def from_fields(
+    said: Mapping[str, str], host: str, settings: Settings, names: Iterable[str], *, stderr: str = ""
+) -> HostState:
+    """The same of an answer that was split into its fields already.
+
+    Args:
+        said: the fields.
+        host: the host, as it was named.
+        settings: the mesh's conventions.
+        names: of the services, as the probe was told.
+        stderr: what the script complained of, for the error's sake.
+
+    Raises:
+        ConnectError: it is not the answer of our script.
+    """
     try:
         now = datetime.fromtimestamp(int(said["now"]), timezone.utc)
     except (KeyError, ValueError, OverflowError, OSError):
         raise ConnectError(
-            f"the probe's answer makes no sense ({answer.err or 'no error message'})",
+            f"the probe's answer makes no sense ({stderr or 'no error message'})",
             host=host,
             remedy=f"try `ssh {host} sudo -n id`",
         ) from None
@@ -159,7 +177,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         digests={row[66:]: row[:64] for row in said.get("digests", "").splitlines()},
         stats=_stats(said.get("stats", "")),
         units=_units(said.get("units", "")),
-        services={service.name: _service(said, service.name) for service in services},
+        services={name: _service(said, name) for name in names},
     )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab.errors import NotReadyError
 from meshfab.host import resources
 from meshfab.host.target_file import File
-from meshfab.ssh.script import Answer, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
@@ -61,37 +59,6 @@ def unread(state: HostState, service: Service) -> list[str]:
     """The units whose files systemd has not read since they changed."""
     units = (service.timer, service.timer.replace(".timer", ".service"))
     return [f"systemd has not read {unit} yet" for unit in units if state.unit(unit).needs_reload]
-
-
-def set_up(
-    state: HostState, installs: Sequence[Service], files: Iterable[File], enables: Sequence[Service], *, beside: bool
-) -> Request:
-    """Put files in place, each once, and enable and start timers; a no-op for systemd where they are both.
-
-    The manager reads its units anew only when it holds older ones.
-
-    Args:
-        installs: the services whose units are not as wanted.
-        enables: the services whose timers are not.
-        beside: let it run while other scripts do.
-    """
-    stale = any(unread(state, service) for service in installs)
-    timers = [service.timer for service in enables]
-    runs = any(state.unit(timer).active == "active" for timer in timers)
-    words = [word for file in dict.fromkeys(files) for word in (file.path, file.mode, file.text)]
-    args = ("reload" if stale else "", " ".join(timers), "reload" if runs else "", *words)
-    return Request("install_units", args, beside=beside)
-
-
-def not_set_up(answer: Answer, host: str) -> NotReadyError:
-    """The error that a failed `setup` stands for."""
-    what = f"the renewal could not be set up: {answer.err}"
-    return NotReadyError(what, host=host, remedy="repair what the message names, then run this again")
-
-
-def force(service: Service) -> Request:
-    """Renew now, through the installed unit; the answer's stderr has the tick's own line when it fails."""
-    return Request("renew", (service.name,))
 
 
 def _env(service: Service, settings: Settings) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECONDS = 5.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,6 @@ class Served:
         port: the TCP port.
         why: what went wrong, in words.
         via: the host that asked, when it was not the operator's own machine.
-        resolved: the addresses that the name resolves to for the operator.
     """
 
     der: bytes | None
@@ -31,7 +31,6 @@ class Served:
     port: int = 443
     why: str = ""
     via: str = ""
-    resolved: tuple[str, ...] = ()
 
 
 def resolve(fqdn: str) -> tuple[str, ...]:
@@ -59,15 +58,14 @@ def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -
         return Served(None, address, port, why=getattr(error, "strerror", None) or str(error))
 
 
-def until(wanted: bytes | None, look: Callable[[], Served], *, seconds: float = 10.0) -> Served:
-    """Look until the wanted leaf (None for none at all) is served or the time is up.
+def until(is_done: Callable[[T], bool], look: Callable[[], T], *, seconds: float = 10.0) -> T:
+    """Look until what is seen is as wanted or the time is up, and return the last look.
 
-    nginx's master takes a reload up after `reload` returned.
-
-    The first look is at once and the pauses grow from 5 ms, so that a quick nginx costs next to nothing.
+    nginx's master takes a reload up after the reload command has returned. The first look is at once and the pauses
+    grow from 5 ms, so that a quick nginx costs next to nothing.
     """
     deadline, pause = time.monotonic() + seconds, 0.005
-    while (served := look()).der != wanted and time.monotonic() < deadline:
+    while not is_done(seen := look()) and time.monotonic() < deadline:
         time.sleep(pause)
         pause = min(pause * 2, 0.25)
-    return served
+    return seen

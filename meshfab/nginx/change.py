@@ -1,4 +1,4 @@
-"""What nginx still lacks to serve a service, and whose file it is. Pure; `meshfab.provisioning.plan` asks, `meshfab.provisioning.execute` does."""
+"""What nginx still lacks to serve a service, and whose file it is. Pure: a plan asks, and `activation` installs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from meshfab.errors import EditedError, NginxError
 from meshfab.host.target_file import File, LazyFile
 from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, vhost
+from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
@@ -93,14 +94,14 @@ def is_ours(text: str) -> bool:
     return mark is not None and mark.is_untouched
 
 
-def endpoint(state: HostState, service: Service, settings: Settings) -> tuple[tuple[str, ...], int] | None:
-    """Where nginx serves the pair: addresses (none for any of the host's) and the port. None where it does not."""
+def serving_endpoint(state: HostState, service: Service, settings: Settings) -> Endpoint | None:
+    """Where nginx serves the pair; None where it does not."""
     where = layout.place(state, service, settings)
     text = state.services[service.name].vhosts.get(where.path)
     if text and layout.knows(state, where) and is_ours(text):
-        return listeners.addresses(state, service, settings), 443
+        return Endpoint(listeners.addresses(state, service, settings))
     found = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
-    return (found[0].hosts, found[0].ports[0]) if found else None
+    return Endpoint(found[0].hosts, found[0].ports[0]) if found else None
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ class ChangePlanner:
                 f"to listen on {' and '.join(own)} alone would take the connections there from {at}, which listens on"
                 " every address",
                 host=self.state.host,
-                remedy="give every server of the host that address, or leave --listen out; --force does it all the same",
+                remedy="give every server of the host that address, or leave --listen out; --force does it anyway",
             )
 
     def _remedy(self, block: Server) -> str:

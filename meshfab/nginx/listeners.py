@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshfab.errors import NginxError
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
     from meshfab.nginx.layout import VhostPath
 
 _LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s+([^;]+);", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where nginx serves a name.
+
+    Attributes:
+        addresses: those that it listens on for the name alone; empty for all of the host's.
+        port: the TCP port.
+    """
+
+    addresses: tuple[str, ...] = ()
+    port: int = 443
 
 
 def addresses(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:

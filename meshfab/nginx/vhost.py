@@ -111,7 +111,8 @@ def render(
             f"the template {part}.conf.j2 cannot be rendered: {error}", remedy=f"see {settings.snippets}"
         ) from None
     about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
-    return f"{about} wants={wants(service, settings, nginx_version, listens, part)} text={resources.digest(text)[:16]}\n{text}"
+    digest = wants(service, settings, nginx_version, listens, part)
+    return f"{about} wants={digest} text={resources.digest(text)[:16]}\n{text}"
 
 
 def diff(path: str, old: str | None, new: str) -> str:

@@ -1,6 +1,7 @@
 """The public step functions: each takes a Fabric connection first and runs in any fabfile.
 
-`meshfab.cli.tasks` only adds the command line; `meshfab.provisioning.host_run` has the flow itself.
+Each builds one request, checked before anything is connected, and `run` hands it to the flow of `host_run`. The
+command line builds the same requests (`meshfab.cli.tasks`).
 """
 
 from __future__ import annotations
@@ -10,16 +11,19 @@ from typing import TYPE_CHECKING
 from meshfab.config.password import read_password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
-from meshfab.provisioning import plan
-from meshfab.provisioning.host_run import HostRun, Say
+from meshfab.provisioning.host_run import HostRun
+from meshfab.provisioning.request import EVERYTHING, Consent, ProvisionRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fabric import Connection
 
     from meshfab.provisioning.outcome import Outcome
-    from meshfab.provisioning.plan import Part
+    from meshfab.provisioning.request import Part
+
+    # Called with a step's verb and a sentence, as it is done.
+    OnStep = Callable[[str, str], None]
 
 
 def provision(
@@ -35,7 +39,7 @@ def provision(
     force: bool = False,
     start: bool = False,
     dry_run: bool = False,
-    say: Say | None = None,
+    on_step: OnStep | None = None,
 ) -> Outcome:
     """Take a name and a host to a certificate that is served, trusted and renews itself.
 
@@ -52,7 +56,7 @@ def provision(
         force: overwrite a file of ours that was edited by hand, and take an address from other servers.
         start: start an nginx that is stopped.
         dry_run: read only, and return the steps with a diff of each file.
-        say: called with each step's verb and a sentence, as it is done.
+        on_step: called with each step's verb and a sentence, as it is done.
 
     Raises:
         InputError: a word or a setting cannot be used, or there is no password file; nothing was connected.
@@ -75,7 +79,8 @@ def provision(
         vhost=vhost,
         listen=None if listen is None else tuple(listen),
     )
-    return _run(c, service, settings, plan.EVERYTHING, dry_run=dry_run, say=say, force=force, start=start)
+    request = make_request(service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
+    return run(c, request, on_step)
 
 
 def mint(
@@ -85,12 +90,12 @@ def mint(
     settings: Settings | None = None,
     sans: Sequence[str] | None = None,
     dry_run: bool = False,
-    say: Say | None = None,
+    on_step: OnStep | None = None,
 ) -> Outcome:
     """Make sure that a valid pair lies in its place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
     service = Service.of(name, settings, sans=None if sans is None else tuple(sans))
-    return _run(c, service, settings, frozenset({"mint"}), dry_run=dry_run, say=say)
+    return run(c, make_request(service, settings, frozenset({"mint"}), dry_run=dry_run), on_step)
 
 
 def renew_enable(
@@ -99,11 +104,12 @@ def renew_enable(
     *,
     settings: Settings | None = None,
     dry_run: bool = False,
-    say: Say | None = None,
+    on_step: OnStep | None = None,
 ) -> Outcome:
     """Make sure that the service's timer is installed and runs. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
-    return _run(c, Service.of(name, settings), settings, frozenset({"renew-enable"}), dry_run=dry_run, say=say)
+    request = make_request(Service.of(name, settings), settings, frozenset({"renew-enable"}), dry_run=dry_run)
+    return run(c, request, on_step)
 
 
 def wire_nginx(
@@ -119,7 +125,7 @@ def wire_nginx(
     force: bool = False,
     start: bool = False,
     dry_run: bool = False,
-    say: Say | None = None,
+    on_step: OnStep | None = None,
 ) -> Outcome:
     """Make sure that nginx serves the pair that lies there. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
@@ -132,24 +138,33 @@ def wire_nginx(
         vhost=vhost,
         listen=None if listen is None else tuple(listen),
     )
-    return _run(c, service, settings, frozenset({"wire-nginx"}), dry_run=dry_run, say=say, force=force, start=start)
+    parts: frozenset[Part] = frozenset({"wire-nginx"})
+    return run(c, make_request(service, settings, parts, consent=Consent(force, start), dry_run=dry_run), on_step)
 
 
-def _run(
-    c: Connection,
+def make_request(
     service: Service,
     settings: Settings,
     parts: frozenset[Part],
     *,
-    dry_run: bool,
-    say: Say | None,
-    force: bool = False,
-    start: bool = False,
-) -> Outcome:
-    # Before any connection: a run that would need the password ends here when there is none.
+    consent: Consent = Consent(),  # noqa: B008  # frozen
+    dry_run: bool = False,
+) -> ProvisionRequest:
+    """A request for one service; reads the password where the run may need it.
+
+    Raises:
+        InputError: there is no password file that can be used. Nothing was connected.
+    """
     password = read_password(settings.password_file) if "mint" in parts and not dry_run else None
-    tell = (lambda _service, verb, text: say(verb, text)) if say else None
-    outcome = HostRun(c, (service,), settings, parts, password, dry_run, tell, force, start).converge()[0]
+    return ProvisionRequest(
+        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
+    )
+
+
+def run(c: Connection, request: ProvisionRequest, on_step: OnStep | None = None) -> Outcome:
+    """Carry out a request for one service, or raise why it failed. Errors as for `provision`."""
+    tell = (lambda _service, verb, text: on_step(verb, text)) if on_step else None
+    outcome = HostRun(c, request, tell).converge()[0]
     if outcome.error:
         raise outcome.error
     return outcome

@@ -1,41 +1,38 @@
-"""One run on one host: probe, plan, act, and the loop that looks again where the first look was blind."""
+"""One run on one host: observe, plan, lock, execute, verify, and the loop that looks again where it has to."""
 
 from __future__ import annotations
 
 import getpass
 import re
 import socket
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from meshfab.checks import preconditions
-from meshfab.checks.eye import Eye
+from meshfab.checks.endpoint_probe import EndpointProbe
 from meshfab.errors import LockedError, LostError, MeshfabError, NginxError, NotReadyError, SecretLeftError
-from meshfab.host import certificate, discovery, facts
-from meshfab.nginx import change, previous_options
-from meshfab.provisioning import execute, mint, plan
+from meshfab.host import certificate
+from meshfab.provisioning import execute, mint
+from meshfab.provisioning.observe import HostObservation, observe
 from meshfab.provisioning.outcome import Outcome
+from meshfab.provisioning.plan import make_plan
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from fabric import Connection
 
-    from meshfab.config.password import Password
     from meshfab.config.service import Service
-    from meshfab.config.settings import Settings
     from meshfab.host.certificate import Leaf
     from meshfab.host.facts import HostState
-    from meshfab.provisioning.execute import Tell
-    from meshfab.provisioning.plan import Part, Plan, Step
+    from meshfab.provisioning.execute import OnStep
+    from meshfab.provisioning.plan import Plan, Step
+    from meshfab.provisioning.request import ProvisionRequest
 
-# What a run of one service tells while it works: a step's verb, and a sentence.
-Say = Callable[[str, str], None]
-# A pair that nginx choked on takes a second round, since only then can its vhosts be read; a wait for the lock a third;
-# each further service one more, since nginx tells of one such pair at a time.
+# A pair that nginx refuses takes a second round, since only then can its vhosts be read; a wait for the lock a third;
+# each further service one more, since nginx names one such pair at a time.
 _ROUNDS = 3
 _LOCK_SECONDS = 30
 # A run that has a lock is over by then, or its operator is gone without a word; and more for each further service.
@@ -45,88 +42,85 @@ _SERVICE_SECONDS = 60
 
 @dataclass
 class HostRun:
-    """Services on one host, from the first look to the proof.
+    """Services on one host, from the first observation to the proof.
 
     They are worked on together: one probe, one lock, one load of units and of nginx. One that fails keeps no other
     from what it lacks.
 
     Attributes:
-        password: the provisioner's; None where nothing is to be minted.
-        tell: called with a service, a step's verb and a sentence.
-        covers_all_services: whether these are all the services that the host is to have; then `strays` says what else is there.
-        strays: sentences on services that lie on the host and were not asked for.
+        c: a Fabric connection.
+        request: what was asked for.
+        on_step: called with a service, a step's verb and a sentence.
+        undeclared: sentences on services that lie on the host and were not asked for.
         error: what kept the whole host from its end.
     """
 
     c: Connection
-    services: Sequence[Service]
-    settings: Settings
-    parts: frozenset[Part] = plan.EVERYTHING
-    password: Password | None = None
-    dry_run: bool = False
-    tell: Tell | None = None
-    force: bool = False
-    start: bool = False
-    covers_all_services: bool = False
+    request: ProvisionRequest
+    on_step: OnStep | None = None
     undeclared: tuple[str, ...] = ()
     error: MeshfabError | None = None
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
     _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the shell, which somebody else may have to stop."""
+        """Make the shell, which another thread may have to stop."""
         self.shell = RootShell(self.c)
 
     def converge(self) -> list[Outcome]:
         """Do what the host lacks and prove it, or, in a dry run, say what it lacks. One outcome for each service."""
+        services = self.request.services
         try:
-            # Before the shell is there: the first look at what is served fills the time that its start takes.
-            self._eyes = {service.name: Eye(self.shell, service.fqdn) for service in self.services}
+            # Before the shell is there: the first answers of TLS clients come while it starts.
+            self._probe = EndpointProbe(self.shell, [service.fqdn for service in services])
             with self.shell:
                 try:
-                    self._convergence_loop(self.services)
+                    self._convergence_loop(services)
                 except (LostError, SecretLeftError):
                     raise
                 except MeshfabError:
                     # A shell that ended with no answer (sudo says no) would only fail again, and without the reason.
-                    if len(self._open(self.services)) == 1 or not self.shell.is_idle:
+                    if len(self._unfinished(services)) == 1 or not self.shell.is_idle:
                         raise
-                    self._one_by_one(self._open(self.services))
+                    self._one_by_one(self._unfinished(services))
         except MeshfabError as error:
             # What concerns the host concerns every service that had not come to its end.
             self.error = error
-            for service in self._open(self.services):
+            for service in self._unfinished(services):
                 self._fail(service, error)
-        return [self._outcomes[service.name] for service in self.services]
+        return [self._outcomes[service.name] for service in services]
 
     def stop(self, why: str) -> None:
         """From another thread: end the run, which cleans up on its way out."""
         self.shell.interrupt(why)
 
     def _convergence_loop(self, services: Sequence[Service]) -> None:
-        state, is_locked = self._read(), False
+        seen, is_locked = self._observe(services), False
         for _ in range(_ROUNDS + len(services) - 1):
-            lacking = self._pending_plans(state, services)
-            if not lacking:
+            pending = self._pending_plans(seen, services)
+            if not pending:
                 return
-            if not is_locked and self._lock(state.now, self._open(services)):
-                # Somebody else was at work meanwhile: what we saw is old.
-                is_locked, state = True, self._read()
+            if not is_locked and self._lock(seen.state.now, self._unfinished(services)):
+                # Somebody else was at work meanwhile: what was observed is old.
+                is_locked, seen = True, self._observe(services)
                 continue
             is_locked = True
-            self._carry_out(state, lacking)
-            if not self._open(services):
+            self._execute(seen, pending)
+            if not self._unfinished(services):
                 return
-            state = self._read()
-        plans = {plan.service.name: plan for plan in self._plans(state, self._open(services))}
-        for service in self._open(services):
+            seen = self._observe(services)
+        self._give_up(seen, services)
+
+    def _give_up(self, seen: HostObservation, services: Sequence[Service]) -> None:
+        plans = {plan.service.name: plan for plan in self._plans(seen, self._unfinished(services))}
+        for service in self._unfinished(services):
             steps = plans[service.name].steps if service.name in plans else ()
             what = "; ".join(f"{step.verb}: {step.reason}" for step in steps) or "nginx's configuration cannot be read"
             what = f"still lacking after all rounds: {what}"
             self._fail(service, MeshfabError(what, host=self.shell.host, remedy="is somebody else changing it?"))
 
     def _one_by_one(self, services: Sequence[Service]) -> None:
-        """After all together failed, and was undone: each alone, with an error of its own."""
+        """After all together failed and were rolled back: each alone, with an error of its own."""
         for service in services:
             try:
                 self._convergence_loop([service])
@@ -135,74 +129,61 @@ class HostRun:
             except MeshfabError as error:
                 self._fail(service, error)
 
-    def _open(self, services: Sequence[Service]) -> list[Service]:
+    def _unfinished(self, services: Sequence[Service]) -> list[Service]:
         return [service for service in services if service.name not in self._outcomes]
 
-    def _pending_plans(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
+    def _observe(self, services: Sequence[Service]) -> HostObservation:
+        seen = observe(self.shell, self._probe, self.request, self._unfinished(services))
+        self.undeclared = seen.undeclared
+        return seen
+
+    def _pending_plans(self, seen: HostObservation, services: Sequence[Service]) -> list[Plan]:
         """The plans with something to do; for the other services the run has come to its end."""
-        lacking = []
-        for plan in self._plans(state, self._open(services)):
-            if plan.steps and not self.dry_run:
-                lacking.append(plan)
+        pending = []
+        for plan in self._plans(seen, self._unfinished(services)):
+            if plan.steps and not self.request.dry_run:
+                pending.append(plan)
             else:
-                self._end(state, plan, certificate.leaf_of(state.services[plan.service.name].cert))
-        return lacking
+                self._end(seen.state, plan, certificate.leaf_of(seen.state.services[plan.service.name].cert))
+        return pending
 
-    def _read(self) -> HostState:
-        if not self.covers_all_services:
-            return facts.read_host(self.shell, self.settings, self.services)
-        answer = self.shell.batch([discovery.request(self.settings, self.services, judge=False)])[0]
-        seen = discovery.parse(answer, self.shell.host, self.settings, self.services)
-        self.undeclared = discovery.undeclared(seen)
-        return seen.state
-
-    def _plans(self, state: HostState, services: Sequence[Service]) -> list[Plan]:
+    def _plans(self, seen: HostObservation, services: Sequence[Service]) -> list[Plan]:
         plans: list[Plan] = []
         refused: list[tuple[Service, MeshfabError]] = []
         for service in services:
             try:
-                plans.append(self._plan(state, service))
+                if service.name in seen.refused:
+                    raise seen.refused[service.name]
+                plans.append(make_plan(seen.state, seen.services[service.name], self.request))
             except MeshfabError as error:
                 refused.append((service, error))
         # nginx names one bad pair and reads no further: once that is healed, the others are looked at again.
-        config_unreadable = any(plan.nginx_change.config_unreadable for plan in plans) and not self.dry_run
+        looks_again = any(plan.nginx_change.config_unreadable for plan in plans) and not self.request.dry_run
         for service, why in refused:
-            if not (config_unreadable and isinstance(why, NginxError)):
+            if not (looks_again and isinstance(why, NginxError)):
                 self._fail(service, why)
         return plans
 
-    def _plan(self, state: HostState, service: Service) -> Plan:
-        if self.parts & {"mint"} or not self.dry_run:
-            mint.require(state, self.settings)
-        if "wire-nginx" in self.parts:
-            preconditions.require(preconditions.of_nginx_program(state.tools), state.host)
-        kept = previous_options.merge_previous_options(state, service)
-        found = change.endpoint(state, kept, self.settings)
-        shown = self._eyes[service.name].look(state, found[1], found[0]).der if found else None
-        return plan.make(state, service, self.settings, shown, self.parts, force=self.force, start=self.start)
-
-    def _carry_out(self, state: HostState, lacking: Sequence[Plan]) -> None:
-        found = execute.execute(
-            self.shell, state, lacking, self.settings, self._eyes, self.password, self.tell or _silent
-        )
-        for plan in lacking:
-            name, result = plan.service.name, found[plan.service.name]
+    def _execute(self, seen: HostObservation, pending: Sequence[Plan]) -> None:
+        results = execute.execute(self.shell, self._probe, seen, pending, self.request, self.on_step or _silent)
+        for plan in pending:
+            name, result = plan.service.name, results[plan.service.name]
             if isinstance(result, MeshfabError):
                 self._fail(plan.service, result)
                 continue
             self._changed[name] = self._changed.get(name, ()) + plan.steps
             if not plan.nginx_change.config_unreadable:
-                self._end(state, plan, result)
+                self._end(seen.state, plan, result)
 
     def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
         """Take the services' locks; True when we had to wait for one."""
         who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
-        words = [who, now.isoformat(), str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
+        args = [who, now.isoformat(), str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
         # In one order for all, so that two operators cannot each hold what the other waits for.
         for service in sorted(services, key=lambda service: service.name):
-            words += [service.name, service.secret, mint.staging(service)]
+            args += [service.name, service.secret, mint.staging(service)]
         seconds = _LOCK_SECONDS * len(services) + 15
-        answer = self.shell.batch([Request("lock", tuple(words), stays=True)], timeout=seconds)[0]
+        answer = self.shell.batch([Request("lock", tuple(args), persistent=True)], timeout=seconds)[0]
         if answer.status == 75:
             fqdns = " or ".join(service.fqdn for service in services)
             what = f"{fqdns} is being worked on by {answer.err}"
@@ -213,10 +194,11 @@ class HostRun:
         return "waited" in answer.text
 
     def _end(self, state: HostState, plan: Plan, leaf: Leaf | None) -> None:
-        name = plan.service.name
-        changed = plan.steps if self.dry_run else self._changed.get(name, ())
-        diffs = execute.diffs(self.shell, plan) if self.dry_run else ()
-        shown = self._eyes[name].last if plan.port else None
+        name, dry_run = plan.service.name, self.request.dry_run
+        changed = plan.steps if dry_run else self._changed.get(name, ())
+        diffs = execute.diffs(self.shell, plan) if dry_run else ()
+        clients = self._probe.latest.get(plan.service.fqdn) if plan.endpoint else None
+        shown = clients.served(leaf.der if leaf else None) if clients else None
         self._outcomes[name] = Outcome(state.host, plan.service, changed, leaf, shown, plan.notes, diffs)
 
     def _fail(self, service: Service, error: MeshfabError) -> None:

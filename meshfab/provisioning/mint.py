@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab.checks import preconditions, service_checks
+from meshfab.checks import service_checks
 from meshfab.errors import MeshfabError, MintError, NotReadyError
 from meshfab.host import certificate, facts
 from meshfab.provisioning import password_transfer
@@ -129,14 +129,3 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
         if any(mark in said for mark in marks):
             return MintError(f"{what} ({said})", host=host, remedy=remedy)
     return MintError(f"step ca certificate failed: {said}", host=host, remedy="see the CA's log")
-
-
-def require(state: HostState, settings: Settings) -> None:
-    """What a mint needs of the host.
-
-    Raises:
-        NotReadyError: a program or the root is missing; the message names the package.
-    """
-    preconditions.require(
-        [*preconditions.of_tools(state.tools), *preconditions.of_root(state.root, settings.root)], state.host
-    )

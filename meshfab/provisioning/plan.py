@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Literal
 from meshfab.checks import service_checks
 from meshfab.errors import MintError
 from meshfab.host import certificate, renewal_units
-from meshfab.nginx import change, config_dump, layout, listeners, previous_options
+from meshfab.nginx import change, config_dump, layout, listeners
 from meshfab.nginx.activation import Activation
+from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
-    from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
     from meshfab.host.target_file import File
     from meshfab.nginx.change import NginxChange
     from meshfab.nginx.layout import VhostPath
-
-Part = Literal["mint", "renew-enable", "wire-nginx"]
-EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
+    from meshfab.provisioning.observe import ServiceObservation
+    from meshfab.provisioning.request import Part, ProvisionRequest
 
 # What only a new pair heals: a renewal keeps names and key, and needs a certificate that is whole and not expired.
 _MINT_HEALS = {
@@ -53,9 +52,8 @@ class Plan:
         service: the service, with what an earlier run was asked for and this one left open.
         steps: in the order they are done in; empty when nothing is to do.
         files: the unit files to put in place.
-        wiring: what is to be done about nginx.
-        port: where the service is asked for; None when nothing serves it and nothing is meant to.
-        addresses: those of the host that it is asked for at; empty for its mesh address.
+        nginx_change: what is to be done about nginx.
+        endpoint: where the service is asked for; None when nothing serves it and nothing is meant to.
         starts: whether nginx is to be started, where it would be reloaded otherwise.
     """
 
@@ -63,8 +61,7 @@ class Plan:
     steps: tuple[Step, ...]
     files: tuple[File, ...] = ()
     nginx_change: NginxChange = field(default_factory=change.NginxChange)
-    port: int | None = None
-    addresses: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
     starts: bool = False
 
     @property
@@ -87,58 +84,73 @@ class Plan:
         return next((step.reason for step in self.steps if step.verb == verb), None)
 
 
-def make(
-    state: HostState,
-    service: Service,
-    settings: Settings,
-    served: bytes | None,
-    parts: frozenset[Part] = EVERYTHING,
-    *,
-    force: bool = False,
-    start: bool = False,
-) -> Plan:
+def make_plan(state: HostState, observed: ServiceObservation, request: ProvisionRequest) -> Plan:
     """Compare a host with what a service needs.
 
     Args:
-        served: the leaf (DER) that a TLS client gets today, None when nothing answers.
-        parts: the steps that were asked for.
-        force: as for `wiring.decide`.
-        start: start an nginx that is stopped.
+        state: the host's facts.
+        observed: the service as it is now.
+        request: what was asked for.
 
     Raises:
         NginxError: the configuration was broken before we came, or is not ours to change.
+        MintError: something lies where the password would.
     """
-    service = previous_options.merge_previous_options(state, service)
+    service, settings, parts = observed.service, request.settings, request.parts
     faults = service_checks.of_pair(state, service)
     steps = _pair_steps(state, service, faults) if "mint" in parts else []
-    minting = any(step.verb == "mint" for step in steps)
     files: list[File] = []
     if "renew-enable" in parts:
         wanted = renewal_units.wanted(service, settings)
         drift = renewal_units.drift(state, wanted)
         files = [file for file in wanted if file.path in drift]
         steps += _renewal_steps(state, service, wanted)
-    heals = any(step.verb in ("mint", "finish") for step in steps)
-    wired = change.NginxChange()
+    nginx_change = change.NginxChange()
     if "wire-nginx" in parts:
-        wired = change.decide(state, service, settings, minting=heals, force=force)
-        steps += [Step(wired.verb, wired.reason)] * bool(wired.reason)
-    found = change.endpoint(state, service, settings)
-    if "wire-nginx" not in parts and state.unit("nginx.service").active not in ("active", "reloading"):
-        # A stopped nginx holds no old pair, and takes the new one up when it is started.
-        found, parts = None, frozenset(parts - {"mint"})
-    if wired.place and wired.reason:
-        found = listeners.addresses(state, service, settings), 443
-    is_loaded = bool(wired.reason) and wired.is_loaded
+        heals = any(step.verb in ("mint", "finish") for step in steps)
+        nginx_change = change.decide(state, service, settings, minting=heals, force=request.consent.force)
+        steps += [Step(nginx_change.verb, nginx_change.reason)] * bool(nginx_change.reason)
+    endpoint = _endpoint(state, observed, request, nginx_change)
+    is_loaded = bool(nginx_change.reason) and nginx_change.is_loaded
     # What cannot be read yet is loaded after the second look: a pair of another service may be missing too.
-    if not is_loaded and not wired.config_unreadable and parts & {"mint", "wire-nginx"}:
-        if minting:
-            steps += [Step("reload", "nginx holds the old pair")] * config_dump.loads(state, service)
-        elif found:
-            steps += _serving_steps(state, service, faults, served)
-    starts = (is_loaded or any(step.verb == "reload" for step in steps)) and layout.must_start(state, start=start)
-    addresses, port = found or ((), None)
-    return Plan(service, tuple(steps), tuple(files), wired, port, addresses, starts)
+    if not is_loaded and not nginx_change.config_unreadable and _may_load(state, parts):
+        steps += _load_steps(state, observed, faults, steps, endpoint)
+    loads = is_loaded or any(step.verb == "reload" for step in steps)
+    starts = loads and layout.must_start(state, start=request.consent.start)
+    return Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
+
+
+def _endpoint(
+    state: HostState, observed: ServiceObservation, request: ProvisionRequest, nginx_change: NginxChange
+) -> Endpoint | None:
+    """Where the service is asked for once the plan is done."""
+    if nginx_change.place and nginx_change.reason:
+        return Endpoint(listeners.addresses(state, observed.service, request.settings))
+    if "wire-nginx" not in request.parts and not _is_running(state):
+        return None
+    return observed.endpoint
+
+
+def _is_running(state: HostState) -> bool:
+    return state.unit("nginx.service").active in ("active", "reloading")
+
+
+def _may_load(state: HostState, parts: frozenset[Part]) -> bool:
+    # A stopped nginx holds no old pair, and takes the new one up when it is started.
+    return "wire-nginx" in parts or ("mint" in parts and _is_running(state))
+
+
+def _load_steps(
+    state: HostState,
+    observed: ServiceObservation,
+    faults: list[Finding],
+    steps: list[Step],
+    endpoint: Endpoint | None,
+) -> list[Step]:
+    service = observed.service
+    if any(step.verb == "mint" for step in steps):
+        return [Step("reload", "nginx holds the old pair")] * config_dump.loads(state, service)
+    return _serving_steps(state, service, faults, observed.served) if endpoint else []
 
 
 def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> list[Step]:

@@ -141,7 +141,7 @@ def opened(c: Connection) -> Connection:
         ConnectError: the host cannot be reached or logged in to.
     """
     if not is_connection(c):
-        remedy = "pass meshfab.ssh.connection.connect(host, c.config), or a fabric.Connection"
+        remedy = "pass meshfab.connect(host, c.config), or a fabric.Connection"
         raise InputError(f"{type(c).__name__} is no Fabric connection", remedy=remedy)
     strict(c)
     if c.is_connected:

@@ -1,4 +1,4 @@
-"""Scripts and their answers: the vocabulary of `meshfab.ssh.root_shell`, and the one place where data becomes shell words."""
+"""Scripts and their answers: the words of the root shell, and the one place where data becomes shell words."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ _FOLDER = Path(__file__).resolve().parents[1] / "scripts"
 class Request:
     """A script of `meshfab/scripts`, its positional parameters and what it finds in `$data`.
 
-    `stays` runs it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it. `beside` runs
-    it beside those that follow, up to the script `joined`, whose answer is its own; a lock was taken before.
+    Attributes:
+        script: its name, without the folder.
+        args: its positional parameters.
+        data: what it finds in `$data`; never shown.
+        persistent: run it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it.
+        background: run it beside those that follow, up to the script `wait_background`, whose answer is its own. A
+            lock was taken before.
     """
 
     script: str
     args: tuple[str, ...] = ()
     data: str | None = None
-    stays: bool = False
-    beside: bool = False
+    persistent: bool = False
+    background: bool = False
 
     def __repr__(self) -> str:
         """Without the data, which may be the password."""
@@ -34,9 +39,9 @@ class Request:
 
     def body(self) -> str:
         """The text that the root shell evaluates."""
-        begin, end = ("{", "}") if self.stays else ("(", ")")
-        if self.beside:
-            end = ') >/dev/null 2>"/run/meshfab/.beside.$$" & beside=$!'
+        begin, end = ("{", "}") if self.persistent else ("(", ")")
+        if self.background:
+            end = ') >/dev/null 2>"/run/meshfab/.background.$$" & background=$!'
         given = f"data={words([self.data])}\n" if self.data is not None else ""
         return f"{begin}\n{given}set -- {words(self.args)}\n{text(self.script)}\n{end}"
 

@@ -322,17 +322,17 @@ def test_a_run_that_goes_on_with_one_service_lets_go_of_the_others(mesh: Mesh) -
     others = "for name in tea milk cream; do flock -n /run/meshfab/$name.lock echo $name; done"
     with connect("h2") as c, RootShell(c) as shell:
         assert shell.batch(
-            [Request("lock", ("me", "9:00", "1", "240", *two, *one, "cream", "/tmp/x", "/tmp/y"), stays=True)]
+            [Request("lock", ("me", "9:00", "1", "240", *two, *one, "cream", "/tmp/x", "/tmp/y"), persistent=True)]
         )[0].ok
         sh("h2", "mkdir /run/meshfab/tea.stage /run/meshfab/milk.stage")
         assert sh("h2", others) == ""
-        assert shell.batch([Request("lock", ("me", "9:00", "1", "240", *one), stays=True)])[0].ok
+        assert shell.batch([Request("lock", ("me", "9:00", "1", "240", *one), persistent=True)])[0].ok
         assert sh("h2", others) == "milk\ncream"
         assert secrets("h2") == "", "a key that is staged there would lie there for good"
         with connect("h2") as c2, RootShell(c2) as somebody:
-            assert somebody.batch([Request("lock", ("ann", "9:00", "1", "240", *two), stays=True)])[0].ok
+            assert somebody.batch([Request("lock", ("ann", "9:00", "1", "240", *two), persistent=True)])[0].ok
             sh("h2", "mkdir /run/meshfab/milk.stage")
-            refused = shell.batch([Request("lock", ("me", "9:00", "1", "240", *two), stays=True)])[0]
+            refused = shell.batch([Request("lock", ("me", "9:00", "1", "240", *two), persistent=True)])[0]
             assert (refused.status, refused.err[:9]) == (75, "ann since")
             c.close()
             wait_until(lambda: sh("h2", others) == "tea\ncream", "the shell to end", 5, 0.05)

@@ -72,7 +72,7 @@ take_locks() {
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done
 	secrets=$files stages=$folders
 	# Signals may follow each other, and the second one would meet the clean-up of the first.
-	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets /run/meshfab/.beside.$$; rm -rf -- $stages' EXIT
+	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets /run/meshfab/.background.$$; rm -rf -- $stages' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
 	watch_the_clock
 }

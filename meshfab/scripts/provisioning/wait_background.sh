@@ -1,10 +1,10 @@
 # Wait for the script that was sent to run beside the others, and say what it said.
 # shellcheck shell=sh disable=SC2154
-join_beside() {
-	wait "$beside"
+wait_background() {
+	wait "$background"
 	status=$?
 	# Removed when this shell ends (lock.sh): every process costs a millisecond or two.
-	[ ! -s "/run/meshfab/.beside.$$" ] || cat "/run/meshfab/.beside.$$" >&2
+	[ ! -s "/run/meshfab/.background.$$" ] || cat "/run/meshfab/.background.$$" >&2
 	return "$status"
 }
-join_beside
+wait_background

@@ -1,0 +1,42 @@
+"""`inv doctor` without the command line: the checks of each host, a line each with what to do."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from meshfab.cli import table
+from meshfab.config.settings import Settings
+from meshfab.errors import one_line
+from meshfab.fleet import doctor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from meshfab.fleet.doctor import Readiness
+
+
+def run(config: Any, hosts: Sequence[str]) -> int:
+    """Examine the hosts, print a line for each precondition, and return the exit status.
+
+    Raises:
+        InputError: a word cannot be used; nothing was connected.
+    """
+    console = table.console(sys.stdout)
+    results = doctor.doctor(
+        hosts, settings=Settings.load(config), config=config, on_result=lambda result: _show(console, result)
+    )
+    return doctor.exit_status(results)
+
+
+def _show(console: Console, result: Readiness) -> None:
+    from rich.text import Text
+
+    console.print(Text(result.host or "here", "bold"), soft_wrap=True)
+    for check in result.checks:
+        head = (f"  {check.status:<8}", table.STYLES[check.status])
+        console.print(Text.assemble(head, f" {check.code:<20} {one_line(check.message)}"), soft_wrap=True)
+        if check.remedy:
+            console.print(Text.assemble(f"{'':31} -> ", (one_line(check.remedy), "bold")), soft_wrap=True)

@@ -1,0 +1,112 @@
+"""Everything that a plan needs to know of a host, read before anything is decided."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshfab.checks import preconditions
+from meshfab.errors import MeshfabError
+from meshfab.host import certificate, discovery, facts
+from meshfab.nginx import change, previous_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
+    from meshfab.config.service import Service
+    from meshfab.host.facts import HostState
+    from meshfab.nginx.listeners import Endpoint
+    from meshfab.provisioning.request import ProvisionRequest
+    from meshfab.ssh.root_shell import RootShell
+
+
+@dataclass(frozen=True)
+class ServiceObservation:
+    """One service of a host as it is now.
+
+    Attributes:
+        service: the service, with what earlier runs were asked for and this one left open.
+        endpoint: where nginx serves its pair; None where nothing does.
+        clients: what TLS clients get there; None where nobody was asked.
+        served: the leaf (DER) that counts among their answers; None when nothing answers.
+    """
+
+    service: Service
+    endpoint: Endpoint | None = None
+    clients: EndpointObservation | None = None
+    served: bytes | None = None
+
+
+@dataclass(frozen=True)
+class HostObservation:
+    """A host before a plan is made.
+
+    Attributes:
+        state: its facts.
+        services: each service as it is now, by name.
+        refused: why a service cannot be planned for, by name.
+        undeclared: sentences on services that lie there and were not asked for.
+    """
+
+    state: HostState
+    services: Mapping[str, ServiceObservation]
+    refused: Mapping[str, MeshfabError]
+    undeclared: tuple[str, ...] = ()
+
+
+def observe(
+    shell: RootShell, probe: EndpointProbe, request: ProvisionRequest, services: Sequence[Service]
+) -> HostObservation:
+    """Read the host's facts by one command, then ask as a TLS client for those of its services that are given.
+
+    Raises:
+        ConnectError: the host's answer is no probe's, or the line dropped.
+    """
+    state, undeclared = _read(shell, request)
+    merged: dict[str, tuple[Service, Endpoint | None]] = {}
+    refused: dict[str, MeshfabError] = {}
+    for service in services:
+        try:
+            _require_ready(state, request)
+            service_now = previous_options.merge_previous_options(state, service)
+            merged[service.name] = service_now, change.serving_endpoint(state, service_now, request.settings)
+        except MeshfabError as error:
+            refused[service.name] = error
+    endpoints = {service.fqdn: endpoint for service, endpoint in merged.values() if endpoint}
+    clients = probe.observe(state.addresses, endpoints)
+    observations = {
+        name: _of_service(state, service, endpoint, clients.get(service.fqdn))
+        for name, (service, endpoint) in merged.items()
+    }
+    return HostObservation(state, observations, refused, undeclared)
+
+
+def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple[str, ...]]:
+    settings, services = request.settings, request.services
+    if not request.covers_all_services:
+        return facts.read_host(shell, settings, services), ()
+    answer = shell.batch([discovery.request(settings, services, judge=False)])[0]
+    seen = discovery.parse(answer, shell.host, settings, services)
+    return seen.state, discovery.undeclared(seen)
+
+
+def _require_ready(state: HostState, request: ProvisionRequest) -> None:
+    """The host has what the steps need.
+
+    Raises:
+        NotReadyError: a program or the root is missing; the message names the package.
+    """
+    if "mint" in request.parts or not request.dry_run:
+        tools = preconditions.of_tools(state.tools)
+        preconditions.require([*tools, *preconditions.of_root(state.root, request.settings.root)], state.host)
+    if "wire-nginx" in request.parts:
+        preconditions.require(preconditions.of_nginx_program(state.tools), state.host)
+
+
+def _of_service(
+    state: HostState, service: Service, endpoint: Endpoint | None, clients: EndpointObservation | None
+) -> ServiceObservation:
+    disk = certificate.leaf_of(state.services[service.name].cert)
+    shown = clients.served(disk.der if disk else None) if clients else None
+    return ServiceObservation(service, endpoint, clients, shown.der if shown else None)

@@ -1,0 +1,51 @@
+"""What one run on one host was asked for: built once, checked once, and handed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from meshfab.config.password import Password
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+
+Part = Literal["mint", "renew-enable", "wire-nginx"]
+EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What the operator agreed to beforehand.
+
+    Attributes:
+        force: overwrite a file of ours that was edited by hand, and take an address from other servers.
+        start: start an nginx that is stopped.
+    """
+
+    force: bool = False
+    start: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvisionRequest:
+    """Services of one host, and what is to be done for them.
+
+    Attributes:
+        services: the services.
+        settings: the mesh's conventions.
+        parts: the steps of the job that were asked for.
+        password: the provisioner's; None where nothing is to be minted.
+        consent: what the operator agreed to.
+        dry_run: read only.
+        covers_all_services: whether these are all the services that the host is to have; then a run says what else
+            lies there.
+    """
+
+    services: tuple[Service, ...]
+    settings: Settings
+    parts: frozenset[Part] = EVERYTHING
+    password: Password | None = None
+    consent: Consent = Consent()
+    dry_run: bool = False
+    covers_all_services: bool = False

@@ -1,0 +1,26 @@
+"""The step wire-nginx: install the vhosts or snippets, and have nginx load them together with new pairs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshfab.nginx import activation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshfab.host.facts import HostState
+    from meshfab.provisioning.plan import Plan
+    from meshfab.ssh.script import Request
+
+
+def requests(state: HostState, plans: Sequence[Plan]) -> list[Request]:
+    """One transaction for all files of the host's services, and one load of nginx; empty where nothing is to do."""
+    loading: list[Request] = []
+    written = [plan for plan in plans if plan.nginx_change.files]
+    if written:
+        loading.append(activation.wire(state, [plan.activation for plan in written]))
+    stale = [plan for plan in plans if plan.reason("reload") is not None]
+    if stale and not any(plan.nginx_change.is_loaded for plan in written):
+        loading.append(activation.reload(state, [plan.activation for plan in stale]))
+    return loading

@@ -1,25 +1,24 @@
-"""A deploy: the certificate first, then the new build, a restart, and the proof that clients get it over HTTPS.
+"""A deploy: the certificate, the new build, a restart, and a check that clients get the new build over HTTPS.
 
     fab deploy --host h2 --build ./wiki
 
-The host runs the app as `wiki.service`, from /opt/wiki, at port 8080 of its own. Nothing is restarted where the
-certificate could not be had, and a deploy that changes nothing about it costs one look at the host.
+The host runs the app as `wiki.service`, from /opt/wiki, on port 8080 of the loopback. If provisioning fails, nothing is
+deployed or restarted. If the certificate needs no change, provisioning costs one remote command.
 """
 
 from fabric import task
 from invoke.exceptions import Exit
 
-from meshfab import MeshfabError, Settings, provision
-from meshfab.ssh.connection import connect
+from meshfab import MeshfabError, Settings, connect, provision
 
 APP, PORT = "wiki", 8080
 
 
 @task
 def deploy(c, host, build):
-    """Put a build on a host, behind a certificate that is served and renews itself."""
+    """Deploy a build to a host, behind a certificate that is served and renewed automatically."""
     try:
-        # The connection is meshfab's, so that the build goes to a verified host only, as the password does.
+        # meshfab's connection verifies the host key, so that the build is sent to a verified host only.
         with connect(host, c.config) as target:
             outcome = provision(target, APP, upstream=f"http://127.0.0.1:{PORT}")
             print("certificate:", ", ".join(step.verb for step in outcome.changed) or "nothing to do")
@@ -30,14 +29,14 @@ def deploy(c, host, build):
 
 
 def restart(target, build):
-    """Put the build in the place of the old one, and start it."""
+    """Replace the old build with the new one, and restart the service."""
     target.put(build, f".{APP}.new")
     target.sudo(f"install -m 0755 .{APP}.new /opt/{APP}", hide=True)
     target.sudo(f"systemctl restart {APP}.service", hide=True)
 
 
 def version(target, fqdn):
-    """What a client gets through nginx, as soon as the app is up."""
+    """Return what a client gets through nginx, as soon as the app runs."""
     root = Settings.load(target.config).root
     ask = f"curl -sS --fail --retry 10 --retry-delay 1 --retry-all-errors --cacert {root}"
     return target.run(f"{ask} https://{fqdn}/version", hide=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""A plain fabfile: meshfab's tasks, and one of your own that says what a service of yours is.
+"""A plain fabfile: the tasks of meshfab, and a task of your own for one service.
 
 fab --list
 fab -H h2 provision --name git --no-vhost
@@ -13,11 +13,11 @@ from meshfab import MeshfabError, ns, provision
 
 @task
 def wiki(c, port=8080):
-    """Give the wiki on the host of -H its certificate and its vhost."""
+    """Provision the wiki on the host of -H: certificate, renewal and vhost."""
     try:
-        outcome = provision(c, "wiki", upstream=f"http://127.0.0.1:{port}", say=print)
+        outcome = provision(c, "wiki", upstream=f"http://127.0.0.1:{port}", on_step=print)
     except MeshfabError as error:
-        # One line: where, what, and what to do.
+        # One line: the host, the fault and the remedy.
         raise Exit(str(error)) from None
     print(f"https://{outcome.service.fqdn} until {outcome.leaf.not_after:%Y-%m-%d %H:%M} UTC")
 

@@ -1,19 +1,18 @@
-"""A loop over hosts with a report of its own: one line of JSON for each, and an exit status that cron understands.
+"""A loop over hosts with its own report: one line of JSON for each, and exit status 1 if one of them failed.
 
     python report.py git@h1 wiki@h2
 
-One host that is down hides no other.
+A host that is down does not stop the others.
 """
 
 import json
 import sys
 
-from meshfab import MeshfabError, provision
-from meshfab.ssh.connection import connect
+from meshfab import MeshfabError, connect, provision
 
 
-def line(name, host):
-    """Provision one service, and say what came of it."""
+def provision_service(name, host):
+    """Provision one service, and return its line of the report."""
     try:
         with connect(host) as c:
             outcome = provision(c, name)
@@ -28,9 +27,9 @@ def line(name, host):
     }
 
 
-lines = []
-for word in sys.argv[1:]:
-    name, _, host = word.partition("@")
-    lines.append(line(name, host))
-    print(json.dumps(lines[-1]), flush=True)
-sys.exit(0 if all(one["ok"] for one in lines) else 1)
+results = []
+for argument in sys.argv[1:]:
+    name, _, host = argument.partition("@")
+    results.append(provision_service(name, host))
+    print(json.dumps(results[-1]), flush=True)
+sys.exit(0 if all(result["ok"] for result in results) else 1)

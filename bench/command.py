@@ -8,12 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import contenders, machine, page, place, results, rivals, schedule, session
+from bench import contenders, inventory, lab_session, report, results, schedule, system_info, tool_installs
 from lab.errors import LabError
 
-RESULTS = place.HERE / "results" / "benchmark.json"
-PROFILE = place.HERE / "results" / "profile.json"
-DOCS = place.HERE.parent / "docs"
+RESULTS = inventory.HERE / "results" / "benchmark.json"
+PROFILE = inventory.HERE / "results" / "profile.json"
+DOCS = inventory.HERE.parent / "docs"
 PAGE = DOCS / "performance.md"
 PLOT = DOCS / "images" / "performance.svg"
 
@@ -30,8 +30,8 @@ def run(hosts: int, runs: int, only: str, series: str, output: str) -> None:
     if hosts < 1 or runs < 1:
         raise LabError(f"--hosts {hosts} --runs {runs}: give numbers from 1")
     is_whole = keys == known and wanted == list(schedule.SERIES) and hosts > 1
-    session.compile_all()
-    tools, versions, missing = rivals.find() if {"ansible", "pyinfra"} & set(keys) else ({}, {}, {})
+    lab_session.compile_all()
+    tools, versions, missing = tool_installs.find() if {"ansible", "pyinfra"} & set(keys) else ({}, {}, {})
     if "apply" in subprocess.check_output([str(Path(sys.executable).with_name("inv")), "--list"], text=True):
         tools["apply"] = "yes"
     order = {
@@ -40,19 +40,19 @@ def run(hosts: int, runs: int, only: str, series: str, output: str) -> None:
         "only": [key for key in keys if key not in missing],
         "series": wanted,
         "tools": tools,
-        "machine": machine.describe(),
-        "versions": machine.versions() | versions,
+        "machine": system_info.describe(),
+        "versions": system_info.versions() | versions,
         "missing": missing,
     }
     with tempfile.TemporaryDirectory() as folder:
         said, found = Path(folder) / "order.json", Path(folder) / "results.json"
         said.write_text(json.dumps(order))
-        with session.lab(max(hosts, 2)) as ours:
-            session.inside(ours, "bench.race", str(said), str(found))
+        with lab_session.lab(max(hosts, 2)) as ours:
+            lab_session.inside(ours, "bench.runner", str(said), str(found))
         done = results.read(found)
     if output or is_whole:
         done.write(Path(output) if output else RESULTS)
-    sys.stdout.write(page.tables(done))
+    sys.stdout.write(report.tables(done))
     if is_whole and not output:
         render("")
 
@@ -66,14 +66,14 @@ def render(file: str) -> None:
     source = Path(file) if file else RESULTS
     if not source.exists():
         raise LabError(f"{source}: no results; run: inv bench")
-    parts = {"benchmark": page.tables(results.read(source))}
+    parts = {"benchmark": report.tables(results.read(source))}
     if PROFILE.exists():
-        parts["profile"] = page.profile(json.loads(PROFILE.read_text()))
-    PAGE.write_text(page.filled(PAGE.read_text(), parts))
-    python = rivals.ensure("matplotlib") / "python"
+        parts["profile"] = report.profile(json.loads(PROFILE.read_text()))
+    PAGE.write_text(report.filled(PAGE.read_text(), parts))
+    python = tool_installs.ensure("matplotlib") / "python"
     PLOT.parent.mkdir(exist_ok=True)
     argv = [str(python), "-m", "bench.plot", str(source), str(PLOT)]
-    if subprocess.run(argv, cwd=place.HERE.parent, check=False).returncode:
+    if subprocess.run(argv, cwd=inventory.HERE.parent, check=False).returncode:
         raise LabError("the plot was not drawn")
 
 
@@ -85,10 +85,10 @@ def profile(hosts: int, runs: int) -> None:
     """
     if hosts < 2 or runs < 1:
         raise LabError(f"--hosts {hosts} --runs {runs}: give at least 2 hosts and 1 run")
-    session.compile_all()
-    with session.lab(hosts) as ours:
-        session.inside(ours, "bench.profile", str(hosts), str(runs), str(PROFILE))
-    sys.stdout.write(page.profile(json.loads(PROFILE.read_text())))
+    lab_session.compile_all()
+    with lab_session.lab(hosts) as ours:
+        lab_session.inside(ours, "bench.profile", str(hosts), str(runs), str(PROFILE))
+    sys.stdout.write(report.profile(json.loads(PROFILE.read_text())))
 
 
 def _chosen(words: str, known: list[str], option: str) -> list[str]:

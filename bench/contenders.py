@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.place import HERE
+from bench.inventory import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bench.place import Place
+    from bench.inventory import Place
 
 # Of the script, and of bare ssh: as many as sshd's MaxStartups and a laptop bear without thought.
 _AT_ONCE = 16

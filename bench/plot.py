@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import contenders, page, results
+from bench import contenders, report, results
 
 if TYPE_CHECKING:
     from bench.results import Heat, Results
@@ -54,7 +54,7 @@ def _draw_panel(panel: Any, heat: Heat) -> None:
     keys = [one.key for one in contenders.CONTENDERS][::-1]
     for at, key in enumerate(keys):
         for job, (mark, colour) in _MARKS.items():
-            taken, floor, label = heat.summary(key, job), heat.floor(), page.JOB_TITLES[job]
+            taken, floor, label = heat.summary(key, job), heat.floor(), report.JOB_TITLES[job]
             if taken is None or floor is None:
                 continue
             panel.plot([taken.low / floor, taken.high / floor], [at, at], color=colour, linewidth=5, alpha=0.25)
@@ -70,7 +70,7 @@ def _draw_panel(panel: Any, heat: Heat) -> None:
     panel.set_xscale("log")
     panel.set_yticks(range(len(keys)), [contenders.TITLES[key] for key in keys], color=_INK)
     panel.set_ylim(-0.6, len(keys) - 0.4)
-    panel.set_title(page.heading(heat), color=_INK, loc="left")
+    panel.set_title(report.heading(heat), color=_INK, loc="left")
     unit = "ssh HOST true" if heat.hosts == 1 else f"ssh HOST true to all {heat.hosts}, 16 at a time,"
     panel.set_xlabel(f"{unit} being 1", color=_INK)
     low, high = panel.get_xlim()

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import checker, contenders, place, race
-from bench.meter import Share, Timeline
+from bench import contenders, inventory, runner, verifier
+from bench.stopwatch import Share, Timeline
 from lab import layout, names, pristine
 from lab.errors import LabError
 from lab.progress import say
@@ -119,7 +119,10 @@ def _one(what: str, words: list[str]) -> Parts:
 
 def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
     folder = layout.current().state / "bench"
-    alone, fleet = place.Place(folder / "1", place.sites(1)), place.Place(folder / "all", place.sites(hosts))
+    alone, fleet = (
+        inventory.Place(folder / "1", inventory.sites(1)),
+        inventory.Place(folder / "all", inventory.sites(hosts)),
+    )
     taken: dict[str, list[Parts]] = {"A first run on one host": [], "A second run on one host": []}
     site, bare = alone.sites[0], contenders.FLOOR.commands(alone, {})["true"].argv
     for where in (alone, fleet):
@@ -134,11 +137,11 @@ def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
             found.append(_one("provision", words))
             say(f"{number + 1}/{runs}", f"{what}: {sum(took for took, _ in found[-1]):.2f} s")
     # Whoever sets them up, a sweep looks at them alike; the tightest script is quick at it.
-    race.reset(fleet, "lan")
+    runner.reset(fleet, "lan")
     subprocess.run(
         contenders.tight(fleet)["first"].argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
     )
-    if amiss := checker.all_faults(fleet.sites):
+    if amiss := verifier.all_faults(fleet.sites):
         raise LabError(f"the hosts are not set up: {amiss[0]}")
     sweeps = [_one("sweep", ["-f", str(fleet.settings), "check-certs"]) for _ in range(runs)]
     named = {what: summed(found) for what, found in taken.items()}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import contenders, page, place, plot, profile, results, schedule
+from bench import contenders, inventory, plot, profile, report, results, schedule
 from bench.command import PAGE, _chosen
-from bench.meter import Share, Timeline
+from bench.stopwatch import Share, Timeline
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_the_runs_of_a_contender_that_failed_do_not_count() -> None:
     heat = heat_of(ssh={"true": [1.0]}, script={"first": [0.1]})
     heat.failures["script"] = "after its first run: h1: no certificate"
     assert heat.summary("script", "first") is None
-    text = page.table(heat)
+    text = report.table(heat)
     assert "| the script | failed | | | after its first run: h1: no certificate |" in text
     assert "0.10" not in text
 
@@ -106,7 +106,7 @@ def test_a_table_says_ratios_ranges_and_how_many_runs() -> None:
         meshfab={"first": [4.0, 6.0, 5.0], "second": [1.0], "check": [1.0]},
         ansible={"first": [167.0]},
     )
-    text = page.table(heat)
+    text = report.table(heat)
     assert text.startswith("### 40 hosts behind 40 ms\n")
     assert "| **meshfab** | **2.50** | **0.50** | **0.50** | 5.00 (4.00 to 6.00), 3; 1.00 (1.00 to 1.00), 1;" in text
     assert "| Ansible | 84 |  |  | 167.00 (167.00 to 167.00), 1 |" in text
@@ -114,36 +114,36 @@ def test_a_table_says_ratios_ranges_and_how_many_runs() -> None:
 
 
 def test_without_a_floor_nothing_is_compared() -> None:
-    assert "nothing can be compared" in page.table(heat_of(meshfab={"first": [1.0]}))
+    assert "nothing can be compared" in report.table(heat_of(meshfab={"first": [1.0]}))
 
 
 def test_targets_are_met_missed_or_not_measured() -> None:
     one = heat_of(ssh={"true": [1.0]}, meshfab={"first": [2.6], "second": [1.51]})
     many = heat_of(hosts=40, ssh={"true": [4.0]}, meshfab={"first": [8.0]}, script={"first": [40.0]})
-    text = page.targets(results_of(one, many))
+    text = report.targets(results_of(one, many))
     assert "| One host, first run, ssh being 1 | 2.6 | 2.60 | met |" in text
     assert "| One host, second run, ssh being 1 | 1.5 | 1.51 | **missed** |" in text
     assert "| 40 hosts, first run, the script being 1 | 0.25 | 0.20 | met |" in text
     assert "| 40 hosts, check, ssh being 1 | 0.7 | not measured |  |" in text
-    assert page.targets(results_of()) == ""
+    assert report.targets(results_of()) == ""
 
 
 def test_a_rival_that_could_not_be_installed_is_missing() -> None:
-    assert "Ansible is missing: no network." in page.tables(results_of(missing={"ansible": "no network"}))
+    assert "Ansible is missing: no network." in report.tables(results_of(missing={"ansible": "no network"}))
 
 
 def test_only_what_is_between_the_marks_is_written_anew() -> None:
     before = "# Page\n<!-- benchmark -->\nold \\1\n<!-- end of benchmark -->\nkept\n"
-    after = page.filled(before, {"benchmark": "new \\1"})
+    after = report.filled(before, {"benchmark": "new \\1"})
     assert after == "# Page\n<!-- benchmark -->\n\nnew \\1\n<!-- end of benchmark -->\nkept\n"
-    assert page.filled(after, {"benchmark": "new \\1"}) == after
+    assert report.filled(after, {"benchmark": "new \\1"}) == after
     with pytest.raises(ValueError, match="0 places for 'profile'"):
-        page.filled(before, {"profile": ""})
+        report.filled(before, {"profile": ""})
 
 
 def test_the_page_has_a_place_for_each_part() -> None:
     text = PAGE.read_text()
-    assert page.filled(page.filled(text, {"benchmark": "x"}), {"profile": "y"}) != text
+    assert report.filled(report.filled(text, {"benchmark": "x"}), {"profile": "y"}) != text
 
 
 def test_a_picture_has_colours_for_readers_in_the_dark() -> None:
@@ -199,7 +199,7 @@ def test_a_call_is_a_part_and_so_is_what_came_before_it(monkeypatch: pytest.Monk
 
 
 def test_every_contender_is_told_of_the_same_sites(tmp_path: Path) -> None:
-    where = place.Place(tmp_path, place.sites(3))
+    where = inventory.Place(tmp_path, inventory.sites(3))
     where.write()
     assert where.pairs.read_text().split() == ["h1", "w1", "h2", "w2", "h3", "w3"]
     services = json.loads(where.settings.read_text())["meshfab"]["services"]
@@ -212,7 +212,7 @@ def test_every_contender_is_told_of_the_same_sites(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 40])
 def test_every_contender_runs_at_once_on_all_hosts(tmp_path: Path, count: int) -> None:
-    where = place.Place(tmp_path, place.sites(count))
+    where = inventory.Place(tmp_path, inventory.sites(count))
     tools = {"ansible": "/a", "pyinfra": "/p", "apply": "yes"}
     work = {one.key: one.commands(where, tools) for one in (contenders.FLOOR, *contenders.CONTENDERS)}
     assert Counter(len(jobs) for jobs in work.values()) == {3: 4, 2: 2, 1: 1}
@@ -223,7 +223,7 @@ def test_every_contender_runs_at_once_on_all_hosts(tmp_path: Path, count: int) -
 
 def test_without_apply_there_is_no_cell_for_many_hosts(tmp_path: Path) -> None:
     own = next(one for one in contenders.CONTENDERS if one.key == "meshfab")
-    assert own.commands(place.Place(tmp_path, place.sites(40)), {}) == {}
+    assert own.commands(inventory.Place(tmp_path, inventory.sites(40)), {}) == {}
 
 
 def test_an_unknown_contender_is_refused_by_name() -> None:

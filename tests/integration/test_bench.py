@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import checker, contenders, place, race, schedule
+from bench import contenders, inventory, runner, schedule, verifier
 from lab import hosts, names, pristine
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ _FAULTS = [
 
 
 @pytest.fixture
-def site() -> Iterator[place.Site]:
+def site() -> Iterator[inventory.Site]:
     """w2 on a host as it was brought up, and again so afterwards."""
-    found = place.sites(1)[0]
+    found = inventory.sites(1)[0]
     pristine.reset(found.host)
     names.point(found.name, found.host)
     yield found
@@ -44,24 +44,24 @@ def site() -> Iterator[place.Site]:
     pristine.reset(found.host)
 
 
-def test_the_checker_sees_every_fault(site: place.Site, tmp_path: Path) -> None:
-    assert "no certificate" in checker.faults(site)
-    where = place.Place(tmp_path, (site,))
+def test_the_checker_sees_every_fault(site: inventory.Site, tmp_path: Path) -> None:
+    assert "no certificate" in verifier.faults(site)
+    where = inventory.Place(tmp_path, (site,))
     where.write()
     subprocess.run(contenders.tight(where)["first"].argv, check=True, capture_output=True)
-    assert checker.all_faults([site]) == []
+    assert verifier.all_faults([site]) == []
     cert, key = f"/etc/nginx/tls/cert/{site.fqdn}.pem", f"/etc/nginx/tls/key/{site.fqdn}.pem"
     for strike, mend, said in _FAULTS:
         hosts.run(site.host, strike.replace("CERT", cert).replace("KEY", key))
-        assert said in checker.faults(site), strike
+        assert said in verifier.faults(site), strike
         hosts.run(site.host, mend.replace("CERT", cert).replace("KEY", key))
-    assert checker.all_faults([site]) == []
+    assert verifier.all_faults([site]) == []
 
 
 @pytest.mark.usefixtures("site")
 def test_a_race_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> None:
     found: list[Heat] = []
-    race.run(schedule.Heat("lan", 1, 1), tmp_path, ["meshfab", "script"], {}, found.append)
+    runner.run(schedule.Heat("lan", 1, 1), tmp_path, ["meshfab", "script"], {}, found.append)
     assert found[-1].failures == {}
     jobs = {key: sorted(taken) for key, taken in found[-1].samples.items()}
     every = ["check", "first", "second"]

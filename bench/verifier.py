@@ -10,7 +10,7 @@ from lab import hosts, layout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.place import Site
+    from bench.inventory import Site
 
 _AT_ONCE = 8
 # Prints a line for each fault, and nothing when all is well. $1 the name, $2 the host's address, $3 nginx's user.

@@ -1,4 +1,4 @@
-"""`python -m bench.race ORDER RESULTS`, inside the lab: lets the contenders run in turn and notes how long each took.
+"""`python -m bench.runner ORDER RESULTS`, inside the lab: lets the contenders run in turn and notes how long each took.
 
 ORDER is a file with what `inv bench` wants; RESULTS is written anew after every round, so that an end halfway loses
 one round.
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import checker, contenders, place, results, schedule
+from bench import contenders, inventory, results, schedule, verifier
 from lab import faults, hosts, names, pristine
 from lab.progress import say
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.contenders import Command
-    from bench.place import Place, Site
+    from bench.inventory import Place, Site
 
 _AT_ONCE = 8
 # No command of the benchmark takes half as long; one that hangs must not hold up the rest.
@@ -54,7 +54,7 @@ def run(
     note: Callable[[results.Heat], None],
 ) -> None:
     """One comparison, all of its rounds; `note` is called after each. Inventories and sockets lie in the folder."""
-    where = place.Place(folder / str(heat.hosts), place.sites(heat.hosts))
+    where = inventory.Place(folder / str(heat.hosts), inventory.sites(heat.hosts))
     where.write()
     for site in where.sites:
         names.point(site.name, site.host)
@@ -90,7 +90,7 @@ def _jobs(commands: Mapping[str, Command], where: Place, floor: Command, *, is_t
         # the floor was measured, and the look at the hosts takes longer than that.
         timed(floor)
         took[job] = _sound(commands[job], job)
-        amiss = checker.all_faults(where.sites) if job != "check" else []
+        amiss = verifier.all_faults(where.sites) if job != "check" else []
         if amiss:
             raise DisqualifiedError(f"after its {job} run: {'; '.join(amiss[:3])}")
     if is_tried and "check" in commands:

@@ -18,13 +18,15 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from lab import crowd, faults, hosts
-from lab.process import children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 INV = str(Path(sys.executable).with_name("inv"))
 # The floor's target: a sweep of real hosts, `ssh HOST true` 16 at a time being 1.
 LIMIT = 0.7
+_SAMPLE_INTERVAL = 0.05
+_SAMPLES_PER_LISTING = 10
 
 
 @dataclass(frozen=True)
@@ -54,37 +58,50 @@ def cost(argv: list[str]) -> Cost:
     began = time.monotonic()
     out = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed when it is read
     pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[_QUIET, (os.POSIX_SPAWN_DUP2, out.fileno(), 1)])
-    most, peaks = 0, {}
+    sampler = _Sampler(pid)
     while True:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
             break
-        threads = 0
-        for one in (pid, *_below(pid)):
-            try:
-                fields = dict(row.split(":", 1) for row in Path(f"/proc/{one}/status").read_text().splitlines())
-                peaks[one] = int(fields["VmHWM"].split()[0]) / 1024
-                threads += int(fields["Threads"])
-            except (OSError, KeyError):
-                continue  # it has just ended
-        most = max(most, threads)
-        time.sleep(0.05)
+        sampler.sample()
+        time.sleep(_SAMPLE_INTERVAL)
     wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
     with out:
         out.seek(0)
         said = out.read()
-    return Cost(wall, cpu, sum(peaks.values()), most, os.waitstatus_to_exitcode(status), said)
+    return Cost(wall, cpu, sampler.megabytes, sampler.threads, os.waitstatus_to_exitcode(status), said)
 
 
 _QUIET = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
 
 
-def _below(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    try:
-        return [child for task in tasks.iterdir() for child in map(int, (task / "children").read_text().split())]
-    except OSError:
-        return children(pid)
+class _Sampler:
+    """Memory and threads of a process and its children, sampled while they run."""
+
+    def __init__(self, pid: int) -> None:
+        self.threads = 0
+        self._process = psutil.Process(pid)
+        self._children: list[psutil.Process] = []
+        self._peaks: dict[int, int] = {}
+        self._samples = 0
+
+    @property
+    def megabytes(self) -> float:
+        """The sum of the peaks of all processes; a peak is the largest resident set that was sampled."""
+        return sum(self._peaks.values()) / (1 << 20)
+
+    def sample(self) -> None:
+        """Take one sample."""
+        # To list children, psutil reads every process of the machine, and a lab has a thousand.
+        if self._samples % _SAMPLES_PER_LISTING == 0:
+            self._children = self._process.children(recursive=True)
+        self._samples += 1
+        threads = 0
+        for process in (self._process, *self._children):
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                self._peaks[process.pid] = max(process.memory_info().rss, self._peaks.get(process.pid, 0))
+                threads += process.num_threads()
+        self.threads = max(threads, self.threads)
 
 
 def sweep(names: Sequence[str], *options: str, parallel: int | None = None) -> list[str]:

@@ -6,16 +6,16 @@ import os
 import platform
 import subprocess
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
+
+import psutil
 
 
 def describe() -> dict[str, Any]:
     """Cores, memory, kernel, Python and the day."""
-    kilobytes = int(Path("/proc/meminfo").read_text().partition("MemTotal:")[2].split()[0])
     return {
         "cores": os.cpu_count(),
-        "memory_gib": round(kilobytes / (1 << 20)),
+        "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
         "linux": ".".join(platform.release().split(".")[:2]),
         "python": platform.python_version(),
         "day": datetime.now(timezone.utc).date().isoformat(),

@@ -1,4 +1,4 @@
-"""Where the benchmark works: which service lies on which host, and the files that tell each contender so."""
+"""Which service is on which host, and the inventory file of each contender."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab import layout
 
-HERE = Path(__file__).parent
+BENCH_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -19,40 +19,40 @@ class Site:
 
     @property
     def name(self) -> str:
-        """The service's short name."""
+        """The short name of the service."""
         return f"w{layout.number(self.host)}"
 
     @property
     def fqdn(self) -> str:
-        """What clients call it."""
+        """The name that clients connect to."""
         return f"{self.name}.{layout.DOMAIN}"
 
     @property
     def nginx_user(self) -> str:
-        """Whom the key's ACL is for; the rivals are told, and need not look."""
+        """The user that the key's ACL is for. Ansible and pyinfra read it from their inventory."""
         return "www-data" if layout.flavour(self.host) == "debian" else "nginx"
 
 
 @dataclass(frozen=True)
-class Place:
+class Inventory:
     """A folder with an inventory of the same sites for every contender."""
 
     folder: Path
     sites: tuple[Site, ...]
 
     @property
-    def hosts(self) -> Path:
-        """A host a line, for xargs."""
+    def host_list(self) -> Path:
+        """One host on each line, for xargs."""
         return self.folder / "hosts"
 
     @property
-    def pairs(self) -> Path:
-        """Host and service a line, for xargs."""
-        return self.folder / "pairs"
+    def site_list(self) -> Path:
+        """One host and its service on each line, for xargs."""
+        return self.folder / "sites"
 
     @property
-    def settings(self) -> Path:
-        """For `inv -f`."""
+    def invoke(self) -> Path:
+        """The configuration file for `inv -f`."""
         return self.folder / "invoke.yaml"
 
     @property
@@ -66,23 +66,23 @@ class Place:
         return self.folder / "pyinfra.py"
 
     @property
-    def sockets(self) -> Path:
-        """For shared SSH connections. A socket's path has 108 bytes, so the folder is not to lie deep."""
+    def control_sockets(self) -> Path:
+        """The folder of shared SSH connections. A socket path has at most 108 bytes, so this path must be short."""
         return self.folder / "s"
 
     def write(self) -> None:
-        """Write every inventory."""
+        """Write every inventory file."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        told = {site.host: {"service": site.name, "nginx_user": site.nginx_user} for site in self.sites}
-        self.hosts.write_text("".join(f"{site.host}\n" for site in self.sites))
-        self.pairs.write_text("".join(f"{site.host} {site.name}\n" for site in self.sites))
-        # JSON is YAML too, and a library for YAML is none of ours.
+        variables = {site.host: {"service": site.name, "nginx_user": site.nginx_user} for site in self.sites}
+        self.host_list.write_text("".join(f"{site.host}\n" for site in self.sites))
+        self.site_list.write_text("".join(f"{site.host} {site.name}\n" for site in self.sites))
+        # JSON is valid YAML, so no YAML library is needed here.
         services = {site.name: {"host": site.host} for site in self.sites}
-        self.settings.write_text(json.dumps({"meshfab": {"services": services}}))
-        self.ansible.write_text(json.dumps({"all": {"hosts": told}}))
-        self.pyinfra.write_text(f"mesh = {list(told.items())!r}\n")
+        self.invoke.write_text(json.dumps({"meshfab": {"services": services}}))
+        self.ansible.write_text(json.dumps({"all": {"hosts": variables}}))
+        self.pyinfra.write_text(f"mesh = {list(variables.items())!r}\n")
 
 
 def sites(count: int) -> tuple[Site, ...]:
-    """So many sites. One alone is on h2: the host of one service is laid out as Fedora does it."""
+    """The first `count` sites. A single site is on h2, because a host with one service uses the Fedora layout."""
     return (Site("h2"),) if count == 1 else tuple(Site(host) for host in layout.names(count))

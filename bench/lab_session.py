@@ -1,4 +1,4 @@
-"""A lab of the benchmark's own, around whatever is measured in it: up before, down after, however that ends."""
+"""A lab that exists only for the benchmark: it is brought up before, and taken down however the benchmark ends."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-_NAME = "meshbench"
-# Ansible runs Python on the hosts; nothing else of the mesh does.
-_MORE = ("python3",)
+_LAB_NAME = "meshbench"
+# Ansible runs Python on the hosts; no other contender needs it there.
+_EXTRA_PACKAGES = ("python3",)
 
 
 @contextmanager
-def lab(count: int) -> Iterator[layout.Lab]:
-    """Bring a lab up for the block, and take it down after it, after Ctrl-C and after a kill too."""
-    os.environ.setdefault("MESHFAB_LAB_NAME", _NAME)
-    ours = layout.current()
-    if (ours.state / "operator.env").exists():
-        raise LabError(f"lab {ours.name} is up: the benchmark wants one of its own; run: inv lab.down")
+def lab(host_count: int) -> Iterator[layout.Lab]:
+    """Bring up a lab for the block, and take it down after it, also after Ctrl-C, SIGTERM or SIGHUP."""
+    os.environ.setdefault("MESHFAB_LAB_NAME", _LAB_NAME)
+    bench_lab = layout.current()
+    if (bench_lab.state / "operator.env").exists():
+        raise LabError(f"lab {bench_lab.name} is up, and the benchmark needs a new one; run: inv lab.down")
 
     def stop(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    bringup.up(count, owner=os.getpid(), more=_MORE)
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    bringup.up(host_count, owner=os.getpid(), more=_EXTRA_PACKAGES)
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield ours
+        yield bench_lab
     finally:
-        for number in (signal.SIGINT, *before):
-            signal.signal(number, signal.SIG_IGN)  # impatience must not leave half of it
+        for number in (signal.SIGINT, *handlers):
+            signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the teardown
         teardown.down()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def inside(ours: layout.Lab, module: str, *words: str) -> None:
+def run_module(bench_lab: layout.Lab, module: str, *args: str) -> None:
     """Run a module of this checkout as the operator of the lab.
 
     Raises:
-        LabError: it did not end well.
+        LabError: its exit status is not 0.
     """
-    argv = [str(ours.checkout / "lab" / "operator"), sys.executable, "-m", module, *words]
-    status = subprocess.run(argv, cwd=ours.checkout, check=False).returncode
+    argv = [str(bench_lab.checkout / "lab" / "operator"), sys.executable, "-m", module, *args]
+    status = subprocess.run(argv, cwd=bench_lab.checkout, check=False).returncode
     if status:
-        raise LabError(f"{module} ended with {status}")
+        raise LabError(f"{module} ended with exit status {status}")
 
 
-def compile_all() -> None:
-    """Spare every run, whoever's, the compiling of our Python; pip has compiled the rivals'."""
+def compile_python() -> None:
+    """Compile our Python to bytecode, so that no run includes it. pip has compiled Ansible and pyinfra."""
     checkout = layout.current().checkout
-    ours = [str(checkout / name) for name in ("meshfab", "lab", "bench", "tasks.py")]
+    sources = [str(checkout / name) for name in ("meshfab", "lab", "bench", "tasks.py")]
     libraries = [path for path in sys.path if path.endswith("site-packages")]
-    subprocess.run([sys.executable, "-m", "compileall", "-q", *ours, *libraries], check=False)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *sources, *libraries], check=False)

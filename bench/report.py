@@ -1,4 +1,4 @@
-"""Results as Markdown, and a page whose marked parts are filled with it. Pure."""
+"""Formats results as Markdown, and fills the marked parts of a page. Pure."""
 
 from __future__ import annotations
 
@@ -6,126 +6,132 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from bench import contenders, schedule
-from bench.results import FLOOR
+from bench.results import BASELINE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.results import Heat, Results
+    from bench.results import Results, ScenarioResult
 
-# What the project set out to reach: (series, has many hosts, job, at most, of whom).
+# The targets of the project: (series, with many hosts, job, highest ratio, the contender that is the unit).
 TARGETS = (
-    ("lan", False, "first", 2.6, FLOOR),
-    ("lan", False, "second", 1.5, FLOOR),
-    ("40ms", False, "first", 2.2, FLOOR),
-    ("40ms", False, "second", 1.3, FLOOR),
+    ("lan", False, "first", 2.6, BASELINE),
+    ("lan", False, "second", 1.5, BASELINE),
+    ("40ms", False, "first", 2.2, BASELINE),
+    ("40ms", False, "second", 1.3, BASELINE),
     ("lan", True, "first", 0.25, "script"),
-    ("lan", True, "second", 0.7, FLOOR),
-    ("lan", True, "check", 0.7, FLOOR),
+    ("lan", True, "second", 0.7, BASELINE),
+    ("lan", True, "check", 0.7, BASELINE),
 )
 JOB_TITLES = {"first": "first run", "second": "second run", "check": "check"}
 
 
-def tables(found: Results) -> str:
-    """Every comparison as a table, the targets, and what it was measured with."""
-    parts = [table(heat) for heat in found.heats]
-    parts += [targets(found), circumstances(found)]
+def tables(results: Results) -> str:
+    """A table for each scenario, the targets, and the machine and versions."""
+    parts = [table(scenario) for scenario in results.scenarios]
+    parts += [targets(results), environment(results)]
     return "\n".join(parts)
 
 
-def table(heat: Heat) -> str:
-    """One comparison: medians in units of a bare ssh, and the seconds with their range."""
-    floor = heat.summary(FLOOR, "true")
-    title = f"### {heading(heat)}\n\n"
-    if floor is None:
-        return f"{title}The bare ssh itself failed; nothing can be compared.\n"
-    unit = "`ssh HOST true`" + ("" if heat.hosts == 1 else f" to all {heat.hosts}, 16 at a time")
+def table(scenario: ScenarioResult) -> str:
+    """One scenario: the ratio of each median to the baseline, and the seconds with their range."""
+    baseline = scenario.summary(BASELINE, "true")
+    title = f"### {heading(scenario)}\n\n"
+    if baseline is None:
+        return f"{title}The baseline failed (`ssh HOST true`), so there is nothing to compare with.\n"
+    unit = "`ssh HOST true`" + ("" if scenario.hosts == 1 else f" to all {scenario.hosts} hosts, 16 at a time")
     lines = [
-        f"{unit} is 1: {floor.median:.2f} s (median of {floor.count}, {floor.low:.2f} to {floor.high:.2f});"
-        f" a round trip takes {heat.round_trip * 1000:.0f} ms.\n",
-        "| | " + " | ".join(JOB_TITLES.values()) + " | seconds, median (lowest to highest), runs |",
+        f"The baseline, {unit}, takes {baseline.median:.2f} s (median of {baseline.count} runs,"
+        f" {baseline.minimum:.2f} to {baseline.maximum:.2f}). The round-trip time is"
+        f" {scenario.round_trip * 1000:.0f} ms. The first three columns are ratios to the baseline.\n",
+        "| | " + " | ".join(JOB_TITLES.values()) + " | median in seconds (minimum to maximum), runs |",
         "|---|---:|---:|---:|---|",
     ]
-    for key, title_of in contenders.TITLES.items():
-        if key in heat.samples and key != FLOOR and key not in heat.failures:
-            lines.append(_row(heat, key, title_of))
-    lines += [f"| {contenders.TITLES[key]} | failed | | | {why} |" for key, why in heat.failures.items()]
+    for key, contender in contenders.TITLES.items():
+        if key in scenario.samples and key != BASELINE and key not in scenario.failures:
+            lines.append(_row(scenario, key, contender))
+    lines += [f"| {contenders.TITLES[key]} | failed | | | {reason} |" for key, reason in scenario.failures.items()]
     return title + "\n".join(lines) + "\n"
 
 
-def heading(heat: Heat) -> str:
-    """What a comparison is called."""
-    hosts = "One host" if heat.hosts == 1 else f"{heat.hosts} hosts"
-    ms = schedule.SERIES[heat.series]
-    return hosts if not ms else f"{hosts} behind {ms} ms"
+def heading(scenario: ScenarioResult) -> str:
+    """The title of a scenario."""
+    hosts = "One host" if scenario.hosts == 1 else f"{scenario.hosts} hosts"
+    delay = schedule.SERIES[scenario.series]
+    return f"{hosts}, {delay} ms round trip" if delay else hosts
 
 
-def _row(heat: Heat, key: str, title: str) -> str:
-    ratios = [_number(heat.ratio(key, job)) for job in schedule.JOBS]
+def _row(scenario: ScenarioResult, key: str, title: str) -> str:
+    ratios = [_format_ratio(scenario.ratio(key, job)) for job in schedule.JOBS]
     if key == "meshfab":
-        title, ratios = f"**{title}**", [f"**{one}**" if one else "" for one in ratios]
-    said = []
+        title, ratios = f"**{title}**", [f"**{ratio}**" if ratio else "" for ratio in ratios]
+    seconds = []
     for job in schedule.JOBS:
-        taken = heat.summary(key, job)
-        if taken:
-            said.append(f"{taken.median:.2f} ({taken.low:.2f} to {taken.high:.2f}), {taken.count}")
-    return f"| {title} | {' | '.join(ratios)} | {'; '.join(said)} |"
+        summary = scenario.summary(key, job)
+        if summary:
+            seconds.append(f"{summary.median:.2f} ({summary.minimum:.2f} to {summary.maximum:.2f}), {summary.count}")
+    return f"| {title} | {' | '.join(ratios)} | {'; '.join(seconds)} |"
 
 
-def _number(ratio: float | None) -> str:
+def _format_ratio(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def targets(found: Results) -> str:
-    """What was to be reached, what was, and whether that is enough."""
-    lines = ["### Targets\n", "| | at most | measured | |", "|---|---:|---:|---|"]
-    for series, is_many, job, most, of in TARGETS:
-        heat = next((one for one in found.heats if one.series == series and (one.hosts > 1) == is_many), None)
-        if heat is None:
+def targets(results: Results) -> str:
+    """The targets, the measured ratios, and whether each target is met."""
+    lines = ["### Targets\n", "| ratio | at most | measured | |", "|---|---:|---:|---|"]
+    for series, with_many_hosts, job, limit, unit in TARGETS:
+        scenario = next(
+            (item for item in results.scenarios if item.series == series and (item.hosts > 1) == with_many_hosts), None
+        )
+        if scenario is None:
             continue
-        got = compared(heat, job, of)
-        what = f"{heading(heat)}, {JOB_TITLES[job]}, {'ssh' if of == FLOOR else contenders.TITLES[of]} being 1"
-        said = ("not measured", "") if got is None else (f"{got:.2f}", "met" if got <= most else "**missed**")
-        lines.append(f"| {what} | {most} | {said[0]} | {said[1]} |")
+        ratio = ratio_to(scenario, job, unit)
+        other = "`ssh HOST true`" if unit == BASELINE else contenders.TITLES[unit]
+        target = f"{heading(scenario)}: {JOB_TITLES[job]} / {other}"
+        measured = "not measured" if ratio is None else f"{ratio:.2f}"
+        verdict = "" if ratio is None else "met" if ratio <= limit else "**missed**"
+        lines.append(f"| {target} | {limit} | {measured} | {verdict} |")
     return "\n".join(lines) + "\n" if len(lines) > 3 else ""
 
 
-def compared(heat: Heat, job: str, of: str) -> float | None:
-    """meshfab's median in units of another's, of the same job or of the floor's only one."""
-    own, other = heat.summary("meshfab", job), heat.summary(of, "true" if of == FLOOR else job)
-    return own.median / other.median if own and other else None
+def ratio_to(scenario: ScenarioResult, job: str, unit: str) -> float | None:
+    """meshfab's median divided by the median of another contender, for the same job (the baseline has only one)."""
+    meshfab = scenario.summary("meshfab", job)
+    other = scenario.summary(unit, "true" if unit == BASELINE else job)
+    return meshfab.median / other.median if meshfab and other else None
 
 
-def circumstances(found: Results) -> str:
-    """The machine, the versions, and who could not take part."""
-    had = found.machine
-    versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
+def environment(results: Results) -> str:
+    """The machine, the versions, and the contenders that are missing."""
+    machine = results.machine
+    versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines = [
-        f"Measured on {had['day']}: {had['cores']} cores and {had['memory_gib']} GiB for the operator, the CA and all"
-        f" hosts together, Linux {had['linux']}, Python {had['python']}; {versions}."
+        f"Measured on {machine['day']}: {machine['cores']} cores and {machine['memory_gib']} GiB for the operator, the"
+        f" CA and all hosts together, Linux {machine['linux']}, Python {machine['python']}; {versions}."
     ]
-    lines += [f"{contenders.TITLES[key]} is missing: {why}." for key, why in found.missing.items()]
+    lines += [f"{contenders.TITLES[key]} is missing: {reason}." for key, reason in results.missing.items()]
     return "\n".join(lines) + "\n"
 
 
-def profile(found: Mapping[str, Sequence[Sequence[Any]]]) -> str:
-    """Where the time goes: a table for each thing that was profiled, its parts with their milliseconds."""
+def profile(profiles: Mapping[str, Sequence[Sequence[Any]]]) -> str:
+    """A table for each profiled command: its parts and their milliseconds."""
     parts = []
-    for what, rows in found.items():
-        lines = [f"### {what}\n", "| ms | |", "|---:|---|", *(f"| {ms:.0f} | {part} |" for ms, part in rows)]
+    for title, rows in profiles.items():
+        lines = [f"### {title}\n", "| ms | |", "|---:|---|", *(f"| {ms:.0f} | {part} |" for ms, part in rows)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
 def filled(text: str, parts: Mapping[str, str]) -> str:
-    """The page with each part put between its marks: `<!-- NAME -->` and `<!-- end of NAME -->`.
+    """The page with each part written between its marks: `<!-- NAME -->` and `<!-- end of NAME -->`.
 
     Raises:
-        ValueError: the page has no such marks.
+        ValueError: the marks of a part are not on the page exactly once.
     """
     for name, part in parts.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
-        text, count = marked.subn(lambda found, part=part: f"{found[1]}\n{part}\n{found[2]}", text)  # type: ignore[misc]
+        text, count = marked.subn(lambda match, part=part: f"{match[1]}\n{part}\n{match[2]}", text)  # type: ignore[misc]
         if count != 1:
-            raise ValueError(f"the page has {count} places for {name!r}")
+            raise ValueError(f"the page must have the marks of {name!r} once, and has them {count} times")
     return text

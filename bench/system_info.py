@@ -1,4 +1,4 @@
-"""The machine and the versions that a measurement was made with: enough to judge it by, and no name of its owner's."""
+"""The machine and the versions of a measurement. Nothing here identifies the owner of the machine."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import platform
 import subprocess
 from datetime import datetime, timezone
+from importlib.metadata import version
 from typing import Any
 
 import psutil
 
 
 def describe() -> dict[str, Any]:
-    """Cores, memory, kernel, Python and the day."""
+    """Cores, memory, kernel, Python and the date."""
     return {
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
@@ -23,10 +24,10 @@ def describe() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what both sides of the comparison rest on."""
-    from importlib.metadata import version
-
-    said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
+    """The versions of meshfab (with its commit) and of OpenSSH."""
+    openssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    own = f"{version('meshfab')} ({commit.strip() or 'no commit'})"
-    return {"meshfab": own, "OpenSSH": said.partition(",")[0].removeprefix("OpenSSH_").split()[0]}
+    return {
+        "meshfab": f"{version('meshfab')} ({commit.strip() or 'no commit'})",
+        "OpenSSH": openssh.partition(",")[0].removeprefix("OpenSSH_").split()[0],
+    }

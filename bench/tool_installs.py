@@ -1,7 +1,7 @@
-"""The rivals and the plotter, each from PyPI into an environment of its own in the lab's cache.
+"""Installs Ansible, pyinfra and matplotlib from PyPI, each into a virtual environment in the lab's cache.
 
-No part of meshfab's own dependencies: whoever works on meshfab needs none of them, and their versions must not pull at
-ours.
+They are not dependencies of meshfab: its developers do not need them, and their requirements must not change the
+versions that meshfab is tested with.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from lab.progress import step
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What is installed -> the command that is wanted of it.
-RIVALS = {"ansible": ("ansible-core", "ansible-playbook"), "pyinfra": ("pyinfra", "pyinfra")}
+# Contender -> the package to install, and the command of it that is run.
+TOOLS = {"ansible": ("ansible-core", "ansible-playbook"), "pyinfra": ("pyinfra", "pyinfra")}
 
 
 def ensure(package: str) -> Path:
-    """The bin folder of an environment with that package in it, made when it is not there yet.
+    """Install a package unless it is installed; returns the bin folder of its virtual environment.
 
     Raises:
-        LabError: it could not be installed.
+        LabError: the package cannot be installed.
     """
-    place = cache.folder() / f"bench-{package}-{cache.key(sys.version)}"
-    done = place / "complete"
-    with cache.locked(cache.folder() / f"{place.name}.lock"):
-        if not done.exists():
+    environment = cache.folder() / f"bench-{package}-{cache.key(sys.version)}"
+    complete = environment / "complete"
+    with cache.locked(cache.folder() / f"{environment.name}.lock"):
+        if not complete.exists():
             with step(package, "installed"):
-                run([sys.executable, "-m", "venv", "--clear", str(place)])
-                run([str(place / "bin" / "pip"), "install", "--quiet", "--compile", package], timeout=600)
-                done.touch()
-    return place / "bin"
+                run([sys.executable, "-m", "venv", "--clear", str(environment)])
+                run([str(environment / "bin" / "pip"), "install", "--quiet", "--compile", package], timeout=600)
+                complete.touch()
+    return environment / "bin"
 
 
 def version(package: str, folder: Path) -> str:
-    """Which version of a package an environment has."""
+    """The version of a package in a virtual environment, whose bin folder is given."""
     script = f"from importlib.metadata import version; print(version({package!r}))"
     return subprocess.check_output([str(folder / "python"), "-c", script], text=True).strip()
 
 
-def find() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """The rivals' commands and versions, and why those that are missing are."""
-    tools, versions, missing = {}, {}, {}
-    for key, (package, command) in RIVALS.items():
+def ensure_all() -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """Install Ansible and pyinfra; returns their commands, their versions, and why a tool is missing."""
+    commands, versions, missing = {}, {}, {}
+    for key, (package, command) in TOOLS.items():
         try:
             folder = ensure(package)
         except LabError as error:
             missing[key] = str(error)
         else:
-            tools[key] = str(folder / command)
+            commands[key] = str(folder / command)
             versions[package] = version(package, folder)
-    return tools, versions, missing
+    return commands, versions, missing

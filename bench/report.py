@@ -43,7 +43,7 @@ def table(scenario: ScenarioResult) -> str:
     lines = [
         f"The baseline, {unit}, takes {baseline.median:.2f} s (median of {baseline.count} runs,"
         f" {baseline.minimum:.2f} to {baseline.maximum:.2f}). The round-trip time is"
-        f" {scenario.round_trip * 1000:.0f} ms. The first three columns are ratios to the baseline.\n",
+        f" {scenario.round_trip * 1000:.0f} ms. First run, second run and check are ratios to the baseline.\n",
         "| | " + " | ".join(JOB_TITLES.values()) + " | median in seconds (minimum to maximum), runs |",
         "|---|---:|---:|---:|---|",
     ]

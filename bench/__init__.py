@@ -1,1 +1,1 @@
-"""meshfab against what people do today: `inv bench`, `inv bench.render`, `inv bench.profile`."""
+"""Compares meshfab with other ways to do the same jobs: `inv bench`, `inv bench.render`, `inv bench.profile`."""

@@ -1,4 +1,4 @@
-"""What the tasks do: everything outside the lab, from the words of the command line to the files of the docs."""
+"""The work of the tasks that is done outside the lab: from the options to the result files and docs/performance.md."""
 
 from __future__ import annotations
 
@@ -8,92 +8,93 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import contenders, machine, page, place, results, rivals, schedule, session
+from bench import contenders, lab_session, report, results, schedule, system_info, tool_installs
+from bench.inventory import BENCH_FOLDER
 from lab.errors import LabError
 
-RESULTS = place.HERE / "results" / "benchmark.json"
-PROFILE = place.HERE / "results" / "profile.json"
-DOCS = place.HERE.parent / "docs"
+RESULTS = BENCH_FOLDER / "results" / "benchmark.json"
+PROFILE = BENCH_FOLDER / "results" / "profile.json"
+DOCS = BENCH_FOLDER.parent / "docs"
 PAGE = DOCS / "performance.md"
 PLOT = DOCS / "images" / "performance.svg"
 
 
 def run(hosts: int, runs: int, only: str, series: str, output: str) -> None:
-    """Measure, save, and print the table; a run of all contenders is the docs' new one.
+    """Measure, save the results and print the tables; a complete benchmark also updates docs/performance.md.
 
     Raises:
-        LabError: a word is unknown, or the lab or the race did not end well.
+        LabError: an option has an unknown value, or the lab or the measurement failed.
     """
-    known = [one.key for one in contenders.CONTENDERS]
-    keys = _chosen(only, known, "--only") or known
-    wanted = _chosen(series, list(schedule.SERIES), "--series")
+    known = [contender.key for contender in contenders.CONTENDERS]
+    keys = _parse_list(only, known, "--only") or known
+    selected_series = _parse_list(series, list(schedule.SERIES), "--series")
     if hosts < 1 or runs < 1:
-        raise LabError(f"--hosts {hosts} --runs {runs}: give numbers from 1")
-    is_whole = keys == known and wanted == list(schedule.SERIES) and hosts > 1
-    session.compile_all()
-    tools, versions, missing = rivals.find() if {"ansible", "pyinfra"} & set(keys) else ({}, {}, {})
+        raise LabError(f"--hosts {hosts} --runs {runs}: both must be at least 1")
+    is_complete = keys == known and selected_series == list(schedule.SERIES) and hosts > 1
+    lab_session.compile_python()
+    tools, versions, missing = tool_installs.ensure_all() if set(tool_installs.TOOLS) & set(keys) else ({}, {}, {})
     if "apply" in subprocess.check_output([str(Path(sys.executable).with_name("inv")), "--list"], text=True):
         tools["apply"] = "yes"
-    order = {
+    request = {
         "hosts": hosts,
         "runs": runs,
         "only": [key for key in keys if key not in missing],
-        "series": wanted,
+        "series": selected_series,
         "tools": tools,
-        "machine": machine.describe(),
-        "versions": machine.versions() | versions,
+        "machine": system_info.describe(),
+        "versions": system_info.versions() | versions,
         "missing": missing,
     }
     with tempfile.TemporaryDirectory() as folder:
-        said, found = Path(folder) / "order.json", Path(folder) / "results.json"
-        said.write_text(json.dumps(order))
-        with session.lab(max(hosts, 2)) as ours:
-            session.inside(ours, "bench.race", str(said), str(found))
-        done = results.read(found)
-    if output or is_whole:
-        done.write(Path(output) if output else RESULTS)
-    sys.stdout.write(page.tables(done))
-    if is_whole and not output:
+        request_file, results_file = Path(folder) / "request.json", Path(folder) / "results.json"
+        request_file.write_text(json.dumps(request))
+        with lab_session.lab(max(hosts, 2)) as bench_lab:
+            lab_session.run_module(bench_lab, "bench.runner", str(request_file), str(results_file))
+        measured = results.read(results_file)
+    if output or is_complete:
+        measured.write(Path(output) if output else RESULTS)
+    sys.stdout.write(report.tables(measured))
+    if is_complete and not output:
         render("")
 
 
 def render(file: str) -> None:
-    """Write the plot, and the parts of the page between its marks.
+    """Draw the plot, and write the generated parts of docs/performance.md.
 
     Raises:
-        LabError: there are no such results, or no plotter can be had.
+        LabError: there is no such results file, matplotlib cannot be installed, or the plot cannot be drawn.
     """
     source = Path(file) if file else RESULTS
     if not source.exists():
-        raise LabError(f"{source}: no results; run: inv bench")
-    parts = {"benchmark": page.tables(results.read(source))}
+        raise LabError(f"{source}: there are no results; run: inv bench")
+    parts = {"benchmark": report.tables(results.read(source))}
     if PROFILE.exists():
-        parts["profile"] = page.profile(json.loads(PROFILE.read_text()))
-    PAGE.write_text(page.filled(PAGE.read_text(), parts))
-    python = rivals.ensure("matplotlib") / "python"
+        parts["profile"] = report.profile(json.loads(PROFILE.read_text()))
+    PAGE.write_text(report.filled(PAGE.read_text(), parts))
+    python = tool_installs.ensure("matplotlib") / "python"
     PLOT.parent.mkdir(exist_ok=True)
     argv = [str(python), "-m", "bench.plot", str(source), str(PLOT)]
-    if subprocess.run(argv, cwd=place.HERE.parent, check=False).returncode:
-        raise LabError("the plot was not drawn")
+    if subprocess.run(argv, cwd=BENCH_FOLDER.parent, check=False).returncode:
+        raise LabError("the plot could not be drawn")
 
 
 def profile(hosts: int, runs: int) -> None:
-    """Measure where the time goes, save it, and print it.
+    """Measure where the time goes, save the profile and print it.
 
     Raises:
-        LabError: the lab or the measurement did not end well.
+        LabError: the lab or the measurement failed.
     """
     if hosts < 2 or runs < 1:
-        raise LabError(f"--hosts {hosts} --runs {runs}: give at least 2 hosts and 1 run")
-    session.compile_all()
-    with session.lab(hosts) as ours:
-        session.inside(ours, "bench.profile", str(hosts), str(runs), str(PROFILE))
-    sys.stdout.write(page.profile(json.loads(PROFILE.read_text())))
+        raise LabError(f"--hosts {hosts} --runs {runs}: there must be at least 2 hosts and 1 run")
+    lab_session.compile_python()
+    with lab_session.lab(hosts) as bench_lab:
+        lab_session.run_module(bench_lab, "bench.profile", str(hosts), str(runs), str(PROFILE))
+    sys.stdout.write(report.profile(json.loads(PROFILE.read_text())))
 
 
-def _chosen(words: str, known: list[str], option: str) -> list[str]:
-    """The words of an option in the known order."""
-    said = {word.strip() for word in words.split(",") if word.strip()}
-    if unknown := sorted(said - set(known)):
+def _parse_list(value: str, known: list[str], option: str) -> list[str]:
+    """The values of a comma-separated option, in the order of `known`."""
+    values = {item.strip() for item in value.split(",") if item.strip()}
+    if unknown := sorted(values - set(known)):
         raise LabError(f"{option} {unknown[0]}: known are {', '.join(known)}")
-    return [word for word in known if word in said]
+    return [item for item in known if item in values]

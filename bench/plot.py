@@ -1,7 +1,8 @@
-"""`python -m bench.plot RESULTS IMAGE`: the comparisons as a picture, in the environment that has matplotlib.
+"""`python -m bench.plot RESULTS IMAGE`: draws the scenarios as an SVG image.
 
-One panel a comparison, one line a contender, and on it a mark for each job: how many times as long as a bare ssh, on a
-logarithmic scale, with the range of the runs behind it.
+It runs in the virtual environment that has matplotlib. Each scenario is a panel and each contender a line in it. Each
+job is a marker on that line: the ratio of its median to `ssh HOST true`, on a logarithmic scale, with the range of the
+runs behind it.
 """
 
 from __future__ import annotations
@@ -11,82 +12,85 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import contenders, page, results
+from bench import contenders, report
+from bench.results import read
 
 if TYPE_CHECKING:
-    from bench.results import Heat, Results
+    from bench.results import Results, ScenarioResult
 
-# What is drawn with -> what takes its place where the reader's colours are dark.
+# Colour in the light theme -> colour in the dark theme.
 _DARK = {"#ffffff": "#0d1117", "#1f2328": "#e6edf3", "#d1d9e0": "#3d444d", "#0969da": "#4493f8", "#9a6700": "#d29922"}
-_PAPER, _INK, _GRID, _OWN, _CHECK = _DARK
-_MARKS = {"first": ("o", _OWN), "second": ("s", _INK), "check": ("D", _CHECK)}
+_BACKGROUND, _TEXT, _GRID, _FIRST, _CHECK = _DARK
+_MARKERS = {"first": ("o", _FIRST), "second": ("s", _TEXT), "check": ("D", _CHECK)}
 
 
-def draw(found: Results, image: Path) -> None:
-    """Draw every comparison of some results into an SVG file."""
+def draw(results: Results, image: Path) -> None:
+    """Draw every scenario that has a baseline into an SVG file."""
     import matplotlib as mpl
 
     mpl.use("svg")
-    # Text stays text, so that it can be searched and takes the reader's font; the same results give the same file.
+    # Text stays text: it can be searched, and it is shown in the reader's font. The fixed salt makes the file
+    # reproducible.
     mpl.rcParams.update(
         {"svg.fonttype": "none", "svg.hashsalt": "meshfab", "font.size": 10, "font.family": "sans-serif"}
     )
     from matplotlib import pyplot
 
-    heats = [heat for heat in found.heats if heat.floor()]
-    columns = 2 if len(heats) > 1 else 1
-    rows = -(-len(heats) // columns)
+    scenarios = [scenario for scenario in results.scenarios if scenario.baseline()]
+    columns = 2 if len(scenarios) > 1 else 1
+    rows = -(-len(scenarios) // columns)
     figure, axes = pyplot.subplots(rows, columns, figsize=(9.5, 3.1 * rows + 0.5), squeeze=False, sharey=True)
-    places = list(axes.T.flat if len(heats) == 4 else axes.flat)
-    for panel, heat in zip(places, heats, strict=False):
-        _draw_panel(panel, heat)
-    for panel in places[len(heats) :]:
+    panels = list(axes.T.flat if len(scenarios) == 4 else axes.flat)
+    for panel, scenario in zip(panels, scenarios, strict=False):
+        _draw_panel(panel, scenario)
+    for panel in panels[len(scenarios) :]:
         panel.set_visible(False)
-    handles, labels = places[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(_MARKS), frameon=False, labelcolor=_INK)
-    figure.patch.set_facecolor(_PAPER)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=len(_MARKERS), frameon=False, labelcolor=_TEXT)
+    figure.patch.set_facecolor(_BACKGROUND)
     figure.tight_layout(rect=(0, 0.06, 1, 1))
-    figure.savefig(image, metadata={"Date": None, "Title": "Times of a bare ssh that each contender takes"})
-    image.write_text(themed(image.read_text()))
+    figure.savefig(image, metadata={"Date": None, "Title": "Time of each contender, as a ratio to ssh HOST true"})
+    image.write_text(with_dark_theme(image.read_text()))
 
 
-def _draw_panel(panel: Any, heat: Heat) -> None:
-    keys = [one.key for one in contenders.CONTENDERS][::-1]
-    for at, key in enumerate(keys):
-        for job, (mark, colour) in _MARKS.items():
-            taken, floor, label = heat.summary(key, job), heat.floor(), page.JOB_TITLES[job]
-            if taken is None or floor is None:
+def _draw_panel(panel: Any, scenario: ScenarioResult) -> None:
+    keys = [contender.key for contender in contenders.CONTENDERS][::-1]
+    for line, key in enumerate(keys):
+        for job, (marker, colour) in _MARKERS.items():
+            summary, baseline = scenario.summary(key, job), scenario.baseline()
+            if summary is None or baseline is None:
                 continue
-            panel.plot([taken.low / floor, taken.high / floor], [at, at], color=colour, linewidth=5, alpha=0.25)
+            runs_range = [summary.minimum / baseline, summary.maximum / baseline]
+            panel.plot(runs_range, [line, line], color=colour, linewidth=5, alpha=0.25)
             panel.plot(
-                [taken.median / floor],
-                [at],
-                mark,
+                [summary.median / baseline],
+                [line],
+                marker,
                 color=colour,
                 markersize=6,
-                label=label if key == "meshfab" else None,
+                label=report.JOB_TITLES[job] if key == "meshfab" else None,
             )
-    panel.axvline(1, color=_INK, linewidth=1, linestyle=":")
+    panel.axvline(1, color=_TEXT, linewidth=1, linestyle=":")
     panel.set_xscale("log")
-    panel.set_yticks(range(len(keys)), [contenders.TITLES[key] for key in keys], color=_INK)
+    panel.set_yticks(range(len(keys)), [contenders.TITLES[key] for key in keys], color=_TEXT)
     panel.set_ylim(-0.6, len(keys) - 0.4)
-    panel.set_title(page.heading(heat), color=_INK, loc="left")
-    unit = "ssh HOST true" if heat.hosts == 1 else f"ssh HOST true to all {heat.hosts}, 16 at a time,"
-    panel.set_xlabel(f"{unit} being 1", color=_INK)
+    panel.set_title(report.heading(scenario), color=_TEXT, loc="left")
+    unit = "ssh HOST true" if scenario.hosts == 1 else f"ssh HOST true to all {scenario.hosts}, 16 at a time"
+    panel.set_xlabel(f"ratio to {unit}", color=_TEXT)
     low, high = panel.get_xlim()
     ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     panel.minorticks_off()
-    panel.tick_params(colors=_INK, length=0)
+    panel.tick_params(colors=_TEXT, length=0)
     panel.grid(axis="x", color=_GRID, linewidth=0.8)
     panel.set_axisbelow(True)
-    panel.set_facecolor(_PAPER)
+    panel.set_facecolor(_BACKGROUND)
     for side in panel.spines.values():
         side.set_visible(False)
 
 
-def themed(svg: str) -> str:
-    """The picture with a second set of colours, for readers whose own are dark."""
+def with_dark_theme(svg: str) -> str:
+    """The image with a second set of colours, for readers who use a dark theme."""
     rules = "".join(
         f'[style*="fill: {light}"]{{fill:{dark} !important}}[style*="stroke: {light}"]{{stroke:{dark} !important}}'
         for light, dark in _DARK.items()
@@ -94,9 +98,9 @@ def themed(svg: str) -> str:
     style = f"<style>@media (prefers-color-scheme: dark){{{rules}}}</style>"
     themed, count = re.subn(r"(<svg\b[^>]*>)", lambda tag: tag[1] + style, svg, count=1)
     if count != 1:
-        raise ValueError("no <svg> in it")
+        raise ValueError("the image has no <svg> element")
     return themed
 
 
 if __name__ == "__main__":
-    draw(results.read(Path(sys.argv[1])), Path(sys.argv[2]))
+    draw(read(Path(sys.argv[1])), Path(sys.argv[2]))

@@ -1,8 +1,9 @@
-"""`python -m bench.profile HOSTS RUNS FILE`, inside the lab: where the time of a provisioning and of a sweep goes.
+"""`python -m bench.profile HOSTS RUNS FILE`, inside the lab: where the time of provision and check-certs goes.
 
-A provisioning is one thing after the other: the wall's time, part by part, with the scripts that a round trip carries.
-A sweep is many things at once, and what it is short of is the processor: processor time by what it was spent on. Every
-run is a process of its own (`python -m bench.profile one WHAT FILE WORD…`), and the medians are written to FILE.
+provision does one thing after the other, so its wall-clock time is divided into consecutive parts; the part of a round
+trip is named after the scripts in it. check-certs works on many hosts at once and is limited by the CPU, so its CPU
+time is divided. Every run is a separate process (`python -m bench.profile run WHAT FILE ARG...`). The medians are
+written to FILE.
 """
 
 from __future__ import annotations
@@ -17,149 +18,155 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import checker, contenders, place, race
-from bench.meter import Share, Timeline
+from bench import contenders, runner, verifier
+from bench.inventory import Inventory, sites
+from bench.stopwatch import BETWEEN_CALLS, CpuTimes, Timeline
 from lab import layout, names, pristine
 from lab.errors import LabError
 from lab.progress import say
 
-# Parts below this are together "the rest".
-_LEAST_MS = 2.0
+# Parts below this are added up.
+_MINIMUM_MS = 2.0
 Parts = list[tuple[float, str]]
-# Where to put a stopwatch, and what its time is called.
-_OF_A_RUN = (
+# The functions to measure (module or class, function) and the part that each call of them is.
+_PROVISION_CALLS = (
     ("meshfab.ssh.connection", "opened", lambda *_: "SSH: handshake and login"),
-    ("meshfab.ssh.root_shell:RootShell", "_start", lambda *_: "SSH: the session, PAM, sudo"),
+    ("meshfab.ssh.root_shell:RootShell", "_start", lambda *_: "SSH: session, PAM, sudo"),
     (
         "meshfab.ssh.root_shell:RootShell",
         "_batch",
-        lambda _, asked, __: f"host: {' + '.join(one.script for one in asked)}",
+        lambda _, requests, __: f"host: {' + '.join(request.script for request in requests)}",
     ),
-    ("meshfab.host.tls_client", "until", lambda *_: "the proof on the wire"),
+    ("meshfab.host.tls_client", "until", lambda *_: "TLS: wait until the new certificate is served"),
 )
-_OF_A_SWEEP = (
+_CHECK_CERTS_CALLS = (
     ("paramiko:Transport", "run", "SSH: key exchange and encryption (paramiko's own threads)"),
     ("meshfab.ssh.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
-    ("meshfab.ssh.session", "opened", "SSH: dialling and logging in"),
-    ("meshfab.ssh.root_shell:RootShell", "_start", "SSH: the session and its root shell"),
-    ("meshfab.ssh.root_shell:RootShell", "_batch", "SSH: sending the probe, receiving its answer"),
-    ("meshfab.host.discovery", "parse", "reading the answers (nginx configuration, certificates)"),
-    ("meshfab.checks.endpoint_probe:EndpointProbe", "observe", "names, and a thread for each service"),
-    ("meshfab.fleet.host_check", "_observe", "a worker's own: its deadline, closing"),
-    ("meshfab.host.tls_client", "ask", "TLS: asking for what is served"),
-    ("meshfab.checks.evaluate", "host", "judging"),
-    ("meshfab.cli.table", "show", "the table"),
+    ("meshfab.ssh.session", "opened", "SSH: connect and log in"),
+    ("meshfab.ssh.root_shell:RootShell", "_start", "SSH: session and root shell"),
+    ("meshfab.ssh.root_shell:RootShell", "_batch", "SSH: send the probe, receive its output"),
+    ("meshfab.host.discovery", "parse", "parse the probe's output (nginx configuration, certificates)"),
+    ("meshfab.checks.endpoint_probe:EndpointProbe", "observe", "resolve names, and start a thread for each service"),
+    ("meshfab.fleet.host_check", "_observe", "the worker of each host: its deadline, closing the connection"),
+    ("meshfab.host.tls_client", "ask", "TLS: fetch the served certificates"),
+    ("meshfab.checks.evaluate", "host", "evaluate the checks"),
+    ("meshfab.cli.table", "show", "print the table"),
 )
 
 
-def provision(words: list[str]) -> Parts:
-    """The parts of one command in this process, in seconds of the wall's clock."""
-    line = Timeline()
+def profile_provision(args: list[str]) -> Parts:
+    """Run one provision command in this process; returns its parts, in seconds of wall-clock time."""
+    timeline = Timeline()
     from invoke.program import Program  # noqa: F401
 
-    line.mark("import Invoke")
+    timeline.mark("import Invoke")
     import meshfab.cli.tasks  # noqa: F401
+    from meshfab.nginx import vhost  # noqa: F401
     from meshfab.provisioning import api  # noqa: F401
 
-    line.mark("import meshfab, cryptography, Jinja2 and rich")
+    timeline.mark("import meshfab, cryptography, Jinja2 and rich")
     import fabric  # noqa: F401
 
-    line.mark("import Fabric and paramiko")
-    for place_of, name, label in _OF_A_RUN:
-        line.around(pkgutil.resolve_name(place_of), name, label)
-    _run(words)
-    line.mark("our own Python")
-    return line.parts
+    timeline.mark("import Fabric and paramiko")
+    for owner, name, label in _PROVISION_CALLS:
+        timeline.measure(pkgutil.resolve_name(owner), name, label)
+    _run_inv(args)
+    timeline.mark(BETWEEN_CALLS)
+    return timeline.parts
 
 
-def sweep(words: list[str]) -> Parts:
-    """What the processor time of a sweep went into, in seconds over all threads, and the wall's time."""
-    share, began, used = Share(), time.perf_counter(), time.process_time()
+def profile_check_certs(args: list[str]) -> Parts:
+    """Run one check-certs command in this process; returns the CPU seconds of all threads by part, and both totals."""
+    cpu_times, began, cpu_before = CpuTimes(), time.perf_counter(), time.process_time()
     import fabric  # noqa: F401
     from invoke.program import Program  # noqa: F401
 
     import meshfab.cli.tasks  # noqa: F401
+    from meshfab.cli import table  # noqa: F401
     from meshfab.fleet import check_certs  # noqa: F401
 
-    share.seconds["imports"] = time.process_time() - used
-    for place_of, name, part in _OF_A_SWEEP:
-        share.around(pkgutil.resolve_name(place_of), name, part)
-    _run(words)
-    everything = time.process_time() - used
-    share.seconds["the rest: starting threads, waiting, Invoke"] = everything - sum(share.seconds.values())
+    cpu_times.seconds["imports"] = time.process_time() - cpu_before
+    for owner, name, part in _CHECK_CERTS_CALLS:
+        cpu_times.measure(pkgutil.resolve_name(owner), name, part)
+    _run_inv(args)
+    total = time.process_time() - cpu_before
+    cpu_times.seconds["the rest: thread start, waiting, Invoke"] = total - sum(cpu_times.seconds.values())
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    parts = [(seconds, part) for part, seconds in share.seconds.items()]
-    parts.append((children.ru_utime + children.ru_stime, "other processes of ours"))
-    return [*parts, (everything, "**processor time**"), (time.perf_counter() - began, "**the wall's time**")]
+    parts = [(seconds, part) for part, seconds in cpu_times.seconds.items()]
+    parts.append((children.ru_utime + children.ru_stime, "child processes"))
+    return [*parts, (total, "**total CPU time**"), (time.perf_counter() - began, "**wall-clock time**")]
 
 
-def _run(words: list[str]) -> None:
+def _run_inv(args: list[str]) -> None:
     from invoke.program import Program
 
-    Program(version="0").run([str(Path(sys.executable).with_name("inv")), *words], exit=False)
+    Program(version="0").run([str(Path(sys.executable).with_name("inv")), *args], exit=False)
 
 
-def summed(runs: list[Parts]) -> list[tuple[float, str]]:
-    """Each part's median milliseconds over the runs, in the order in which they first come; small ones as the rest."""
+def medians(runs: list[Parts]) -> list[tuple[float, str]]:
+    """The median milliseconds of each part, in the order of their first appearance; small parts are added up."""
     order = list(dict.fromkeys(part for run in runs for _, part in run))
-    totals = {
-        part: 1000 * statistics.median(sum(took for took, name in run if name == part) for run in runs)
+    milliseconds = {
+        part: 1000 * statistics.median(sum(seconds for seconds, name in run if name == part) for run in runs)
         for part in order
     }
-    shown = [(round(ms, 1), part) for part, ms in totals.items() if ms >= _LEAST_MS]
-    rest = sum(ms for ms in totals.values() if ms < _LEAST_MS)
-    return [*shown, (round(rest, 1), "parts below 2 ms")] if rest >= _LEAST_MS else shown
+    rows = [(round(ms, 1), part) for part, ms in milliseconds.items() if ms >= _MINIMUM_MS]
+    rest = sum(ms for ms in milliseconds.values() if ms < _MINIMUM_MS)
+    return [*rows, (round(rest, 1), "parts below 2 ms")] if rest >= _MINIMUM_MS else rows
 
 
-def _one(what: str, words: list[str]) -> Parts:
-    """One run in a process of its own."""
+def _run_separately(command: str, args: list[str]) -> Parts:
+    """Profile one run in a separate process."""
     with tempfile.NamedTemporaryFile() as file:
-        argv = [sys.executable, "-m", "bench.profile", "one", what, file.name, *words]
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise LabError(f"{what}: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
-        return [(took, part) for took, part in json.loads(Path(file.name).read_text())]
+        argv = [sys.executable, "-m", "bench.profile", "run", command, file.name, *args]
+        process = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if process.returncode:
+            raise LabError(f"{command}: {(process.stderr.strip() or 'no error message').splitlines()[-1]}")
+        return [(seconds, part) for seconds, part in json.loads(Path(file.name).read_text())]
 
 
 def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
     folder = layout.current().state / "bench"
-    alone, fleet = place.Place(folder / "1", place.sites(1)), place.Place(folder / "all", place.sites(hosts))
-    taken: dict[str, list[Parts]] = {"A first run on one host": [], "A second run on one host": []}
-    site, bare = alone.sites[0], contenders.FLOOR.commands(alone, {})["true"].argv
-    for where in (alone, fleet):
-        where.write()
-    for each in fleet.sites:
-        names.point(each.name, each.host)
-    words = ["provision", "--name", site.name, "--host", site.host]
+    one_host, all_hosts = Inventory(folder / "1", sites(1)), Inventory(folder / "all", sites(hosts))
+    for inventory in (one_host, all_hosts):
+        inventory.write()
+    for site in all_hosts.sites:
+        names.point(site.name, site.host)
+    profiles = _measure_provision(one_host, runs)
+    # check-certs does not depend on the contender that provisions the hosts; the script in one ssh is a fast one.
+    runner.reset(all_hosts, "lan")
+    subprocess.run(
+        contenders.tight(all_hosts)["first"].argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    )
+    if problems := verifier.verify_all(all_hosts.sites):
+        raise LabError(f"the hosts are not provisioned: {problems[0]}")
+    checks = [_run_separately("check-certs", ["-f", str(all_hosts.invoke), "check-certs"]) for _ in range(runs)]
+    return profiles | {f"check-certs on {hosts} hosts, CPU time": medians(checks)}
+
+
+def _measure_provision(inventory: Inventory, runs: int) -> dict[str, list[tuple[float, str]]]:
+    site, login = inventory.sites[0], contenders.SSH.commands(inventory, {})["true"].argv
+    samples: dict[str, list[Parts]] = {"First run on one host": [], "Second run on one host": []}
     for number in range(runs):
         pristine.reset(site.host)
-        subprocess.run(bare, check=True)
-        for what, found in taken.items():
-            found.append(_one("provision", words))
-            say(f"{number + 1}/{runs}", f"{what}: {sum(took for took, _ in found[-1]):.2f} s")
-    # Whoever sets them up, a sweep looks at them alike; the tightest script is quick at it.
-    race.reset(fleet, "lan")
-    subprocess.run(
-        contenders.tight(fleet)["first"].argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
-    )
-    if amiss := checker.all_faults(fleet.sites):
-        raise LabError(f"the hosts are not set up: {amiss[0]}")
-    sweeps = [_one("sweep", ["-f", str(fleet.settings), "check-certs"]) for _ in range(runs)]
-    named = {what: summed(found) for what, found in taken.items()}
-    return named | {f"A sweep of {hosts} hosts, processor time": summed(sweeps)}
+        subprocess.run(login, check=True)  # warm-up: the first login after a reset is slower
+        for title, profiles in samples.items():
+            profiles.append(_run_separately("provision", ["provision", "--name", site.name, "--host", site.host]))
+            say(f"{number + 1}/{runs}", f"{title}: {sum(seconds for seconds, _ in profiles[-1]):.2f} s")
+    return {title: medians(profiles) for title, profiles in samples.items()}
 
 
 def main() -> None:
-    """One run, or all of them and their medians."""
-    if sys.argv[1] == "one":
-        what, file, words = sys.argv[2], Path(sys.argv[3]), sys.argv[4:]
-        parts = provision(words) if what == "provision" else sweep(words)
+    """Profile one run, or profile all runs and save their medians."""
+    if sys.argv[1] == "run":
+        command, file, args = sys.argv[2], Path(sys.argv[3]), sys.argv[4:]
+        parts = profile_provision(args) if command == "provision" else profile_check_certs(args)
         file.write_text(json.dumps(parts))
         return
-    found = _measure(int(sys.argv[1]), int(sys.argv[2]))
+    profiles = _measure(int(sys.argv[1]), int(sys.argv[2]))
     file = Path(sys.argv[3])
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=1) + "\n")
+    file.write_text(json.dumps(profiles, indent=1) + "\n")
 
 
 if __name__ == "__main__":

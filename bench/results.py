@@ -1,4 +1,4 @@
-"""What a benchmark has found, as values and as a file. Pure, but for reading and writing the file."""
+"""The results of a benchmark, as values and as a JSON file. Only `write` and `read` touch the disk."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-FLOOR = "ssh"
+BASELINE = "ssh"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Seconds of the runs of one job."""
+    """The seconds that the runs of one job took."""
 
     median: float
-    low: float
-    high: float
+    minimum: float
+    maximum: float
     count: int
 
 
 @dataclass
-class Heat:
-    """One comparison: samples of every contender's jobs, and what went wrong.
+class ScenarioResult:
+    """The result of one scenario: the samples of every contender, and the failures.
 
     Attributes:
-        series: "lan", or what the line adds.
-        hosts: how many.
-        round_trip: between the operator and a host, as measured, in seconds.
-        samples: contender -> job -> seconds of each run; the floor's one job is "true".
-        failures: contender -> why it does not count.
+        series: "lan", or the name of the added delay.
+        hosts: the number of hosts.
+        round_trip: the measured round-trip time between the operator and a host, in seconds.
+        samples: contender -> job -> seconds of each run. The only job of the baseline is "true".
+        failures: contender -> the reason why its runs do not count.
     """
 
     series: str
@@ -44,51 +44,47 @@ class Heat:
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, contender: str, job: str, seconds: float) -> None:
-        """Note the time of one run."""
+        """Record the time of one run."""
         self.samples.setdefault(contender, {}).setdefault(job, []).append(round(seconds, 3))
 
     def summary(self, contender: str, job: str) -> Summary | None:
-        """The runs of a job; None when there are none that count."""
-        taken = self.samples.get(contender, {}).get(job)
-        return None if not taken or contender in self.failures else summarise(taken)
+        """Summarise the runs of a job; None if there is no valid run."""
+        seconds = self.samples.get(contender, {}).get(job)
+        return None if not seconds or contender in self.failures else summarise(seconds)
 
-    def floor(self) -> float | None:
-        """The median of a bare ssh to the same hosts."""
-        found = self.summary(FLOOR, "true")
-        return found.median if found else None
+    def baseline(self) -> float | None:
+        """The median time of `ssh HOST true` to the same hosts."""
+        summary = self.summary(BASELINE, "true")
+        return summary.median if summary else None
 
     def ratio(self, contender: str, job: str) -> float | None:
-        """A job's median in units of the floor's."""
-        found, floor = self.summary(contender, job), self.floor()
-        return found.median / floor if found and floor else None
+        """The median time of a job, divided by the baseline."""
+        summary, baseline = self.summary(contender, job), self.baseline()
+        return summary.median / baseline if summary and baseline else None
 
 
 @dataclass
 class Results:
-    """A whole benchmark: the machine, the versions, who could not take part, and the comparisons."""
+    """A whole benchmark: the machine, the versions, the contenders that are missing, and the scenarios."""
 
     machine: dict[str, Any]
     versions: dict[str, str]
     missing: dict[str, str] = field(default_factory=dict)
-    heats: list[Heat] = field(default_factory=list)
-
-    def heat(self, series: str, hosts: int) -> Heat | None:
-        """The comparison of that series and size."""
-        return next((one for one in self.heats if (one.series, one.hosts) == (series, hosts)), None)
+    scenarios: list[ScenarioResult] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
-        """Save it as JSON."""
+        """Save the results as JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
 
 def read(file: Path) -> Results:
-    """Load what `write` has saved."""
-    found = json.loads(file.read_text())
-    found["heats"] = [Heat(**one) for one in found["heats"]]
-    return Results(**found)
+    """Load results that `write` has saved."""
+    values = json.loads(file.read_text())
+    values["scenarios"] = [ScenarioResult(**scenario) for scenario in values["scenarios"]]
+    return Results(**values)
 
 
-def summarise(taken: Sequence[float]) -> Summary:
-    """Median, extremes and number of some seconds."""
-    return Summary(statistics.median(taken), min(taken), max(taken), len(taken))
+def summarise(seconds: Sequence[float]) -> Summary:
+    """Median, minimum, maximum and count."""
+    return Summary(statistics.median(seconds), min(seconds), max(seconds), len(seconds))

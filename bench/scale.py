@@ -1,15 +1,17 @@
-"""check-certs over many hosts, and over real ones beside `ssh HOST true`: whole processes and what they took.
+"""Measures check-certs on many hosts, and compares it with `ssh HOST true` on real hosts, as whole processes.
 
-lab/operator python -m bench.scale                 10, 100, 1,000 addresses of the lab's hosts, by threads and processes
-lab/operator python -m bench.scale parallel [MS]   8, 16, 32 and 40 at once, on every host of the lab, MS of delay added
-lab/operator python -m bench.scale floor [RUNS]    every host of the lab, `ssh HOST true` 16 at a time being 1
-lab/operator python -m bench.scale crossover       threads against processes, with a stand-in for the hosts
+lab/operator python -m bench.scale                 10, 100 and 1,000 addresses of the lab's hosts, threads and processes
+lab/operator python -m bench.scale parallel [MS]   8, 16, 32 and 40 hosts at a time, with MS ms of round-trip time added
+lab/operator python -m bench.scale baseline [RUNS] all hosts of the lab, as a ratio to `ssh HOST true` 16 at a time
+lab/operator python -m bench.scale crossover       threads against processes, with a simulated host
 
-The hosts of the lab share the machine with the client: the wall time of the first is theirs, the CPU the client's own.
+The hosts of the lab share the machine with the client. With addresses instead of hosts, the wall-clock time is limited
+by the hosts, and the CPU time is the client's alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -18,27 +20,38 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from lab import crowd, faults, hosts
-from lab.process import children
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 INV = str(Path(sys.executable).with_name("inv"))
-# The floor's target: a sweep of real hosts, `ssh HOST true` 16 at a time being 1.
+# The target of `baseline`: the highest ratio of check-certs to `ssh HOST true`, 16 at a time.
 LIMIT = 0.7
+_SAMPLE_INTERVAL = 0.05
+_SAMPLES_PER_LISTING = 10
+_STDIN_FROM_NULL = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one whole process took, its children included: seconds, megabytes at its peak, threads at its most.
+class Usage:
+    """What one process and its children used.
 
-    `said` is what it printed.
+    Attributes:
+        wall: wall-clock time in seconds.
+        cpu: CPU time in seconds.
+        megabytes: the sum of the peak memory of all processes.
+        threads: the highest number of threads at one time.
+        status: the exit status.
+        output: the standard output.
     """
 
     wall: float
@@ -46,48 +59,58 @@ class Cost:
     megabytes: float
     threads: int
     status: int
-    said: str
+    output: str
 
 
-def cost(argv: list[str]) -> Cost:
-    """Run a command to its end and look at it on the way, twenty times a second."""
-    began = time.monotonic()
-    out = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed when it is read
-    pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[_QUIET, (os.POSIX_SPAWN_DUP2, out.fileno(), 1)])
-    most, peaks = 0, {}
-    while True:
-        done, status, usage = os.wait4(pid, os.WNOHANG)
-        if done:
-            break
+class _Sampler:
+    """Samples the memory and the threads of a process and its children while they run."""
+
+    def __init__(self, pid: int) -> None:
+        self.threads = 0
+        self._process = psutil.Process(pid)
+        self._children: list[psutil.Process] = []
+        self._peaks: dict[int, int] = {}
+        self._samples = 0
+
+    @property
+    def megabytes(self) -> float:
+        """The sum of the peaks of all processes; a peak is the largest resident set that was sampled."""
+        return sum(self._peaks.values()) / (1 << 20)
+
+    def sample(self) -> None:
+        """Take one sample."""
+        # To list children, psutil reads every process of the machine. A lab has a thousand, so list them less often.
+        if self._samples % _SAMPLES_PER_LISTING == 0:
+            self._children = self._process.children(recursive=True)
+        self._samples += 1
         threads = 0
-        for one in (pid, *_below(pid)):
-            try:
-                fields = dict(row.split(":", 1) for row in Path(f"/proc/{one}/status").read_text().splitlines())
-                peaks[one] = int(fields["VmHWM"].split()[0]) / 1024
-                threads += int(fields["Threads"])
-            except (OSError, KeyError):
-                continue  # it has just ended
-        most = max(most, threads)
-        time.sleep(0.05)
-    wall, cpu = time.monotonic() - began, usage.ru_utime + usage.ru_stime
-    with out:
-        out.seek(0)
-        said = out.read()
-    return Cost(wall, cpu, sum(peaks.values()), most, os.waitstatus_to_exitcode(status), said)
+        for process in (self._process, *self._children):
+            with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                self._peaks[process.pid] = max(process.memory_info().rss, self._peaks.get(process.pid, 0))
+                threads += process.num_threads()
+        self.threads = max(threads, self.threads)
 
 
-_QUIET = (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)
+def measure(argv: list[str]) -> Usage:
+    """Run a command to its end, and sample it twenty times a second."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as stdout:
+        actions = [_STDIN_FROM_NULL, (os.POSIX_SPAWN_DUP2, stdout.fileno(), 1)]
+        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
+        sampler = _Sampler(pid)
+        while True:
+            ended, status, rusage = os.wait4(pid, os.WNOHANG)
+            if ended:
+                break
+            sampler.sample()
+            time.sleep(_SAMPLE_INTERVAL)
+        wall, cpu = time.monotonic() - began, rusage.ru_utime + rusage.ru_stime
+        stdout.seek(0)
+        output = stdout.read()
+    return Usage(wall, cpu, sampler.megabytes, sampler.threads, os.waitstatus_to_exitcode(status), output)
 
 
-def _below(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task")
-    try:
-        return [child for task in tasks.iterdir() for child in map(int, (task / "children").read_text().split())]
-    except OSError:
-        return children(pid)
-
-
-def sweep(names: Sequence[str], *options: str, parallel: int | None = None) -> list[str]:
+def check_certs(names: Sequence[str], *options: str, parallel: int | None = None) -> list[str]:
     """The command line that checks these hosts."""
     settings = {"hosts": list(names)} | ({"parallel": parallel} if parallel else {})
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
@@ -95,116 +118,123 @@ def sweep(names: Sequence[str], *options: str, parallel: int | None = None) -> l
     return [INV, "-f", file.name, "check-certs", "--format", "json", *options]
 
 
-def growth(counts: Sequence[int] = (10, 100, 1000)) -> None:
-    """How CPU, memory and threads grow with the hosts."""
+def measure_growth(counts: Sequence[int] = (10, 100, 1000)) -> None:
+    """Show how CPU time, memory and threads grow with the number of hosts."""
     names = crowd.gather(max(counts), hosts.names()[:8])
     try:
         print("| executor | hosts | wall s | client CPU s | CPU ms a host | peak MB | threads |\n" + "|---" * 7 + "|")
         for executor in ("threads", "processes"):
-            before: tuple[int, Cost] | None = None
+            previous: tuple[int, Usage] | None = None
             for count in counts:
-                took = cost(sweep(names[:count], "--executor", executor))
-                each = f"{1000 * (took.cpu - before[1].cpu) / (count - before[0]):.1f}" if before else ""
+                usage = measure(check_certs(names[:count], "--executor", executor))
+                each = f"{1000 * (usage.cpu - previous[1].cpu) / (count - previous[0]):.1f}" if previous else ""
                 print(
-                    f"| {executor} | {count} | {took.wall:.1f} | {took.cpu:.2f} | {each} | {took.megabytes:.0f} "
-                    f"| {took.threads} |{_doubt(took)}",
+                    f"| {executor} | {count} | {usage.wall:.1f} | {usage.cpu:.2f} | {each} | {usage.megabytes:.0f} "
+                    f"| {usage.threads} |{_failure_note(usage)}",
                     flush=True,
                 )
-                before = count, took
+                previous = count, usage
     finally:
         crowd.disperse()
 
 
-def at_once(delay: float) -> None:
-    """What `parallel` should be, with each packet held back so many milliseconds."""
+def measure_parallel(delay: float) -> None:
+    """Show the wall-clock time for several values of `parallel`, with so many milliseconds of round-trip time added."""
     names, widths = hosts.names(), (8, 16, 32, 40)
     if delay:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda name: faults.delay(name, delay), names))
-    taken: dict[int, list[float]] = {width: [] for width in widths}
+    samples: dict[int, list[float]] = {width: [] for width in widths}
     try:
         for _, width in itertools.product(range(5), widths):
-            taken[width].append(cost(sweep(names, parallel=width)).wall)
+            samples[width].append(measure(check_certs(names, parallel=width)).wall)
     finally:
         for name in names if delay else ():
             faults.undelay(name)
-    print(
-        f"{len(names)} hosts, {delay:g} ms: " + ", ".join(f"{w} {statistics.median(s):.2f} s" for w, s in taken.items())
-    )
+    medians = ", ".join(f"{width} {statistics.median(seconds):.2f} s" for width, seconds in samples.items())
+    print(f"{len(names)} hosts, {delay:g} ms: {medians}")
 
 
-def floor(runs: int) -> int:
-    """Real hosts beside the least that OpenSSH can do; exit status 1 when the limit is missed."""
+def compare_with_ssh(runs: int) -> int:
+    """Compare check-certs on the lab's hosts with `ssh HOST true`; returns exit status 1 if the ratio is over LIMIT."""
     names = hosts.names()
     with tempfile.NamedTemporaryFile("w", delete=False) as file:
         file.write("\n".join(names) + "\n")
     ssh = ["/usr/bin/xargs", "-P16", f"--arg-file={file.name}", "-I{}", "ssh", "{}", "true"]
-    cost(ssh)
-    ratios, walls = [], []
+    measure(ssh)  # warm-up
+    ratios, pairs = [], []
     for _ in range(runs):
-        least, ours = cost(ssh), cost(sweep(names))
-        ratios.append(ours.wall / least.wall)
-        walls.append(f"{ours.wall:.2f}/{least.wall:.2f}")
-        assert (least.status, ours.status) == (0, 0), "a host is amiss"  # noqa: S101  # no numbers of a broken fleet
+        baseline, meshfab = measure(ssh), measure(check_certs(names))
+        if (baseline.status, meshfab.status) != (0, 0):
+            sys.exit(f"a host has a problem: ssh ended with {baseline.status}, check-certs with {meshfab.status}")
+        ratios.append(meshfab.wall / baseline.wall)
+        pairs.append(f"{meshfab.wall:.2f}/{baseline.wall:.2f}")
     ratio = statistics.median(ratios)
-    print(f"{len(names)} hosts, ssh 16 at a time being 1: {ratio:.2f} (limit {LIMIT}); {', '.join(walls)}")
+    print(f"{len(names)} hosts, ratio to ssh 16 at a time: {ratio:.2f} (limit {LIMIT}); {', '.join(pairs)}")
     return int(ratio > LIMIT)
 
 
-def stand_in(_number: int) -> None:
-    """The client's side of one host that answers within 0.15 s: so much CPU, and the rest of the time waited."""
+def simulate_host(_number: int) -> None:
+    """The client's work for one host that answers within 0.15 s: 11 ms of CPU time, and waiting."""
     end = time.thread_time() + 0.011
     while time.thread_time() < end:
         pass
     time.sleep(0.14)
 
 
-def crossover() -> None:
-    """From how many hosts on the start of processes is won back, when the hosts are elsewhere."""
-    # Under the name by which another process finds it.
-    from bench.scale import stand_in
+def find_crossover() -> None:
+    """Show from how many hosts processes are faster than threads, when the hosts are on other machines."""
+    # Import it by its full name: another process cannot find it in __main__.
+    from bench.scale import simulate_host
     from meshfab.fleet.crew import Crew
     from meshfab.fleet.executors import cores
 
     processes = cores()
     for count in (50, 100, 150, 200, 400):
-        taken: dict[str, list[float]] = {"threads": [], "processes": []}
+        samples: dict[str, list[float]] = {"threads": [], "processes": []}
         for _ in range(3):
-            for what, make in (
+            for executor, make_pool in (
                 ("threads", partial(ThreadPoolExecutor, 16)),
                 ("processes", partial(Crew, processes, -(-16 // processes))),
             ):
                 began = time.monotonic()
-                pool = make()
-                list(pool.map(stand_in, range(count)))
+                pool = make_pool()
+                list(pool.map(simulate_host, range(count)))
                 pool.shutdown()
-                taken[what].append(time.monotonic() - began)
-        print(
-            f"{count} hosts: " + ", ".join(f"{what} {statistics.median(s):.2f} s" for what, s in taken.items()),
-            flush=True,
-        )
+                samples[executor].append(time.monotonic() - began)
+        medians = ", ".join(f"{executor} {statistics.median(seconds):.2f} s" for executor, seconds in samples.items())
+        print(f"{count} hosts: {medians}", flush=True)
 
 
-def _doubt(took: Cost) -> str:
-    """What is wrong with a number: hosts that could not be asked."""
-    if took.status == 0:
+def _failure_note(usage: Usage) -> str:
+    """Why the numbers of a run are doubtful: the errors of hosts that could not be checked."""
+    if usage.status == 0:
         return ""
-    said = {str(host["error"])[:100] for host in json.loads(took.said)["hosts"] if host["error"]}
-    return f" exit status {took.status}: {sorted(said)[:3]}"
+    errors = {str(host["error"])[:100] for host in json.loads(usage.output)["hosts"] if host["error"]}
+    return f" exit status {usage.status}: {sorted(errors)[:3]}"
 
 
 def main() -> int:
-    """Measure what the first word says."""
-    what, *more = [*sys.argv[1:], ""][:2]
-    number = float(more[0]) if more and more[0] else 0.0
-    if what == "floor":
-        return floor(int(number) or 5)
-    if what == "parallel":
-        at_once(number)
-    elif what == "crossover":
-        crossover()
+    """Run the measurement that the first argument names."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale")
+    parser.add_argument(
+        "measurement", nargs="?", choices=("growth", "parallel", "baseline", "crossover"), default="growth"
+    )
+    parser.add_argument(
+        "number",
+        nargs="?",
+        type=float,
+        help="parallel: milliseconds of round-trip time to add; baseline: number of runs",
+    )
+    args = parser.parse_args()
+    if args.measurement == "baseline":
+        return compare_with_ssh(int(args.number or 5))
+    if args.measurement == "parallel":
+        measure_parallel(args.number or 0.0)
+    elif args.measurement == "crossover":
+        find_crossover()
     else:
-        growth()
+        measure_growth()
     return 0
 
 

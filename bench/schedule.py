@@ -1,4 +1,4 @@
-"""Who runs when: the order within a round, and how often the slow ones take part. Pure."""
+"""Which contender runs in which round, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 JOBS = ("first", "second", "check")
-# Added round-trip time between the operator and each host, in milliseconds.
+# Series -> the round-trip time that is added between the operator and each host, in milliseconds.
 SERIES = {"lan": 0, "40ms": 40}
-# How often those take part that would make it a matter of hours: on one host, and on many in each series.
-_MOST = {
+# Slow contenders take part in fewer rounds; otherwise a benchmark takes hours. "one" is the scenario with one host, in
+# every series; the other keys are the series with many hosts. Where there is no number, there is no limit.
+_ROUND_LIMITS = {
     "ansible": {"one": 3, "lan": 2, "40ms": 0},
     "pyinfra": {"one": 3, "lan": 2, "40ms": 1},
     "script": {"lan": 2, "40ms": 1},
@@ -23,33 +24,33 @@ _MOST = {
 
 
 @dataclass(frozen=True)
-class Heat:
-    """One comparison: a series, so many hosts, so many rounds."""
+class Scenario:
+    """What is measured together: the series, the number of hosts and the number of rounds."""
 
     series: str
     hosts: int
     rounds: int
 
 
-def heats(series: Sequence[str], hosts: int, runs: int) -> list[Heat]:
-    """The comparisons of one benchmark. Runs on one host are short, so there are twice as many of them."""
+def scenarios(series: Sequence[str], hosts: int, runs: int) -> list[Scenario]:
+    """All scenarios of a benchmark. Runs on one host are short, so there are twice as many of them."""
     sizes = [(1, 2 * runs)] if hosts == 1 else [(1, 2 * runs), (hosts, runs)]
-    return [Heat(one, count, rounds) for one in series for count, rounds in sizes]
+    return [Scenario(name, count, rounds) for name in series for count, rounds in sizes]
 
 
 def rotated(items: Sequence[T], turns: int) -> list[T]:
-    """The items from another start each round, so that none always follows the same one."""
+    """The items, starting with another one in each round, so that no item always follows the same one."""
     start = turns % len(items) if items else 0
     return [*items[start:], *items[:start]]
 
 
-def is_in(key: str, heat: Heat, number: int) -> bool:
-    """Whether a contender takes part in the round of that number; the slow ones in some, evenly spread."""
-    kind = heat.series if heat.hosts > 1 else "one"
-    most = min(_MOST.get(key, {}).get(kind, heat.rounds), heat.rounds)
-    return (number + 1) * most // heat.rounds > number * most // heat.rounds
+def takes_part(key: str, scenario: Scenario, number: int) -> bool:
+    """Whether a contender runs in the round of this number. The rounds of slow contenders are spread evenly."""
+    kind = scenario.series if scenario.hosts > 1 else "one"
+    limit = min(_ROUND_LIMITS.get(key, {}).get(kind, scenario.rounds), scenario.rounds)
+    return (number + 1) * limit // scenario.rounds > number * limit // scenario.rounds
 
 
-def order(keys: Sequence[str], heat: Heat, number: int) -> list[str]:
-    """Who runs in a round, in which order."""
-    return [key for key in rotated(keys, number) if is_in(key, heat, number)]
+def order(keys: Sequence[str], scenario: Scenario, number: int) -> list[str]:
+    """The contenders of one round, in their order."""
+    return [key for key in rotated(keys, number) if takes_part(key, scenario, number)]

@@ -1,4 +1,4 @@
-"""The benchmark as Invoke tasks: run it, render what was found, profile one run and one sweep."""
+"""The benchmark as Invoke tasks: run it, render its results, and profile provision and check-certs."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ if TYPE_CHECKING:
 @task(
     default=True,
     help={
-        "hosts": "how many hosts the larger comparison has (1: only the one with one host)",
-        "runs": "rounds with many hosts; twice as many with one, fewer for those that take minutes",
-        "only": "contenders, with commas between: meshfab, tight, multiplexed, script, pyinfra, ansible",
-        "series": "lan, 40ms, or both with a comma between",
-        "output": "the results' file (left out: bench/results/benchmark.json and the docs, for all contenders alone)",
+        "hosts": "number of hosts in the scenario with many hosts (1: measure one host only)",
+        "runs": "number of rounds with many hosts; twice as many with one host, fewer for slow contenders",
+        "only": "contenders, separated by commas: meshfab, tight, multiplexed, script, pyinfra, ansible (default: all)",
+        "series": "lan, 40ms, or both, separated by a comma",
+        "output": "results file (default: bench/results/benchmark.json and the docs, if everything is measured)",
     },
 )
 def run(
     _c: Context, hosts: int = 40, runs: int = 3, only: str = "", series: str = "lan,40ms", output: str = ""
 ) -> None:
-    """Compare meshfab with the runbook's script, Ansible, pyinfra and a bare ssh, in a lab of its own."""
+    """Compare meshfab with shell scripts, Ansible, pyinfra and `ssh HOST true`, in a separate lab."""
     from bench import command
 
-    _plainly(lambda: command.run(hosts, runs, only, series, output))
+    _exit_on_error(lambda: command.run(hosts, runs, only, series, output))
 
 
-@task(help={"results": "a results' file instead of bench/results/benchmark.json"})
+@task(help={"results": "results file (default: bench/results/benchmark.json)"})
 def render(_c: Context, results: str = "") -> None:
-    """Write the tables and the plot of docs/performance.md anew, from what was measured before."""
+    """Write the tables and the plot of docs/performance.md again, from saved results."""
     from bench import command
 
-    _plainly(lambda: command.render(results))
+    _exit_on_error(lambda: command.render(results))
 
 
-@task(help={"hosts": "how many the sweep asks", "runs": "how often each is measured"})
+@task(help={"hosts": "number of hosts for check-certs", "runs": "number of runs of each command"})
 def profile(_c: Context, hosts: int = 40, runs: int = 5) -> None:
-    """Show where the time of one provisioning and of a sweep goes, in a lab of its own."""
+    """Show where the time of provision and check-certs goes, in a separate lab."""
     from bench import command
 
-    _plainly(lambda: command.profile(hosts, runs))
+    _exit_on_error(lambda: command.profile(hosts, runs))
 
 
-def _plainly(do: Callable[[], None]) -> None:
-    """Run the work of a task; what goes wrong is one line and exit status 1."""
+def _exit_on_error(work: Callable[[], None]) -> None:
+    """Run the work of a task; an error is printed as one line, with exit status 1."""
     from lab.errors import LabError
 
     try:
-        do()
+        work()
     except LabError as error:
         raise Exit(f"bench: {error}", code=1) from None
     except KeyboardInterrupt:

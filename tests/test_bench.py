@@ -1,32 +1,32 @@
-"""The benchmark's pure parts: who runs when, what the numbers come to, and what the page says of them."""
+"""The pure parts of the benchmark: the schedule, the statistics, the report and the stopwatches."""
 
 from __future__ import annotations
 
 import ast
 import json
 import pkgutil
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import contenders, page, place, plot, profile, results, schedule
-from bench.command import PAGE, _chosen
-from bench.meter import Share, Timeline
+from bench import contenders, plot, profile, report, results, schedule
+from bench.command import PAGE, _parse_list
+from bench.inventory import Inventory, sites
+from bench.stopwatch import BETWEEN_CALLS, CpuTimes, Timeline
 from lab.errors import LabError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def heat_of(series: str = "lan", hosts: int = 1, **samples: dict[str, list[float]]) -> results.Heat:
-    return results.Heat(series, hosts, 0.0002, dict(samples))
+def scenario_of(series: str = "lan", hosts: int = 1, **samples: dict[str, list[float]]) -> results.ScenarioResult:
+    return results.ScenarioResult(series, hosts, 0.0002, dict(samples))
 
 
-def results_of(*heats: results.Heat, **more: dict[str, str]) -> results.Results:
+def results_of(*scenarios: results.ScenarioResult, missing: dict[str, str] | None = None) -> results.Results:
     machine = {"cores": 2, "memory_gib": 24, "linux": "6.1", "python": "3.11.7", "day": "2026-11-23"}
-    return results.Results(machine, {"meshfab": "1.0"}, more.get("missing", {}), list(heats))
+    return results.Results(machine, {"meshfab": "1.0"}, missing or {}, list(scenarios))
 
 
 def test_each_contender_starts_a_round_in_turn() -> None:
@@ -47,186 +47,214 @@ def test_each_contender_starts_a_round_in_turn() -> None:
         ("script", "40ms", 1, 5),
     ],
 )
-def test_only_what_is_slow_sits_rounds_out(key: str, series: str, hosts: int, runs: int) -> None:
-    heat = schedule.Heat(series, hosts, 5)
-    taken = [schedule.order(["meshfab", "script", "ansible"], heat, number) for number in range(5)]
-    assert sum(key in one for one in taken) == runs
+def test_only_slow_contenders_skip_rounds(key: str, series: str, hosts: int, runs: int) -> None:
+    scenario = schedule.Scenario(series, hosts, 5)
+    rounds = [schedule.order(["meshfab", "script", "ansible"], scenario, number) for number in range(5)]
+    assert sum(key in contenders_of_round for contenders_of_round in rounds) == runs
 
 
-def test_a_single_round_has_everybody_in_it() -> None:
-    heat = schedule.Heat("lan", 40, 1)
-    assert schedule.order(["meshfab", "ansible"], heat, 0) == ["meshfab", "ansible"]
+def test_all_contenders_run_in_a_single_round() -> None:
+    scenario = schedule.Scenario("lan", 40, 1)
+    assert schedule.order(["meshfab", "ansible"], scenario, 0) == ["meshfab", "ansible"]
 
 
-def test_one_host_is_compared_twice_as_often_and_alone_when_asked() -> None:
-    assert schedule.heats(["lan", "40ms"], 40, 3) == [
-        schedule.Heat("lan", 1, 6),
-        schedule.Heat("lan", 40, 3),
-        schedule.Heat("40ms", 1, 6),
-        schedule.Heat("40ms", 40, 3),
+def test_one_host_has_twice_as_many_rounds_and_can_be_the_only_scenario() -> None:
+    assert schedule.scenarios(["lan", "40ms"], 40, 3) == [
+        schedule.Scenario("lan", 1, 6),
+        schedule.Scenario("lan", 40, 3),
+        schedule.Scenario("40ms", 1, 6),
+        schedule.Scenario("40ms", 40, 3),
     ]
-    assert schedule.heats(["lan"], 1, 2) == [schedule.Heat("lan", 1, 4)]
+    assert schedule.scenarios(["lan"], 1, 2) == [schedule.Scenario("lan", 1, 4)]
 
 
-def test_a_slow_moment_does_not_move_the_median() -> None:
+def test_one_slow_run_does_not_change_the_median() -> None:
     assert results.summarise([1.0, 9.0, 1.2]) == results.Summary(1.2, 1.0, 9.0, 3)
 
 
-def test_a_ratio_is_of_medians_in_units_of_the_floor() -> None:
-    heat = heat_of(ssh={"true": [0.1, 0.2, 0.3]}, script={"first": [0.9, 1.1, 1.0]})
-    assert heat.ratio("script", "first") == pytest.approx(5.0)
-    assert heat.ratio("script", "check") is None
-    assert heat.ratio("pyinfra", "first") is None
-    assert heat_of(script={"first": [1.0]}).ratio("script", "first") is None
+def test_a_ratio_is_the_median_divided_by_the_baseline() -> None:
+    scenario = scenario_of(ssh={"true": [0.1, 0.2, 0.3]}, script={"first": [0.9, 1.1, 1.0]})
+    assert scenario.ratio("script", "first") == pytest.approx(5.0)
+    assert scenario.ratio("script", "check") is None
+    assert scenario.ratio("pyinfra", "first") is None
+    assert scenario_of(script={"first": [1.0]}).ratio("script", "first") is None
 
 
-def test_the_runs_of_a_contender_that_failed_do_not_count() -> None:
-    heat = heat_of(ssh={"true": [1.0]}, script={"first": [0.1]})
-    heat.failures["script"] = "after its first run: h1: no certificate"
-    assert heat.summary("script", "first") is None
-    text = page.table(heat)
-    assert "| the script | failed | | | after its first run: h1: no certificate |" in text
+def test_the_runs_of_a_failed_contender_do_not_count() -> None:
+    scenario = scenario_of(ssh={"true": [1.0]}, script={"first": [0.1]})
+    scenario.failures["script"] = "after its first run: h1: there is no certificate"
+    assert scenario.summary("script", "first") is None
+    text = report.table(scenario)
+    assert "| the script | failed | | | after its first run: h1: there is no certificate |" in text
     assert "0.10" not in text
 
 
-def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
-    heat = heat_of("40ms", 40, ssh={"true": [2.5]})
-    heat.add("meshfab", "first", 1.23456)
-    written = results_of(heat, missing={"ansible": "no network"})
-    written.write(tmp_path / "more" / "found.json")
-    assert results.read(tmp_path / "more" / "found.json") == written
-    assert heat.samples["meshfab"] == {"first": [1.235]}
+def test_results_are_the_same_after_writing_and_reading(tmp_path: Path) -> None:
+    scenario = scenario_of("40ms", 40, ssh={"true": [2.5]})
+    scenario.add("meshfab", "first", 1.23456)
+    written = results_of(scenario, missing={"ansible": "no network"})
+    written.write(tmp_path / "new" / "results.json")
+    assert results.read(tmp_path / "new" / "results.json") == written
+    assert scenario.samples["meshfab"] == {"first": [1.235]}
 
 
-def test_a_table_says_ratios_ranges_and_how_many_runs() -> None:
-    heat = heat_of(
+def test_a_table_has_ratios_ranges_and_the_number_of_runs() -> None:
+    scenario = scenario_of(
         "40ms",
         40,
         ssh={"true": [2.0]},
         meshfab={"first": [4.0, 6.0, 5.0], "second": [1.0], "check": [1.0]},
         ansible={"first": [167.0]},
     )
-    text = page.table(heat)
-    assert text.startswith("### 40 hosts behind 40 ms\n")
+    text = report.table(scenario)
+    assert text.startswith("### 40 hosts, 40 ms round trip\n")
     assert "| **meshfab** | **2.50** | **0.50** | **0.50** | 5.00 (4.00 to 6.00), 3; 1.00 (1.00 to 1.00), 1;" in text
     assert "| Ansible | 84 |  |  | 167.00 (167.00 to 167.00), 1 |" in text
     assert "| pyinfra |" not in text
 
 
-def test_without_a_floor_nothing_is_compared() -> None:
-    assert "nothing can be compared" in page.table(heat_of(meshfab={"first": [1.0]}))
+def test_without_a_baseline_there_is_no_table() -> None:
+    assert "there is nothing to compare with" in report.table(scenario_of(meshfab={"first": [1.0]}))
 
 
 def test_targets_are_met_missed_or_not_measured() -> None:
-    one = heat_of(ssh={"true": [1.0]}, meshfab={"first": [2.6], "second": [1.51]})
-    many = heat_of(hosts=40, ssh={"true": [4.0]}, meshfab={"first": [8.0]}, script={"first": [40.0]})
-    text = page.targets(results_of(one, many))
-    assert "| One host, first run, ssh being 1 | 2.6 | 2.60 | met |" in text
-    assert "| One host, second run, ssh being 1 | 1.5 | 1.51 | **missed** |" in text
-    assert "| 40 hosts, first run, the script being 1 | 0.25 | 0.20 | met |" in text
-    assert "| 40 hosts, check, ssh being 1 | 0.7 | not measured |  |" in text
-    assert page.targets(results_of()) == ""
+    one_host = scenario_of(ssh={"true": [1.0]}, meshfab={"first": [2.6], "second": [1.51]})
+    many_hosts = scenario_of(hosts=40, ssh={"true": [4.0]}, meshfab={"first": [8.0]}, script={"first": [40.0]})
+    text = report.targets(results_of(one_host, many_hosts))
+    assert "| One host: first run / `ssh HOST true` | 2.6 | 2.60 | met |" in text
+    assert "| One host: second run / `ssh HOST true` | 1.5 | 1.51 | **missed** |" in text
+    assert "| 40 hosts: first run / the script | 0.25 | 0.20 | met |" in text
+    assert "| 40 hosts: check / `ssh HOST true` | 0.7 | not measured |  |" in text
+    assert report.targets(results_of()) == ""
 
 
-def test_a_rival_that_could_not_be_installed_is_missing() -> None:
-    assert "Ansible is missing: no network." in page.tables(results_of(missing={"ansible": "no network"}))
+def test_a_contender_that_cannot_be_installed_is_missing() -> None:
+    assert "Ansible is missing: no network." in report.tables(results_of(missing={"ansible": "no network"}))
 
 
-def test_only_what_is_between_the_marks_is_written_anew() -> None:
+def test_only_the_text_between_the_marks_is_replaced() -> None:
     before = "# Page\n<!-- benchmark -->\nold \\1\n<!-- end of benchmark -->\nkept\n"
-    after = page.filled(before, {"benchmark": "new \\1"})
+    after = report.filled(before, {"benchmark": "new \\1"})
     assert after == "# Page\n<!-- benchmark -->\n\nnew \\1\n<!-- end of benchmark -->\nkept\n"
-    assert page.filled(after, {"benchmark": "new \\1"}) == after
-    with pytest.raises(ValueError, match="0 places for 'profile'"):
-        page.filled(before, {"profile": ""})
+    assert report.filled(after, {"benchmark": "new \\1"}) == after
+    with pytest.raises(ValueError, match="the marks of 'profile' once, and has them 0 times"):
+        report.filled(before, {"profile": ""})
 
 
-def test_the_page_has_a_place_for_each_part() -> None:
+def test_the_page_has_the_marks_of_each_part() -> None:
     text = PAGE.read_text()
-    assert page.filled(page.filled(text, {"benchmark": "x"}), {"profile": "y"}) != text
+    assert report.filled(report.filled(text, {"benchmark": "x"}), {"profile": "y"}) != text
 
 
-def test_a_picture_has_colours_for_readers_in_the_dark() -> None:
-    themed = plot.themed('<?xml version="1.0"?>\n<svg width="9">\n<path style="fill: #ffffff"/></svg>')
+def test_the_plot_has_colours_for_a_dark_theme() -> None:
+    themed = plot.with_dark_theme('<?xml version="1.0"?>\n<svg width="9">\n<path style="fill: #ffffff"/></svg>')
     assert themed.startswith('<?xml version="1.0"?>\n<svg width="9"><style>@media (prefers-color-scheme: dark)')
     assert '[style*="fill: #ffffff"]{fill:#0d1117 !important}' in themed
     with pytest.raises(ValueError, match="no <svg>"):
-        plot.themed("<html>")
+        plot.with_dark_theme("<html>")
 
 
-def test_parts_of_a_profile_are_medians_and_small_ones_are_the_rest() -> None:
+def test_a_profile_has_the_median_of_each_part_and_adds_up_small_ones() -> None:
     runs: list[profile.Parts] = [
         [(0.1, "import"), (0.001, "dust"), (0.02, "host"), (0.02, "host"), (0.0015, "more")],
         [(0.3, "import"), (0.001, "dust"), (0.02, "host"), (0.02, "host"), (0.0015, "more")],
         [(0.2, "import"), (0.001, "dust"), (0.02, "host"), (0.02, "host"), (0.0015, "more")],
     ]
-    assert profile.summed(runs) == [(200.0, "import"), (40.0, "host"), (2.5, "parts below 2 ms")]
+    assert profile.medians(runs) == [(200.0, "import"), (40.0, "host"), (2.5, "parts below 2 ms")]
 
 
-def test_every_stopwatch_has_its_place() -> None:
-    for place_of, name, _ in (*profile._OF_A_RUN, *profile._OF_A_SWEEP):
-        assert callable(getattr(pkgutil.resolve_name(place_of), name)), f"{place_of}.{name}"
+def test_every_profiled_function_exists() -> None:
+    for owner, name, _ in (*profile._PROVISION_CALLS, *profile._CHECK_CERTS_CALLS):
+        assert callable(getattr(pkgutil.resolve_name(owner), name)), f"{owner}.{name}"
+
+
+class Clock:
+    """A clock that stands still until the code under test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Work:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
     def inner(self) -> None:
-        end = time.thread_time() + 0.02
-        while time.thread_time() < end:
-            pass
+        self.clock.now += 2
 
     def outer(self) -> None:
+        self.clock.now += 1
+        self.inner()
         self.inner()
 
 
-def test_processor_time_within_another_part_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    """Work whose methods are restored after the test."""
     monkeypatch.setattr(Work, "inner", Work.inner)
     monkeypatch.setattr(Work, "outer", Work.outer)
-    share = Share()
-    share.around(Work, "inner", "inner")
-    share.around(Work, "outer", "outer")
-    Work().outer()
-    assert share.seconds["inner"] >= 0.02
-    assert share.seconds["outer"] < 0.01
+    return Work(Clock())
 
 
-def test_a_call_is_a_part_and_so_is_what_came_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Work, "inner", Work.inner)
-    line = Timeline()
-    line.around(Work, "inner", lambda *_: "work")
-    Work().inner()
-    assert [part for _, part in line.parts] == ["our own Python", "work"]
-    assert line.parts[1][0] >= 0.02
+def test_cpu_time_of_a_nested_call_counts_for_the_inner_part_only(work: Work) -> None:
+    cpu_times = CpuTimes(work.clock)
+    cpu_times.measure(Work, "inner", "inner")
+    cpu_times.measure(Work, "outer", "outer")
+    work.outer()
+    work.inner()
+    assert cpu_times.seconds == {"inner": 6, "outer": 1}
 
 
-def test_every_contender_is_told_of_the_same_sites(tmp_path: Path) -> None:
-    where = place.Place(tmp_path, place.sites(3))
-    where.write()
-    assert where.pairs.read_text().split() == ["h1", "w1", "h2", "w2", "h3", "w3"]
-    services = json.loads(where.settings.read_text())["meshfab"]["services"]
-    told = json.loads(where.ansible.read_text())["all"]["hosts"]
-    mesh = dict(ast.literal_eval(where.pyinfra.read_text().partition("= ")[2]))
-    assert {name: one["host"] for name, one in services.items()} == {"w1": "h1", "w2": "h2", "w3": "h3"}
-    assert told == mesh
-    assert told["h2"] == {"service": "w2", "nginx_user": "nginx"}
+def test_cpu_time_is_by_default_that_of_the_calling_thread(work: Work) -> None:
+    cpu_times = CpuTimes()
+    cpu_times.measure(Work, "outer", "outer")
+    work.outer()
+    assert list(cpu_times.seconds) == ["outer"]
+
+
+def test_a_call_is_a_part_and_so_is_the_time_before_it(work: Work) -> None:
+    timeline = Timeline(work.clock)
+    timeline.measure(Work, "inner", lambda *_: "work")
+    work.clock.now += 5
+    work.inner()
+    assert timeline.parts == [(5, BETWEEN_CALLS), (2, "work")]
+
+
+def test_every_inventory_has_the_same_sites(tmp_path: Path) -> None:
+    inventory = Inventory(tmp_path, sites(3))
+    inventory.write()
+    assert inventory.host_list.read_text().split() == ["h1", "h2", "h3"]
+    assert inventory.site_list.read_text().split() == ["h1", "w1", "h2", "w2", "h3", "w3"]
+    services = json.loads(inventory.invoke.read_text())["meshfab"]["services"]
+    ansible = json.loads(inventory.ansible.read_text())["all"]["hosts"]
+    pyinfra = dict(ast.literal_eval(inventory.pyinfra.read_text().partition("= ")[2]))
+    assert {name: service["host"] for name, service in services.items()} == {"w1": "h1", "w2": "h2", "w3": "h3"}
+    assert ansible == pyinfra
+    assert ansible["h2"] == {"service": "w2", "nginx_user": "nginx"}
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_every_contender_runs_at_once_on_all_hosts(tmp_path: Path, count: int) -> None:
-    where = place.Place(tmp_path, place.sites(count))
+def test_every_contender_runs_in_parallel_on_all_hosts(tmp_path: Path, count: int) -> None:
+    inventory = Inventory(tmp_path, sites(count))
     tools = {"ansible": "/a", "pyinfra": "/p", "apply": "yes"}
-    work = {one.key: one.commands(where, tools) for one in (contenders.FLOOR, *contenders.CONTENDERS)}
-    assert Counter(len(jobs) for jobs in work.values()) == {3: 4, 2: 2, 1: 1}
-    assert work["ansible"]["first"].argv[3:5] == ["--forks", str(count)]
-    assert work["ssh"]["true"].argv[:2] == (["ssh", "h2"] if count == 1 else ["xargs", "-P16"])
-    assert work["meshfab"]["first"].argv[3] == ("provision" if count == 1 else "apply")
+    commands = {
+        contender.key: contender.commands(inventory, tools) for contender in (contenders.SSH, *contenders.CONTENDERS)
+    }
+    assert Counter(len(jobs) for jobs in commands.values()) == {3: 4, 2: 2, 1: 1}
+    assert commands["ansible"]["first"].argv[3:5] == ["--forks", str(count)]
+    assert commands["ssh"]["true"].argv[:2] == (["ssh", "h2"] if count == 1 else ["xargs", "-P16"])
+    assert commands["meshfab"]["first"].argv[3] == ("provision" if count == 1 else "apply")
 
 
-def test_without_apply_there_is_no_cell_for_many_hosts(tmp_path: Path) -> None:
-    own = next(one for one in contenders.CONTENDERS if one.key == "meshfab")
-    assert own.commands(place.Place(tmp_path, place.sites(40)), {}) == {}
+def test_without_apply_meshfab_has_no_command_for_many_hosts(tmp_path: Path) -> None:
+    meshfab = next(contender for contender in contenders.CONTENDERS if contender.key == "meshfab")
+    assert meshfab.commands(Inventory(tmp_path, sites(40)), {}) == {}
 
 
 def test_an_unknown_contender_is_refused_by_name() -> None:
-    assert _chosen(" b ,a", ["a", "b", "c"], "--only") == ["a", "b"]
+    assert _parse_list(" b ,a", ["a", "b", "c"], "--only") == ["a", "b"]
     with pytest.raises(LabError, match=r"--only chef: known are a, b"):
-        _chosen("chef,a", ["a", "b"], "--only")
+        _parse_list("chef,a", ["a", "b"], "--only")

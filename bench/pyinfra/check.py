@@ -1,4 +1,4 @@
-"""What check.sh asks, on every host, and its TLS client on this machine."""
+"""The same checks as check.sh: on every host, and with a TLS client on this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ CLIENT = (
     " | openssl x509 -noout -fingerprint -sha256"
 )
 
-found = host.get_fact(
+fingerprint = host.get_fact(
     Command,
     f"openssl x509 -in {cert} -noout -checkend 28800 >&2 && systemctl is-enabled --quiet step@{service}.timer &&"
     f" systemctl is-active --quiet step@{service}.timer && [ ! -e /tmp/{service}-provisioner ] &&"
-    f" openssl x509 -in {cert} -noout -fingerprint -sha256 || echo amiss",
+    f" openssl x509 -in {cert} -noout -fingerprint -sha256 || echo failed",
     _sudo=True,
 )
 
 
-def ask_as_a_client(found: str, client: str) -> None:
-    """Compare the leaf that a client gets with the one that was found on the host."""
+def compare_with_served(fingerprint: str, client: str) -> None:
+    """Compare the certificate that a client gets with the certificate on the host."""
     served = subprocess.run(["sh", "-c", client], capture_output=True, text=True, check=False).stdout.strip()
-    if served != found:
-        raise AssertionError(f"found {found!r}, served {served!r}")
+    if served != fingerprint:
+        raise AssertionError(f"on the host: {fingerprint!r}, served: {served!r}")
 
 
-python.call(name="Ask as a client", function=ask_as_a_client, found=found, client=CLIENT)
+python.call(
+    name="Get the certificate as a client", function=compare_with_served, fingerprint=fingerprint, client=CLIENT
+)

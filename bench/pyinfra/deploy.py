@@ -1,4 +1,4 @@
-"""The runbook as a pyinfra deploy: one service a host, named by the inventory."""
+"""The runbook as a pyinfra deploy, with one service on each host. Its name comes from the inventory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ valid = host.get_fact(
 )
 if valid != "yes":
     files.put(
-        name="Bring the password",
+        name="Copy the password",
         src=str(Path.home() / ".step/secrets/provisioner"),
         dest=secret,
         user="root",
@@ -29,7 +29,7 @@ if valid != "yes":
         _sudo=True,
     )
     server.shell(
-        name="Mint the pair, and take the password away",
+        name="Mint the pair, and remove the password",
         commands=[
             f"trap 'rm -f {secret}' EXIT; set -e; mkdir -p /etc/nginx/tls/cert /etc/nginx/tls/key;"
             f" step ca certificate --force --provisioner lair --provisioner-password-file {secret}"
@@ -51,8 +51,10 @@ units = [
     )
     for unit in ("step@.service", "step@.timer")
 ]
-systemd.daemon_reload(name="Tell systemd", _sudo=True, _if=lambda: any(unit.did_change() for unit in units))
-systemd.service(name="Run the renewal's timer", service=f"step@{service}.timer", running=True, enabled=True, _sudo=True)
+systemd.daemon_reload(
+    name="Reload systemd's configuration", _sudo=True, _if=lambda: any(unit.did_change() for unit in units)
+)
+systemd.service(name="Start the renewal timer", service=f"step@{service}.timer", running=True, enabled=True, _sudo=True)
 vhost = files.put(
     name="Write the vhost",
     src=StringIO((RUNBOOK / "vhost.conf").read_text().replace("NAME", service)),
@@ -63,7 +65,7 @@ vhost = files.put(
     _sudo=True,
 )
 server.shell(
-    name="Load nginx's configuration",
+    name="Reload nginx",
     commands=["nginx -t && systemctl reload nginx"],
     _sudo=True,
     _if=vhost.did_change,

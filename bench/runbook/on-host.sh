@@ -1,4 +1,4 @@
-# The host's half of tight.sh, which sets `name` and defines what prints the files.
+# The part of tight.sh that runs on the host. tight.sh sets `name` and defines a function that prints each file.
 # shellcheck shell=sh disable=SC2154
 set -eu
 umask 022
@@ -23,7 +23,7 @@ if ! openssl x509 -checkend 0 -noout -in "$cert" >/dev/null 2>&1; then
     setfacl -m "u:$user:r" "$key"
 fi
 
-changed() { # FILE: put what comes in there; true when it was something else before
+changed() { # FILE: write standard input to FILE; succeeds if the content of FILE was different
     cat >"$1.new"
     if cmp -s "$1.new" "$1"; then
         rm "$1.new"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# provision.sh HOST NAME: the runbook as people script it, an ssh for each of its steps; what is there is left alone.
-# SSH_OPTIONS are words for every ssh; with MULTIPLEX set they share one connection, which this script ends.
+# provision.sh HOST NAME: the runbook as a simple script, with one ssh for each step. It skips the steps that are done.
+# If MULTIPLEX is set, all ssh processes share one connection, and this script closes it at the end.
 set -eu
 host=$1 name=$2
 here=${0%/*}
@@ -13,7 +13,7 @@ vhost=/etc/nginx/conf.d/$fqdn.conf
 
 work=$(mktemp -d)
 socket=$work/%C
-on() { # COMMAND: run it as root on the host
+on() { # COMMAND: run COMMAND as root on the host
     if [ -n "${MULTIPLEX-}" ]; then
         ssh -o ControlMaster=auto -o ControlPersist=60 -o ControlPath="$socket" "$host" sudo sh -euc "'$1'"
     else
@@ -29,7 +29,7 @@ clean() {
 trap clean EXIT
 trap 'exit 130' INT TERM HUP
 
-# The pair, unless a valid one is there.
+# The pair, unless there is a valid one.
 if ! on "openssl x509 -checkend 0 -noout -in $cert" </dev/null >/dev/null 2>&1; then
     sent=yes
     on "umask 077; rm -f $secret; cat >$secret" <"$HOME/.step/secrets/provisioner"
@@ -44,7 +44,7 @@ if ! on "openssl x509 -checkend 0 -noout -in $cert" </dev/null >/dev/null 2>&1; 
     sent=
 fi
 
-# The renewal: the units in one archive, and systemd told of them only when they differ from what was there.
+# The renewal: the units in one archive. systemd reloads its configuration only if they differ from the old ones.
 tar -C "$here" -cf "$work/units.tar" step@.service step@.timer
 on "cd /etc/systemd/system
     was=\$(cat step@.service step@.timer 2>/dev/null || :)
@@ -53,7 +53,7 @@ on "cd /etc/systemd/system
 on "systemctl is-enabled --quiet step@$name.timer && systemctl is-active --quiet step@$name.timer ||
     systemctl --quiet enable --now step@$name.timer" </dev/null
 
-# The vhost; nginx is reloaded when it changed, and the change taken back when nginx refuses it.
+# The vhost. nginx is reloaded if the file changed; if nginx rejects the file, it is removed.
 sed "s/NAME/$name/g" "$here/vhost.conf" >"$work/vhost.conf"
 on "cat >$vhost.new
     if cmp -s $vhost.new $vhost; then rm $vhost.new; exit; fi

@@ -1,11 +1,11 @@
 #!/bin/sh
-# tight.sh HOST NAME: the least that a shell can do: all of provision.sh by one ssh, the password in its input.
+# tight.sh HOST NAME: all of provision.sh in one ssh, with the password in its standard input.
 set -eu
 host=$1 name=$2
 here=${0%/*}
 
-# A here-document of the remote script, so that no argument list holds what is in the file.
-document() { # FUNCTION FILE: one that prints the file
+# Files go to the host as here-documents of the script, so that no argument list contains the password.
+document() { # FUNCTION FILE: define FUNCTION, which prints the content of FILE
     printf '%s() { cat <<"END-%s"\n' "$1" "$1"
     cat -- "$2"
     printf '\nEND-%s\n}\n' "$1"

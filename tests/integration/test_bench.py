@@ -1,4 +1,4 @@
-"""The benchmark on one host: its checker sees every fault, and a race comes to an end."""
+"""The benchmark on one host: the verifier reports every problem, and a scenario runs to its end."""
 
 from __future__ import annotations
 
@@ -7,62 +7,63 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import checker, contenders, place, race, schedule
+from bench import contenders, runner, schedule, verifier
+from bench.inventory import Inventory, Site, sites
 from lab import hosts, names, pristine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from bench.results import Heat
+    from bench.results import ScenarioResult
 
-# What is done to the host, what undoes it, and what the checker says meanwhile.
-_FAULTS = [
-    ("touch /tmp/w2-provisioner", "rm /tmp/w2-provisioner", "the password lies in /tmp"),
-    ("systemctl stop step@w2.timer", "systemctl start step@w2.timer", "the timer does not run"),
+# A command that breaks the host, a command that repairs it, and the problem that the verifier reports in between.
+_PROBLEMS = [
+    ("touch /tmp/w2-provisioner", "rm /tmp/w2-provisioner", "the password is still in /tmp"),
+    ("systemctl stop step@w2.timer", "systemctl start step@w2.timer", "the timer is not active"),
     ("systemctl disable step@w2.timer", "systemctl enable step@w2.timer", "the timer is not enabled"),
     ("setfacl -b KEY", "setfacl -m u:nginx:r KEY", "nginx has no right to read the key"),
     ("chmod 644 KEY", "chmod 640 KEY", "the mode of the key is not 0640"),
-    ("mv KEY KEY.away", "mv KEY.away KEY", "the key is missing or is not its own"),
+    ("mv KEY KEY.away", "mv KEY.away KEY", "the key is missing or does not match the certificate"),
     (
         "cp -a CERT CERT.away; cp /etc/pki/ca-trust/source/anchors/root-internal.pem CERT",
         "mv CERT.away CERT",
-        "the leaf on disk is not what a client gets",
+        "the served certificate is not the one on disk",
     ),
-    ("systemctl stop nginx", "systemctl start nginx", "the leaf on disk is not what a client gets"),
+    ("systemctl stop nginx", "systemctl start nginx", "the served certificate is not the one on disk"),
 ]
 
 
 @pytest.fixture
-def site() -> Iterator[place.Site]:
-    """w2 on a host as it was brought up, and again so afterwards."""
-    found = place.sites(1)[0]
-    pristine.reset(found.host)
-    names.point(found.name, found.host)
-    yield found
-    names.unpoint(found.name)
-    pristine.reset(found.host)
+def site() -> Iterator[Site]:
+    """The service w2 on a host in its initial state; the host is reset after the test."""
+    w2 = sites(1)[0]
+    pristine.reset(w2.host)
+    names.point(w2.name, w2.host)
+    yield w2
+    names.unpoint(w2.name)
+    pristine.reset(w2.host)
 
 
-def test_the_checker_sees_every_fault(site: place.Site, tmp_path: Path) -> None:
-    assert "no certificate" in checker.faults(site)
-    where = place.Place(tmp_path, (site,))
-    where.write()
-    subprocess.run(contenders.tight(where)["first"].argv, check=True, capture_output=True)
-    assert checker.all_faults([site]) == []
+def test_the_verifier_reports_every_problem(site: Site, tmp_path: Path) -> None:
+    assert "there is no certificate" in verifier.verify(site)
+    inventory = Inventory(tmp_path, (site,))
+    inventory.write()
+    subprocess.run(contenders.tight(inventory)["first"].argv, check=True, capture_output=True)
+    assert verifier.verify_all([site]) == []
     cert, key = f"/etc/nginx/tls/cert/{site.fqdn}.pem", f"/etc/nginx/tls/key/{site.fqdn}.pem"
-    for strike, mend, said in _FAULTS:
-        hosts.run(site.host, strike.replace("CERT", cert).replace("KEY", key))
-        assert said in checker.faults(site), strike
-        hosts.run(site.host, mend.replace("CERT", cert).replace("KEY", key))
-    assert checker.all_faults([site]) == []
+    for break_command, repair_command, problem in _PROBLEMS:
+        hosts.run(site.host, break_command.replace("CERT", cert).replace("KEY", key))
+        assert problem in verifier.verify(site), break_command
+        hosts.run(site.host, repair_command.replace("CERT", cert).replace("KEY", key))
+    assert verifier.verify_all([site]) == []
 
 
 @pytest.mark.usefixtures("site")
-def test_a_race_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> None:
-    found: list[Heat] = []
-    race.run(schedule.Heat("lan", 1, 1), tmp_path, ["meshfab", "script"], {}, found.append)
-    assert found[-1].failures == {}
-    jobs = {key: sorted(taken) for key, taken in found[-1].samples.items()}
-    every = ["check", "first", "second"]
-    assert jobs == {"ssh": ["true"], "meshfab": every, "script": every}
+def test_a_scenario_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> None:
+    rounds: list[ScenarioResult] = []
+    runner.run(schedule.Scenario("lan", 1, 1), tmp_path, ["meshfab", "script"], {}, rounds.append)
+    assert rounds[-1].failures == {}
+    jobs = {key: sorted(samples) for key, samples in rounds[-1].samples.items()}
+    all_jobs = ["check", "first", "second"]
+    assert jobs == {"ssh": ["true"], "meshfab": all_jobs, "script": all_jobs}

@@ -1,4 +1,4 @@
-"""A crowd of hosts: each has its row, and a sweep keeps no memory and no thread for each of them."""
+"""check-certs on many hosts: each has its row, and memory and threads do not grow with the number of hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.scale import cost, sweep
+from bench.scale import check_certs, measure
 from lab import crowd
 
 if TYPE_CHECKING:
@@ -24,30 +24,30 @@ def names() -> Iterator[list[str]]:
     crowd.disperse()
 
 
-def test_a_thousand_addresses_are_as_many_hosts(names: list[str], inv: Inv) -> None:
-    _, *words = sweep(names[:FEW])
-    said = json.loads(inv(*words).stdout)["hosts"]
-    assert [host["host"] for host in said] == names[:FEW]
-    assert {host["status"] for host in said} == {"ok"}
-    # Two machines stand for them, in turn.
-    assert [host["certificates"][0]["name"] for host in said[:4]] == ["h1", "h2", "h1", "h2"]
+def test_each_address_is_checked_as_a_host(names: list[str], inv: Inv) -> None:
+    _, *args = check_certs(names[:FEW])
+    reports = json.loads(inv(*args).stdout)["hosts"]
+    assert [report["host"] for report in reports] == names[:FEW]
+    assert {report["status"] for report in reports} == {"ok"}
+    # The addresses belong to two hosts, in turn.
+    assert [report["certificates"][0]["name"] for report in reports[:4]] == ["h1", "h2", "h1", "h2"]
 
 
 def test_neither_memory_nor_threads_grow_with_the_hosts(names: list[str]) -> None:
-    few, many = (cost(sweep(names[:count], "--executor", "threads")) for count in (FEW, MANY))
+    few, many = (measure(check_certs(names[:count], "--executor", "threads")) for count in (FEW, MANY))
     assert (few.status, many.status) == (0, 0)
-    # Sixteen at once: each has a worker, paramiko's reader and its watch, and a pool for what it serves.
+    # 16 hosts at a time. Each has a worker thread, paramiko's reader, a deadline thread and a thread for its service.
     assert many.threads <= 16 * 4 + 4
     assert (many.megabytes - few.megabytes) / (MANY - FEW) < 0.15
     assert (many.cpu - few.cpu) / (MANY - FEW) < 0.05
 
 
-def test_processes_know_the_crowd_as_well(names: list[str], inv: Inv) -> None:
-    _, *words = sweep(names[:FEW], "--executor", "processes")
-    assert {host["status"] for host in json.loads(inv(*words).stdout)["hosts"]} == {"ok"}
+def test_worker_processes_check_the_same_hosts(names: list[str], inv: Inv) -> None:
+    _, *args = check_certs(names[:FEW], "--executor", "processes")
+    assert {report["status"] for report in json.loads(inv(*args).stdout)["hosts"]} == {"ok"}
 
 
-def test_the_crowd_goes_as_it_came(mesh: Mesh) -> None:
+def test_the_addresses_are_removed_without_a_trace(mesh: Mesh) -> None:
     crowd.gather(3, ["h1"])
     crowd.disperse()
     assert "n000" not in (mesh.lab.home / ".ssh" / "known_hosts").read_text()

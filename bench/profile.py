@@ -19,9 +19,11 @@ from pathlib import Path
 
 from bench import checker, contenders, place, race
 from bench.meter import Share, Timeline
-from lab import layout, names, pristine
+from lab import layout
+from lab.cli.progress import say
 from lab.errors import LabError
-from lab.progress import say
+from lab.machine import pristine
+from lab.services import names
 
 # Parts below this are together "the rest".
 _LEAST_MS = 2.0

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import checker, contenders, place, results, schedule
-from lab import faults, hosts, names, pristine
-from lab.progress import say
+from lab.cli.progress import say
+from lab.faults import faults
+from lab.machine import pristine
+from lab.services import hosts, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -23,8 +23,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import crowd, faults, hosts
-from lab.process import children
+from lab.faults import crowd, faults
+from lab.machine.process import children
+from lab.services import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lab import bringup, layout, teardown
+from lab import layout
+from lab.cli import bringup, teardown
 from lab.errors import LabError
 
 if TYPE_CHECKING:

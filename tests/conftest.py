@@ -15,7 +15,7 @@ import pytest
 
 from lab import layout
 from lab.errors import LabError
-from lab.process import recorded
+from lab.machine.process import recorded
 from meshfab import host_keys
 
 if TYPE_CHECKING:

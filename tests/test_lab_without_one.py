@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import layout, packages
+from lab import layout
 from lab.errors import LabError
+from lab.machine import packages
 
 
 def test_a_lab_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:

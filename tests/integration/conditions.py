@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import hosts, layout, names
+from lab import layout
+from lab.services import hosts, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

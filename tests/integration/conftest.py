@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from lab import ca, faults, hosts, layout, names, pristine
+from lab import layout
+from lab.faults import faults
+from lab.machine import pristine
+from lab.services import ca, hosts, names
 from tests.integration.installed import Installed, install
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import hosts, layout, names
+from lab import layout
+from lab.services import hosts, names
 
 if TYPE_CHECKING:
     import subprocess

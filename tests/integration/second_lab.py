@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import cgroups, layout
+from lab import layout
+from lab.machine import cgroups
 
 if TYPE_CHECKING:
     import signal

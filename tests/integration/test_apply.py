@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from lab import ca, faults, hosts, layout
-from lab.process import wait_until
+from lab import layout
+from lab.faults import faults
+from lab.machine.process import wait_until
+from lab.services import ca, hosts
 from meshfab.connect import connect
 from meshfab.script import Request
 from meshfab.shell import RootShell

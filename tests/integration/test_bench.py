@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import checker, contenders, place, race, schedule
-from lab import hosts, names, pristine
+from lab.machine import pristine
+from lab.services import hosts, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
-from lab import ca, layout
+from lab import layout
+from lab.services import ca
 from meshfab import Settings, check_certs
 from meshfab.document import SCHEMA
 from meshfab.fleet import check_host

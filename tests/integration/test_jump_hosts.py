@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import crowd
+from lab.faults import crowd
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
 from meshfab.fleet import check_host, shell_within

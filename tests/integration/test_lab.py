@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import pristine
+from lab.machine import pristine
 from tests.integration import second_lab
 
 if TYPE_CHECKING:

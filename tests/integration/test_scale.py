@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.scale import cost, sweep
-from lab import crowd
+from lab.faults import crowd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

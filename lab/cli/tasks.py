@@ -37,7 +37,7 @@ def _plainly(do: Callable[[], T]) -> T:
 )
 def up(_c: Context, hosts: int = 3, keep: bool = False, owner_pid: int = 0) -> None:
     """Bring a mesh up: hosts, CA and DNS, in a network namespace of their own."""
-    from lab import bringup
+    from lab.cli import bringup
 
     _plainly(lambda: bringup.up(hosts, keep=keep, owner=owner_pid or None))
 
@@ -45,7 +45,7 @@ def up(_c: Context, hosts: int = 3, keep: bool = False, owner_pid: int = 0) -> N
 @task
 def down(_c: Context) -> None:
     """Take the mesh down, and whatever is left of one."""
-    from lab import teardown
+    from lab.cli import teardown
 
     _plainly(teardown.down)
 
@@ -53,7 +53,7 @@ def down(_c: Context) -> None:
 @task
 def status(_c: Context) -> None:
     """Say what is up, and who has which name and address."""
-    from lab import overview
+    from lab.cli import overview
 
     _plainly(overview.show)
 
@@ -63,7 +63,7 @@ def shell(_c: Context, host: str) -> None:
     """Open a root shell on a host, past SSH."""
     import os
 
-    from lab import hosts
+    from lab.services import hosts
 
     argv = _plainly(lambda: hosts.enter(host, ["bash", "-i"]))
     os.execvp(argv[0], argv)  # noqa: S606 - the shell takes this process's place
@@ -72,7 +72,7 @@ def shell(_c: Context, host: str) -> None:
 @task(help={"name": "the service's short name", "host": "the host, such as h2"})
 def point(_c: Context, name: str, host: str) -> None:
     """Make NAME.internal resolve to a host."""
-    from lab import names
+    from lab.services import names
 
     _plainly(lambda: names.point(name, host))
 

@@ -1,7 +1,7 @@
 """A long line to a host: each packet between the operator and it is held back for a while.
 
 The kernels that labs run on often lack netem, so the host's port is taken off the bridge and a
-process carries its frames: `python -m lab.delay PORT OTHER SECONDS`. It hands over whole segments
+process carries its frames: `python -m lab.faults.delay PORT OTHER SECONDS`. It hands over whole segments
 with the kernel's own notes on them (PACKET_VNET_HDR), so the line is long and not narrow.
 """
 
@@ -15,10 +15,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from lab import hosts, keeper, layout
+from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.process import is_gone, recorded, run, send, spawn, wait_until
+from lab.machine import keeper
+from lab.machine.process import is_gone, recorded, run, send, spawn, wait_until
+from lab.services import hosts
 
 if TYPE_CHECKING:
     from lab.layout import Lab
@@ -56,7 +58,7 @@ def delay(host: str, ms: float) -> None:
     )
     log = lab.logs / f"delay-{host}"
     log.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "lab.delay", port, far, str(ms / 2000)]
+    argv = [sys.executable, "-m", "lab.faults.delay", port, far, str(ms / 2000)]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout)}
     pid = spawn(keeper.inside(lab, *argv), log, lab.pids / f"delay-{host}", environment)
     wait_until(lambda: _READY in log.read_text() or is_gone(pid), f"the long line to {host}", 10, 0.005)

@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import cache, keeper, layout, machine
-from lab.process import run
+from lab import layout
+from lab.machine import cache, keeper, machine
+from lab.machine.process import run
 
 if TYPE_CHECKING:
-    from lab.binaries import Binaries
     from lab.layout import Lab
+    from lab.machine.binaries import Binaries
 
 _SSH_CONFIG = f"""\
 Host h* n???? !*.{layout.DOMAIN}

@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import layout, machine
+from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.process import PLAIN
+from lab.machine import machine
+from lab.machine.process import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab import hosts, keeper, layout, names
+from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.process import run
+from lab.machine import keeper
+from lab.machine.process import run
+from lab.services import hosts, names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 
-from lab import ca, hosts, keeper, layout, machine, slow
-from lab import delay as long_line
+from lab import layout
+from lab.faults import delay as long_line
+from lab.faults import slow
 from lab.layout import current
-from lab.process import run, wait_until
+from lab.machine import keeper, machine
+from lab.machine.process import run, wait_until
+from lab.services import ca, hosts
 
 ca_stop = ca.stop
 ca_start = ca.start

@@ -8,15 +8,15 @@ import shutil
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from lab import cache
-from lab.process import PLAIN, run
-from lab.progress import say
+from lab.cli.progress import say
+from lab.machine import cache
+from lab.machine.process import PLAIN, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lab.binaries import Binaries
+    from lab.machine.binaries import Binaries
 
 SUITE = "bookworm"
 PACKAGES = (

@@ -1,4 +1,4 @@
-"""`python -m lab.watch OWNER KEEPER`: takes the lab down once the process OWNER has died."""
+"""`python -m lab.cli.watch OWNER KEEPER`: takes the lab down once the process OWNER has died."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import select
 import sys
 
-from lab import teardown
+from lab.cli import teardown
 
 
 def main(owner: int, keeper: int) -> None:

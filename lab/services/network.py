@@ -9,8 +9,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import keeper, layout
-from lab.process import run
+from lab import layout
+from lab.machine import keeper
+from lab.machine.process import run
 
 if TYPE_CHECKING:
     from lab.layout import Lab

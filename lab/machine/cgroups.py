@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.process import wait_until
+from lab.machine.process import wait_until
 
 if TYPE_CHECKING:
     from lab.layout import Lab

@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import cache, cgroups, layout, packages, sysctl
+from lab import layout
+from lab.cli.progress import say, step
 from lab.errors import LabError
-from lab.process import everyone, is_gone, recorded, send, wait_until
-from lab.progress import say, step
+from lab.machine import cache, cgroups, packages, sysctl
+from lab.machine.process import everyone, is_gone, recorded, send, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

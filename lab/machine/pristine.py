@@ -6,10 +6,12 @@ import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-from lab import faults, hosts, keeper, machine
 from lab.errors import LabError
+from lab.faults import faults
 from lab.layout import current
-from lab.process import run
+from lab.machine import keeper, machine
+from lab.machine.process import run
+from lab.services import hosts
 
 if TYPE_CHECKING:
     from lab.layout import Lab

@@ -9,27 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lab import (
-    binaries,
-    ca,
-    cache,
-    home,
-    hosts,
-    identity,
-    image,
-    keeper,
-    layout,
-    machine,
-    names,
-    network,
-    packages,
-    pristine,
-    sysctl,
-    teardown,
-)
+from lab import layout
+from lab.cli import teardown
+from lab.cli.progress import say, step
 from lab.errors import LabError
-from lab.process import recorded, spawn
-from lab.progress import say, step
+from lab.machine import binaries, cache, image, keeper, machine, packages, pristine, sysctl
+from lab.machine.process import recorded, spawn
+from lab.services import ca, home, hosts, identity, names, network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -151,7 +137,7 @@ def _lay_network(lab: Lab, wanted: list[str], tools: binaries.Binaries, owner: i
 
 def _watch(lab: Lab, owner: int) -> None:
     """Leave a watcher behind that takes the lab down once the owner has died."""
-    argv = [sys.executable, "-m", "lab.watch", str(owner), str(keeper.pid(lab))]
+    argv = [sys.executable, "-m", "lab.cli.watch", str(owner), str(keeper.pid(lab))]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout), "MESHFAB_LAB_NAME": lab.name}
     spawn(argv, lab.checkout / ".lab" / f"{lab.name}.watch.log", lab.pids / "watch", environment)
 

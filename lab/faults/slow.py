@@ -1,4 +1,4 @@
-"""A slow CA: `python -m lab.slow SECONDS` stands before it and sits on its answers."""
+"""A slow CA: `python -m lab.faults.slow SECONDS` stands before it and sits on its answers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import os
 import socket
 import sys
 
-from lab import keeper, layout
+from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.process import is_gone, recorded, run, send, spawn, wait_until
+from lab.machine import keeper
+from lab.machine.process import is_gone, recorded, run, send, spawn, wait_until
 
 _PORT = 8443
 _MARK = 0x51
@@ -39,7 +40,7 @@ def ca_slow(seconds: float) -> None:
     lab = current()
     log = lab.logs / "slow"
     log.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "lab.slow", str(seconds)]
+    argv = [sys.executable, "-m", "lab.faults.slow", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout)}
     pid = spawn(keeper.inside(lab, *argv), log, lab.pids / "slow", environment)
     wait_until(lambda: _READY in log.read_text() or is_gone(pid), "the slow CA", 10, 0.005)

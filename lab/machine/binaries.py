@@ -8,10 +8,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import cache
+from lab.cli.progress import say
 from lab.errors import LabError
-from lab.process import run
-from lab.progress import say
+from lab.machine import cache
+from lab.machine.process import run
 
 MODULES = {
     "step": "github.com/smallstep/cli/cmd/step@v0.30.6",

@@ -10,9 +10,11 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import cgroups, keeper, layout, network
+from lab import layout
 from lab.errors import LabError
-from lab.process import children, is_gone, recorded, run, send, spawn, started, wait_until
+from lab.machine import cgroups, keeper
+from lab.machine.process import children, is_gone, recorded, run, send, spawn, started, wait_until
+from lab.services import network
 
 if TYPE_CHECKING:
     from lab.layout import Lab

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from lab import ca, hosts, layout, machine, names
+from lab import layout
+from lab.cli.progress import say
 from lab.errors import LabError
-from lab.process import recorded
-from lab.progress import say
+from lab.machine import machine
+from lab.machine.process import recorded
+from lab.services import ca, hosts, names
 
 
 def show() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lab import layout
 from lab.errors import LabError
-from lab.process import recorded, run, spawn, started, wait_until
+from lab.machine.process import recorded, run, spawn, started, wait_until
 
 if TYPE_CHECKING:
     from lab.layout import Lab

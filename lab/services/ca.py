@@ -7,10 +7,12 @@ import secrets
 import signal
 from typing import TYPE_CHECKING, Any
 
-from lab import keeper, layout, network
+from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
-from lab.process import PLAIN, is_gone, recorded, run, send, spawn, wait_until
+from lab.machine import keeper
+from lab.machine.process import PLAIN, is_gone, recorded, run, send, spawn, wait_until
+from lab.services import network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,7 +112,7 @@ def add_provisioner(provisioner: dict[str, Any]) -> None:
 def _running() -> int:
     pid = recorded(current().pids / "ca")
     if pid is None:
-        raise LabError("the CA is not running; start it with lab.ca.start()")
+        raise LabError("the CA is not running; start it with lab.services.ca.start()")
     return pid
 
 

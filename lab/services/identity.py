@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import keeper, layout, machine
-from lab.process import PLAIN, run
+from lab import layout
+from lab.machine import keeper, machine
+from lab.machine.process import PLAIN, run
 
 if TYPE_CHECKING:
     from lab.layout import Lab

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab import cache, keeper, layout
+from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
-from lab.process import recorded, send, spawn, wait_until
+from lab.machine import cache, keeper
+from lab.machine.process import recorded, send, spawn, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,7 @@ import shutil
 import sys
 
 from lab.errors import LabError
-from lab.process import SYSTEM_PATH, run
+from lab.machine.process import SYSTEM_PATH, run
 
 # command -> the package of Debian and Ubuntu that has it
 COMMANDS = {

@@ -1,0 +1,1 @@
+"""The `inv lab.*` tasks: bring a lab up, show it, take it down."""

@@ -1,0 +1,1 @@
+"""Hosts as systemd-nspawn containers: their image, processes, namespaces, control groups and snapshots."""

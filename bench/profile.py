@@ -22,8 +22,8 @@ from bench.meter import Share, Timeline
 from lab import layout
 from lab.cli.progress import say
 from lab.errors import LabError
-from lab.machine import pristine
-from lab.services import names
+from lab.machine import snapshot
+from lab.services import dns
 
 # Parts below this are together "the rest".
 _LEAST_MS = 2.0
@@ -127,10 +127,10 @@ def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
     for where in (alone, fleet):
         where.write()
     for each in fleet.sites:
-        names.point(each.name, each.host)
+        dns.point(each.name, each.host)
     words = ["provision", "--name", site.name, "--host", site.host]
     for number in range(runs):
-        pristine.reset(site.host)
+        snapshot.reset(site.host)
         subprocess.run(bare, check=True)
         for what, found in taken.items():
             found.append(_one("provision", words))

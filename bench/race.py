@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from bench import checker, contenders, place, results, schedule
 from lab.cli.progress import say
 from lab.faults import faults
-from lab.machine import pristine
-from lab.services import hosts, names
+from lab.machine import snapshot
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +59,7 @@ def run(
     where = place.Place(folder / str(heat.hosts), place.sites(heat.hosts))
     where.write()
     for site in where.sites:
-        names.point(site.name, site.host)
+        dns.point(site.name, site.host)
     work = {one.key: one.commands(where, tools) for one in contenders.CONTENDERS if one.key in only}
     work = {key: commands for key, commands in work.items() if commands}
     floor = contenders.FLOOR.commands(where, tools)["true"]
@@ -124,7 +124,7 @@ def reset(where: Place, series: str) -> None:
     """Hosts as they were brought up, and the line as long as the series has it. Not timed."""
 
     def one(site: Site) -> None:
-        pristine.reset(site.host)
+        snapshot.reset(site.host)
         if schedule.SERIES[series]:
             faults.delay(site.host, schedule.SERIES[series])
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.cli import bringup, teardown
+from lab.cli import teardown, up
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def lab(count: int) -> Iterator[layout.Lab]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    bringup.up(count, owner=os.getpid(), more=_MORE)
+    up.up(count, owner=os.getpid(), more=_MORE)
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield ours

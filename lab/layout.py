@@ -21,7 +21,7 @@ BRIDGE = "mesh"
 LOGIN = "ops"
 ROOT_ON_HOST = Path("/etc/pki/ca-trust/source/anchors/root-internal.pem")
 
-# Where a crowd's addresses are (lab/faults/crowd.py): a block of them for each host that stands for many.
+# Where a crowd's addresses are (lab/faults/address_aliases.py): a block of them for each host that stands for many.
 CROWD_BLOCK_LENGTH = 22
 CROWD = "10.87.128.0/17"
 _FIRST_HOST = IPv4Address("10.87.0.10")

@@ -7,7 +7,7 @@ from lab.cli.progress import say
 from lab.errors import LabError
 from lab.machine import machine
 from lab.machine.process import recorded
-from lab.services import ca, hosts, names
+from lab.services import ca, dns, hosts
 
 
 def show() -> None:
@@ -21,5 +21,5 @@ def show() -> None:
     for host in hosts.names():
         state = "up" if machine.is_up(lab, host) else "down"
         say(host, f"{layout.address(host):<13} {layout.flavour(host):<7} {state}")
-    for name, address in sorted(names.pointed().items()):
+    for name, address in sorted(dns.pointed().items()):
         say(name, address)

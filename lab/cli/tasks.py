@@ -37,9 +37,9 @@ def _plainly(do: Callable[[], T]) -> T:
 )
 def up(_c: Context, hosts: int = 3, keep: bool = False, owner_pid: int = 0) -> None:
     """Bring a mesh up: hosts, CA and DNS, in a network namespace of their own."""
-    from lab.cli import bringup
+    from lab.cli import up
 
-    _plainly(lambda: bringup.up(hosts, keep=keep, owner=owner_pid or None))
+    _plainly(lambda: up.up(hosts, keep=keep, owner=owner_pid or None))
 
 
 @task
@@ -72,9 +72,9 @@ def shell(_c: Context, host: str) -> None:
 @task(help={"name": "the service's short name", "host": "the host, such as h2"})
 def point(_c: Context, name: str, host: str) -> None:
     """Make NAME.internal resolve to a host."""
-    from lab.services import names
+    from lab.services import dns
 
-    _plainly(lambda: names.point(name, host))
+    _plainly(lambda: dns.point(name, host))
 
 
 ns = Collection("lab", up, down, status, shell, point)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.machine import keeper
+from lab.machine import namespace_holder
 from lab.machine.process import is_gone, recorded, run, send, spawn, wait_until
 from lab.services import hosts
 
@@ -60,7 +60,7 @@ def delay(host: str, ms: float) -> None:
     log.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "lab.faults.delay", port, far, str(ms / 2000)]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout)}
-    pid = spawn(keeper.inside(lab, *argv), log, lab.pids / f"delay-{host}", environment)
+    pid = spawn(namespace_holder.inside(lab, *argv), log, lab.pids / f"delay-{host}", environment)
     wait_until(lambda: _READY in log.read_text() or is_gone(pid), f"the long line to {host}", 10, 0.005)
     if is_gone(pid):
         raise LabError(f"the long line to {host} did not come up; see {log}")
@@ -73,7 +73,7 @@ def undelay(host: str) -> None:
     if pid is not None:
         send([pid], _KILL)
         wait_until(lambda: is_gone(pid), f"the long line to {host} to end", 5)
-    there = run(keeper.inside(lab, "cat", "/proc/net/dev"))
+    there = run(namespace_holder.inside(lab, "cat", "/proc/net/dev"))
     if f"{layout.delayed_port(host)}:" not in there:
         return
     _links(lab, f"link del {layout.delayed_port(host)}")
@@ -82,7 +82,7 @@ def undelay(host: str) -> None:
 
 
 def _links(lab: Lab, *commands: str) -> None:
-    run(keeper.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
+    run(namespace_holder.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
 
 
 def _carry(names: list[str], seconds: float) -> None:

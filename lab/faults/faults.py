@@ -6,9 +6,9 @@ import shlex
 
 from lab import layout
 from lab.faults import delay as long_line
-from lab.faults import slow
+from lab.faults import slow_proxy
 from lab.layout import current
-from lab.machine import keeper, machine
+from lab.machine import machine, namespace_holder
 from lab.machine.process import run, wait_until
 from lab.services import ca, hosts
 
@@ -16,8 +16,8 @@ ca_stop = ca.stop
 ca_start = ca.start
 ca_pause = ca.pause
 ca_resume = ca.resume
-ca_slow = slow.ca_slow
-ca_quick = slow.ca_quick
+ca_slow = slow_proxy.ca_slow
+ca_quick = slow_proxy.ca_quick
 delay = long_line.delay
 undelay = long_line.undelay
 
@@ -71,11 +71,11 @@ def free(host: str, folder: str) -> None:
 def _set_cut(verb: str, host: str) -> None:
     lab = current()
     port = layout.port(host)
-    table = run(keeper.inside(lab, "nft", "list", "set", "bridge", "faults", "cut"))
+    table = run(namespace_holder.inside(lab, "nft", "list", "set", "bridge", "faults", "cut"))
     if (f'"{port}"' in table) == (verb == "add"):
         return
     ports = f'{{ "{port}", "{layout.delayed_port(host)}" }}'
-    run(keeper.inside(lab, "nft", verb, "element", "bridge", "faults", "cut", ports))
+    run(namespace_holder.inside(lab, "nft", verb, "element", "bridge", "faults", "cut", ports))
 
 
 # A small file system is laid over the folder; beside what was in the folder, and out of its sight,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lab import layout
 from lab.errors import LabError
-from lab.machine import cgroups, keeper
+from lab.machine import cgroups, namespace_holder
 from lab.machine.process import children, is_gone, recorded, run, send, spawn, started, wait_until
 from lab.services import network
 
@@ -30,7 +30,7 @@ def tree(lab: Lab, host: str) -> Path:
 
 def assemble(lab: Lab, host: str, stack: list[Path]) -> None:
     """Lay the host's own writable layer over the image and give it its identity."""
-    folder = keeper.seen(lab, lab.hosts) / host
+    folder = namespace_holder.seen(lab, lab.hosts) / host
     for name in ("upper", "work", "root"):
         (folder / name).mkdir(mode=0o755, parents=True)
     (folder / "layers").write_text("\n".join(map(str, stack)))
@@ -40,7 +40,7 @@ def assemble(lab: Lab, host: str, stack: list[Path]) -> None:
 
 def layers(lab: Lab, host: str) -> list[str]:
     """The read-only layers of a host that is assembled, topmost first."""
-    return (keeper.seen(lab, lab.hosts) / host / "layers").read_text().splitlines()
+    return (namespace_holder.seen(lab, lab.hosts) / host / "layers").read_text().splitlines()
 
 
 def mount(lab: Lab, host: str) -> None:
@@ -48,7 +48,7 @@ def mount(lab: Lab, host: str) -> None:
     own = lab.hosts / host
     lower = ":".join(layers(lab, host))
     options = f"lowerdir={lower},upperdir={own}/upper,workdir={own}/work"
-    run(keeper.inside(lab, "mount", "-t", "overlay", "lab", "-o", options, f"{own}/root"))
+    run(namespace_holder.inside(lab, "mount", "-t", "overlay", "lab", "-o", options, f"{own}/root"))
 
 
 def _personalise(lab: Lab, host: str, root: Path) -> None:
@@ -95,7 +95,7 @@ def boot(lab: Lab, host: str) -> None:
     once = "; ".join([*moves, f"exec {shlex.join(nspawn)}"])
     # With --keep-unit nspawn leaves a reboot to whoever started it, and says so by this status.
     script = f"while :; do ({once}); [ $? -eq {_REBOOT} ] || exit; done"
-    spawn(keeper.inside(lab, "sh", "-c", script), lab.logs / host, _pid_file(lab, host))
+    spawn(namespace_holder.inside(lab, "sh", "-c", script), lab.logs / host, _pid_file(lab, host))
 
 
 def wait(lab: Lab, host: str, seconds: float = 60) -> None:
@@ -165,7 +165,7 @@ def halt(lab: Lab, host: str, *, clean: bool = True, seconds: float = 15) -> Non
 
 
 def _is_linked(lab: Lab, host: str) -> bool:
-    return f" {layout.port(host)}:" in Path(f"/proc/{keeper.pid(lab)}/net/dev").read_text()
+    return f" {layout.port(host)}:" in Path(f"/proc/{namespace_holder.pid(lab)}/net/dev").read_text()
 
 
 def _pid_file(lab: Lab, host: str) -> Path:

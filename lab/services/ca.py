@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
-from lab.machine import keeper
+from lab.machine import namespace_holder
 from lab.machine.process import PLAIN, is_gone, recorded, run, send, spawn, wait_until
 from lab.services import network
 
@@ -50,7 +50,7 @@ def start(lab: Lab | None = None) -> None:
         return
     command = (lab.state / "step-ca").read_text().strip()
     config = str(lab.ca / "config" / "ca.json")
-    argv = keeper.inside(lab, command, config, "--password-file", str(lab.ca / "password"))
+    argv = namespace_holder.inside(lab, command, config, "--password-file", str(lab.ca / "password"))
     pid = spawn(argv, lab.logs / "ca", lab.pids / "ca", {**PLAIN, "STEPPATH": str(lab.ca)})
     wait_until(lambda: is_answering(lab) or is_gone(pid), "the CA", 20)
     if is_gone(pid):

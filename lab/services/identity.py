@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.machine import keeper, machine
+from lab.machine import machine, namespace_holder
 from lab.machine.process import PLAIN, run
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def give(lab: Lab, host: str, step: Path) -> None:
     """Put the mesh's root and the host's identity pair, fresh from the CA, on the host's disk."""
-    root = keeper.seen(lab, machine.tree(lab, host))
+    root = namespace_holder.seen(lab, machine.tree(lab, host))
     _trust(lab, root)
     full = layout.fqdn(host)
     with tempfile.TemporaryDirectory(dir=lab.state) as folder:
@@ -25,7 +25,7 @@ def give(lab: Lab, host: str, step: Path) -> None:
         argv = [str(step), "ca", "certificate", "--force", "--ca-url", layout.CA_URL]
         argv += ["--root", str(lab.root), "--provisioner", layout.PROVISIONER]
         argv += ["--provisioner-password-file", str(lab.password), "--san", full, full, *pair]
-        run(keeper.inside(lab, *argv), env={**PLAIN, "STEPPATH": folder})
+        run(namespace_holder.inside(lab, *argv), env={**PLAIN, "STEPPATH": folder})
         tls = root / "etc" / "pki" / "tls"
         _install(Path(pair[0]), tls / "misc" / f"{full}.pem", 0o644)
         _install(Path(pair[1]), tls / "private" / f"{full}.pem", 0o600)

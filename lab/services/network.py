@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.machine import keeper
+from lab.machine import namespace_holder
 from lab.machine.process import run
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def start(lab: Lab) -> None:
     commands = ["link set lo up", f"link add {layout.BRIDGE} address {_BRIDGE_MAC} type bridge"]
     commands += [f"address add {one}/{layout.PREFIX_LENGTH} dev {layout.BRIDGE}" for one in addresses]
     commands.append(f"link set {layout.BRIDGE} up")
-    run(keeper.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
-    run(keeper.inside(lab, "nft", "-f", "-"), stdin=_RULES)
+    run(namespace_holder.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
+    run(namespace_holder.inside(lab, "nft", "-f", "-"), stdin=_RULES)
 
 
 def greeting(lab: Lab, address: str, port: int, length: int) -> bytes | None:
@@ -66,7 +66,7 @@ def greeting(lab: Lab, address: str, port: int, length: int) -> bytes | None:
 def _greet(lab: Lab, address: str, port: int, length: int, answer: list[bytes]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     try:
-        with Path(f"/proc/{keeper.pid(lab)}/ns/net").open("rb") as handle:
+        with Path(f"/proc/{namespace_holder.pid(lab)}/ns/net").open("rb") as handle:
             if libc.setns(handle.fileno(), _CLONE_NEWNET):
                 number = ctypes.get_errno()
                 raise OSError(number, os.strerror(number))

@@ -12,8 +12,8 @@ import pytest
 
 from lab import layout
 from lab.faults import faults
-from lab.machine import pristine
-from lab.services import ca, hosts, names
+from lab.machine import snapshot
+from lab.services import ca, dns, hosts
 from tests.integration.installed import Installed, install
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Mesh:
 
     hosts = hosts
     ca = ca
-    names = names
+    dns = dns
     faults = faults
     layout = layout
 
@@ -43,7 +43,7 @@ class Mesh:
     def reset(self, *names: str) -> None:
         """Make hosts what they were when the lab brought them up; see `clean_host`."""
         for name in names:
-            pristine.reset(name)
+            snapshot.reset(name)
 
 
 class Inv(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.services import hosts, names
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     import subprocess
@@ -32,7 +32,7 @@ class Site:
     is_sound: bool = True
 
     def __post_init__(self) -> None:
-        names.point(self.name, self.host)
+        dns.point(self.name, self.host)
 
     @property
     def fqdn(self) -> str:

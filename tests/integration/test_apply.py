@@ -302,13 +302,13 @@ def test_a_vhost_of_ours_that_was_switched_off_outlives_a_run_that_fails(
     declare: Declare, inv: Inv, mesh: Mesh
 ) -> None:
     mesh.reset("h1")
-    mesh.names.point("app", "h3")
+    mesh.dns.point("app", "h3")
     words = declare({"tea": {"host": "h1", "upstream": "http://app.internal:8080"}, "milk": {"host": "h1"}})
     assert inv(*words).returncode == 0
     vhost = "/etc/nginx/sites-available/tea.internal.conf"
     was = sh("h1", f"sha256sum {vhost}")
     sh("h1", "rm /etc/nginx/sites-enabled/tea.internal.conf /etc/nginx/tls/*/tea.internal.pem; systemctl reload nginx")
-    mesh.names.unpoint("app")
+    mesh.dns.unpoint("app")
     done = inv(*words)
     assert done.returncode == 1
     assert "host not found in upstream" in done.stdout

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import checker, contenders, place, race, schedule
-from lab.machine import pristine
-from lab.services import hosts, names
+from lab.machine import snapshot
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +38,11 @@ _FAULTS = [
 def site() -> Iterator[place.Site]:
     """w2 on a host as it was brought up, and again so afterwards."""
     found = place.sites(1)[0]
-    pristine.reset(found.host)
-    names.point(found.name, found.host)
+    snapshot.reset(found.host)
+    dns.point(found.name, found.host)
     yield found
-    names.unpoint(found.name)
-    pristine.reset(found.host)
+    dns.unpoint(found.name)
+    snapshot.reset(found.host)
 
 
 def test_the_checker_sees_every_fault(site: place.Site, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.machine import pristine
+from lab.machine import snapshot
 from tests.integration import second_lab
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def test_a_reset_host_is_what_it_was(mesh: Mesh, clean_host: str) -> None:
 def test_a_host_can_be_built_anew(mesh: Mesh) -> None:
     before = mesh.hosts.checksum("h3")
     mesh.hosts.run("h3", "touch /etc/new /usr/bin/new")
-    pristine.rebuild("h3")
+    snapshot.rebuild("h3")
     assert mesh.hosts.checksum("h3") == before
     assert mesh.hosts.run("h3", "test -e /usr/bin/new", check=False).returncode == 1
     assert subprocess.run(["ssh", "h3", "true"], check=False).returncode == 0

@@ -93,7 +93,7 @@ class Host:
 
 @pytest.fixture
 def host(clean_host: str, mesh: Mesh, inv: Inv) -> Iterator[Host]:
-    mesh.names.point(NAME, clean_host)
+    mesh.dns.point(NAME, clean_host)
     yield Host(mesh, inv, clean_host)
     mesh.reset(clean_host)
 

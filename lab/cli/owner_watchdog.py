@@ -1,4 +1,4 @@
-"""`python -m lab.cli.watch OWNER KEEPER`: takes the lab down once the process OWNER has died."""
+"""`python -m lab.cli.owner_watchdog OWNER KEEPER`: takes the lab down once the process OWNER has died."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
-from lab.machine import cache, keeper
+from lab.machine import cache, namespace_holder
 from lab.machine.process import recorded, send, spawn, wait_until
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def start(lab: Lab, hosts: list[str]) -> None:
     lines += [f"{layout.address(host)} {layout.fqdn(host)}" for host in hosts]
     (lab.state / "names").write_text("\n".join(lines) + "\n")
     _services(lab).touch()
-    argv = keeper.inside(
+    argv = namespace_holder.inside(
         lab,
         "dnsmasq",
         "--conf-file=/dev/null",

@@ -1,4 +1,4 @@
-"""A slow CA: `python -m lab.faults.slow SECONDS` stands before it and sits on its answers."""
+"""A slow CA: `python -m lab.faults.slow_proxy SECONDS` stands before it and sits on its answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.machine import keeper
+from lab.machine import namespace_holder
 from lab.machine.process import is_gone, recorded, run, send, spawn, wait_until
 
 _PORT = 8443
@@ -40,21 +40,21 @@ def ca_slow(seconds: float) -> None:
     lab = current()
     log = lab.logs / "slow"
     log.unlink(missing_ok=True)
-    argv = [sys.executable, "-m", "lab.faults.slow", str(seconds)]
+    argv = [sys.executable, "-m", "lab.faults.slow_proxy", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout)}
-    pid = spawn(keeper.inside(lab, *argv), log, lab.pids / "slow", environment)
+    pid = spawn(namespace_holder.inside(lab, *argv), log, lab.pids / "slow", environment)
     wait_until(lambda: _READY in log.read_text() or is_gone(pid), "the slow CA", 10, 0.005)
     if is_gone(pid):
         raise LabError(f"the slow CA did not come up; see {log}")
-    run(keeper.inside(lab, "nft", "-f", "-"), stdin=_RULES)
+    run(namespace_holder.inside(lab, "nft", "-f", "-"), stdin=_RULES)
 
 
 def ca_quick() -> None:
     """Undo `ca_slow`; answers that it still sits on are lost."""
     lab = current()
     pid = recorded(lab.pids / "slow")
-    if "table ip slow" in run(keeper.inside(lab, "nft", "list", "tables")):
-        run(keeper.inside(lab, "nft", "delete", "table", "ip", "slow"))
+    if "table ip slow" in run(namespace_holder.inside(lab, "nft", "list", "tables")):
+        run(namespace_holder.inside(lab, "nft", "delete", "table", "ip", "slow"))
     if pid is not None:
         send([pid], _KILL)
         wait_until(lambda: is_gone(pid), "the slow CA to end", 5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lab.errors import LabError
 from lab.faults import faults
 from lab.layout import current
-from lab.machine import keeper, machine
+from lab.machine import machine, namespace_holder
 from lab.machine.process import run
 from lab.services import hosts
 
@@ -26,10 +26,10 @@ def keep(lab: Lab, host: str) -> None:
     """Remember the host's disk as it is now: a copy of its own layer, and a look at the whole."""
     folder = lab.hosts / host
     script = f"cp -a {folder}/upper {folder}/kept && mkdir {folder}/pristine"
-    run(keeper.inside(lab, "sh", "-c", script))
+    run(namespace_holder.inside(lab, "sh", "-c", script))
     layers = [str(folder / "kept"), *machine.layers(lab, host)]
     options = f"ro,lowerdir={':'.join(layers)}"
-    run(keeper.inside(lab, "mount", "-t", "overlay", "lab", "-o", options, f"{folder}/pristine"))
+    run(namespace_holder.inside(lab, "mount", "-t", "overlay", "lab", "-o", options, f"{folder}/pristine"))
 
 
 def reset(host: str) -> None:
@@ -57,11 +57,11 @@ def rebuild(host: str) -> None:
     lab = current()
     machine.halt(lab, host, clean=False)
     folder = lab.hosts / host
-    run(keeper.inside(lab, "umount", "--recursive", str(folder / "root")))
+    run(namespace_holder.inside(lab, "umount", "--recursive", str(folder / "root")))
     for name in ("upper", "work"):
-        shutil.rmtree(keeper.seen(lab, folder / name))
+        shutil.rmtree(namespace_holder.seen(lab, folder / name))
     script = f"cp -a {folder}/kept {folder}/upper && mkdir {folder}/work"
-    run(keeper.inside(lab, "sh", "-c", script))
+    run(namespace_holder.inside(lab, "sh", "-c", script))
     machine.mount(lab, host)
     machine.boot(lab, host)
     machine.wait(lab, host)
@@ -73,7 +73,7 @@ def _put_back(lab: Lab, host: str) -> str:
     argv = ["rsync", "-aHAX", "--relative", "--delete", "--out-format=%n"]
     argv += [f"--exclude={path}" for path in _UNTOUCHED]
     argv += [f"{folder}/pristine/./{name}" for name in _FOLDERS]
-    return run(keeper.inside(lab, *argv, f"{folder}/root/"), timeout=60)
+    return run(namespace_holder.inside(lab, *argv, f"{folder}/root/"), timeout=60)
 
 
 # Before the files: nothing of a test may go on that could write them again. Transient units are

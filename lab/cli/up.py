@@ -13,9 +13,9 @@ from lab import layout
 from lab.cli import teardown
 from lab.cli.progress import say, step
 from lab.errors import LabError
-from lab.machine import binaries, cache, image, keeper, machine, packages, pristine, sysctl
+from lab.machine import binaries, cache, image, machine, namespace_holder, packages, snapshot, sysctl
 from lab.machine.process import recorded, spawn
-from lab.services import ca, home, hosts, identity, names, network
+from lab.services import ca, dns, hosts, identity, network, operator_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -94,15 +94,15 @@ def _build(lab: Lab, wanted: list[str], more: Sequence[str], owner: int | None, 
         with step(fleet, "started"):
             layers = {name: stack for name, (stack, _) in images.items()}
             list(pool.map(lambda host: _start_host(lab, host, layers), wanted))
-            home.know(lab, wanted)
+            operator_home.know(lab, wanted)
         with step("CA"):
             authority.result()
         with step(fleet):
             list(pool.map(lambda host: _finish_host(lab, host, tools), wanted))
-    home.trust(lab)
+    operator_home.trust(lab)
     if "h2" in wanted:
-        names.point("gongfoo", "h2")
-    home.write_environment(lab, tools)
+        dns.point("gongfoo", "h2")
+    operator_home.write_environment(lab, tools)
 
 
 @contextmanager
@@ -127,17 +127,17 @@ def _lay_network(lab: Lab, wanted: list[str], tools: binaries.Binaries, owner: i
     (lab.state / "hosts.txt").write_text("\n".join(wanted) + "\n")
     (lab.state / "step-ca").write_text(f"{tools.step_ca}\n")
     sysctl.raise_instances(lab, len(wanted))
-    home.create(lab)
-    keeper.start(lab)
+    operator_home.create(lab)
+    namespace_holder.start(lab)
     if owner is not None:
         _watch(lab, owner)
     network.start(lab)
-    names.start(lab, wanted)
+    dns.start(lab, wanted)
 
 
 def _watch(lab: Lab, owner: int) -> None:
     """Leave a watcher behind that takes the lab down once the owner has died."""
-    argv = [sys.executable, "-m", "lab.cli.watch", str(owner), str(keeper.pid(lab))]
+    argv = [sys.executable, "-m", "lab.cli.owner_watchdog", str(owner), str(namespace_holder.pid(lab))]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout), "MESHFAB_LAB_NAME": lab.name}
     spawn(argv, lab.checkout / ".lab" / f"{lab.name}.watch.log", lab.pids / "watch", environment)
 
@@ -155,4 +155,4 @@ def _start_host(lab: Lab, host: str, layers: dict[str, list[Path]]) -> None:
 def _finish_host(lab: Lab, host: str, tools: binaries.Binaries) -> None:
     identity.give(lab, host, tools.step)
     machine.wait(lab, host)
-    pristine.keep(lab, host)
+    snapshot.keep(lab, host)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.machine import cache, keeper, machine
+from lab.machine import cache, machine, namespace_holder
 from lab.machine.process import run
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def know(lab: Lab, hosts: list[str]) -> None:
     """Write the keys of the hosts, read from their own disks, into known_hosts."""
     lines = []
     for host in hosts:
-        ssh = keeper.seen(lab, machine.tree(lab, host)) / "etc" / "ssh"
+        ssh = namespace_holder.seen(lab, machine.tree(lab, host)) / "etc" / "ssh"
         for path in sorted(ssh.glob("ssh_host_*_key.pub"), reverse=True):
             kind, key = path.read_text().split()[:2]
             lines.append(f"{layout.fqdn(host)},{host},{layout.address(host)} {kind} {key}\n")
@@ -72,7 +72,7 @@ def write_environment(lab: Lab, binaries: Binaries) -> None:
         "MESHFAB_LAB_CACHE": str(cache.folder()),
         "MESHFAB_LAB_ROOT": str(lab.home / ".step" / "certs" / "root_ca.crt"),
     }
-    lines = [f"keeper={keeper.pid(lab)}"]
+    lines = [f"keeper={namespace_holder.pid(lab)}"]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     lines.append(f'export PATH={shlex.quote(":".join(own))}:"$PATH"')
     lines.append("unset PYTHONDONTWRITEBYTECODE")

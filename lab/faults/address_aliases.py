@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.machine import keeper
+from lab.machine import namespace_holder
 from lab.machine.process import run
-from lab.services import hosts, names
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def gather(count: int, behind: Sequence[str]) -> list[str]:
             host,
             f"ip route replace local {block} dev lo; echo MaxStartups 1000 > {_SSHD}; systemctl reload ssh.service",
         )
-        run(keeper.inside(lab, "ip", "route", "replace", str(block), "via", layout.address(host)))
+        run(namespace_holder.inside(lab, "ip", "route", "replace", str(block), "via", layout.address(host)))
     known = lab.home / ".ssh" / "known_hosts"
     lines = [
         f"{name}.{layout.DOMAIN},{name} {key}"
@@ -51,7 +51,7 @@ def gather(count: int, behind: Sequence[str]) -> list[str]:
         for key in keys[behind[at % len(behind)]]
     ]
     known.write_text(known.read_text() + "\n".join(lines) + "\n")
-    names.crowd(table)
+    dns.crowd(table)
     return list(table)
 
 
@@ -63,11 +63,11 @@ def disperse() -> None:
     if not any(line.startswith("n0001.") for line in lines):
         return
     known.write_text("".join(line for line in lines if not line.startswith("n")))
-    names.crowd({})
+    dns.crowd({})
     for host in hosts.names():
         undo = f"[ ! -e {_SSHD} ] || {{ rm {_SSHD}; systemctl reload ssh.service; }}"
         hosts.run(host, f"{undo}; ip route flush table local root {layout.CROWD}", check=False)
-    run(keeper.inside(lab, "ip", "route", "flush", "root", layout.CROWD))
+    run(namespace_holder.inside(lab, "ip", "route", "flush", "root", layout.CROWD))
 
 
 def _keys(lab: Lab, host: str) -> list[str]:

@@ -22,7 +22,7 @@ from bench.meter import Share, Timeline
 from lab import layout
 from lab.cli.progress import say
 from lab.errors import LabError
-from lab.machine import snapshot
+from lab.faults import host_reset
 from lab.services import dns
 
 # Parts below this are together "the rest".
@@ -130,7 +130,7 @@ def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
         dns.point(each.name, each.host)
     words = ["provision", "--name", site.name, "--host", site.host]
     for number in range(runs):
-        snapshot.reset(site.host)
+        host_reset.reset(site.host)
         subprocess.run(bare, check=True)
         for what, found in taken.items():
             found.append(_one("provision", words))

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from bench import checker, contenders, place, results, schedule
 from lab.cli.progress import say
-from lab.faults import faults
-from lab.machine import snapshot
+from lab.faults import faults, host_reset
 from lab.services import dns, hosts
 
 if TYPE_CHECKING:
@@ -124,7 +123,7 @@ def reset(where: Place, series: str) -> None:
     """Hosts as they were brought up, and the line as long as the series has it. Not timed."""
 
     def one(site: Site) -> None:
-        snapshot.reset(site.host)
+        host_reset.reset(site.host)
         if schedule.SERIES[series]:
             faults.delay(site.host, schedule.SERIES[series])
 

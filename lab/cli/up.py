@@ -81,10 +81,10 @@ def _build(lab: Lab, wanted: list[str], more: Sequence[str], owner: int | None, 
     with step("packages") as outcome:
         outcome.word = "installed" if packages.ensure_commands() else "present"
     with step("step, step-ca") as outcome:
-        tools = binaries.find()
+        tools = binaries.find(say)
         outcome.word = "built" if tools.built else "cached"
     with step("base image") as outcome:
-        images = {flavour: image.layers(flavour, tools, more) for flavour in image.FLAVOURS}
+        images = {flavour: image.layers(flavour, tools, say, more) for flavour in image.FLAVOURS}
         outcome.word = "built" if any(made for _, made in images.values()) else "cached"
     with step("network"):
         _lay_network(lab, wanted, tools, owner)

@@ -8,12 +8,11 @@ import shutil
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from lab.cli.progress import say
 from lab.machine import cache
 from lab.machine.process import PLAIN, run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lab.machine.binaries import Binaries
@@ -30,13 +29,15 @@ _ALONE = ["setpriv", "--pdeathsig=KILL"]
 _ALONE += ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
 
 
-def layers(flavour: str, binaries: Binaries, more: Sequence[str] = ()) -> tuple[list[Path], bool]:
+def layers(
+    flavour: str, binaries: Binaries, on_step: Callable[[str, str], None], more: Sequence[str] = ()
+) -> tuple[list[Path], bool]:
     """The read-only layers of a host, topmost first, and whether any had to be made now.
 
     `more` are Debian packages that a mesh host does without, and what is tried on it does not.
     """
     packages = (*PACKAGES, *more)
-    bootstrap = functools.partial(_bootstrap, packages)
+    bootstrap = functools.partial(_bootstrap, packages, on_step)
     bare, made = cache.made(f"bare-{cache.key(SUITE, *packages)}", bootstrap)
     stack = [bare]
     stat = binaries.step.stat()
@@ -53,8 +54,8 @@ def layers(flavour: str, binaries: Binaries, more: Sequence[str] = ()) -> tuple[
     return [path / "tree" for path in stack], made
 
 
-def _bootstrap(packages: Sequence[str], part: Path) -> None:
-    say("base image", "bootstrapping Debian; this takes a minute or two, once")
+def _bootstrap(packages: Sequence[str], on_step: Callable[[str, str], None], part: Path) -> None:
+    on_step("base image", "bootstrapping Debian; this takes a minute or two, once")
     tree = part / "tree"
     argv = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}", SUITE, str(tree)]
     run([*_ALONE, "--mount-proc", *argv, *_own_mirror()], env=_environment())

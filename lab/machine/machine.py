@@ -14,7 +14,7 @@ from lab import layout
 from lab.errors import LabError
 from lab.machine import cgroups, namespace_holder
 from lab.machine.process import children, is_gone, recorded, run, send, spawn, started, wait_until
-from lab.services import network
+from lab.machine.tcp_banner import read_banner
 
 if TYPE_CHECKING:
     from lab.layout import Lab
@@ -108,8 +108,8 @@ def wait(lab: Lab, host: str, seconds: float = 60) -> None:
             raise LabError(f"{host} did not start; its reason is in {lab.logs / host}")
         return (
             (leader(lab, host) or 0) > 0
-            and network.greeting(lab, address, 22, 4) == b"SSH-"
-            and network.greeting(lab, address, 80, 0) is not None
+            and read_banner(lab, address, 22, 4) == b"SSH-"
+            and read_banner(lab, address, 80, 0) is not None
             and not _is_closed(lab, host)
         )
 

@@ -12,7 +12,7 @@ from lab.errors import LabError
 from lab.layout import Lab, current
 from lab.machine import namespace_holder
 from lab.machine.process import PLAIN, is_gone, recorded, run, send, spawn, wait_until
-from lab.services import network
+from lab.machine.tcp_banner import read_banner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ def start(lab: Lab | None = None) -> None:
 
 def is_answering(lab: Lab | None = None) -> bool:
     """Whether anything accepts connections at the CA's address."""
-    return network.greeting(lab or current(), layout.CA_ADDRESS, 443, 0) is not None
+    return read_banner(lab or current(), layout.CA_ADDRESS, 443, 0) is not None
 
 
 def stop() -> None:

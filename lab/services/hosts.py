@@ -68,7 +68,7 @@ def root(host: str) -> Path:
     return Path(f"/proc/{inner}/root")
 
 
-def snapshot(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> dict[str, str]:
+def describe_files(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> dict[str, str]:
     """What every file below the folders is: kind, mode, owner, ACL and content, by its path."""
     top = os.fspath(root(host))
     found: dict[str, str] = {}
@@ -81,8 +81,8 @@ def snapshot(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> dict
 
 
 def checksum(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> str:
-    """One word for `snapshot`: equal as long as nothing changed."""
-    table = sorted(snapshot(host, folders).items())
+    """One word for `describe_files`: equal as long as nothing changed."""
+    table = sorted(describe_files(host, folders).items())
     return hashlib.sha256(repr(table).encode()).hexdigest()
 
 

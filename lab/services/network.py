@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-import socket
-import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
@@ -16,7 +11,6 @@ from lab.machine.process import run
 if TYPE_CHECKING:
     from lab.layout import Lab
 
-_CLONE_NEWNET = 0x40000000
 # A bridge that is left to choose takes the lowest of its ports', and another one when a port comes or goes, such as a
 # long line's. Hosts that remember the old one then reach neither CA nor DNS for some seconds.
 _BRIDGE_MAC = "02:00:00:00:00:01"
@@ -51,26 +45,3 @@ def start(lab: Lab) -> None:
     commands.append(f"link set {layout.BRIDGE} up")
     run(namespace_holder.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
     run(namespace_holder.inside(lab, "nft", "-f", "-"), stdin=_RULES)
-
-
-def greeting(lab: Lab, address: str, port: int, length: int) -> bytes | None:
-    """The first bytes that a port of the mesh says; empty when 0 are asked; None: no answer."""
-    answer: list[bytes] = []
-    # Only this thread goes into the lab's network, and it ends here.
-    thread = threading.Thread(target=_greet, args=(lab, address, port, length, answer))
-    thread.start()
-    thread.join()
-    return answer[0] if answer else None
-
-
-def _greet(lab: Lab, address: str, port: int, length: int, answer: list[bytes]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    try:
-        with Path(f"/proc/{namespace_holder.pid(lab)}/ns/net").open("rb") as handle:
-            if libc.setns(handle.fileno(), _CLONE_NEWNET):
-                number = ctypes.get_errno()
-                raise OSError(number, os.strerror(number))
-        with socket.create_connection((address, port), timeout=1) as link:
-            answer.append(link.recv(length) if length else b"")
-    except OSError:
-        return

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from lab import layout
-from lab.faults import faults
-from lab.machine import snapshot
+from lab.faults import faults, host_reset
 from lab.services import ca, dns, hosts
 from tests.integration.installed import Installed, install
 
@@ -43,7 +42,7 @@ class Mesh:
     def reset(self, *names: str) -> None:
         """Make hosts what they were when the lab brought them up; see `clean_host`."""
         for name in names:
-            snapshot.reset(name)
+            host_reset.reset(name)
 
 
 class Inv(Protocol):

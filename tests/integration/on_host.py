@@ -90,7 +90,7 @@ class Site:
         )
 
     def look(self) -> dict[str, str]:
-        return hosts.snapshot(self.host, FOLDERS)
+        return hosts.describe_files(self.host, FOLDERS)
 
     def workers(self) -> str:
         # nginx lets the old ones go on for a tenth of a second after a reload: asked until nothing changes.

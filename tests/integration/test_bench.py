@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench import checker, contenders, place, race, schedule
-from lab.machine import snapshot
+from lab.faults import host_reset
 from lab.services import dns, hosts
 
 if TYPE_CHECKING:
@@ -38,11 +38,11 @@ _FAULTS = [
 def site() -> Iterator[place.Site]:
     """w2 on a host as it was brought up, and again so afterwards."""
     found = place.sites(1)[0]
-    snapshot.reset(found.host)
+    host_reset.reset(found.host)
     dns.point(found.name, found.host)
     yield found
     dns.unpoint(found.name)
-    snapshot.reset(found.host)
+    host_reset.reset(found.host)
 
 
 def test_the_checker_sees_every_fault(site: place.Site, tmp_path: Path) -> None:

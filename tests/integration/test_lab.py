@@ -147,7 +147,7 @@ def test_a_reset_host_is_what_it_was(mesh: Mesh, clean_host: str) -> None:
 def test_a_host_can_be_built_anew(mesh: Mesh) -> None:
     before = mesh.hosts.checksum("h3")
     mesh.hosts.run("h3", "touch /etc/new /usr/bin/new")
-    snapshot.rebuild("h3")
+    snapshot.rebuild(mesh.lab, "h3")
     assert mesh.hosts.checksum("h3") == before
     assert mesh.hosts.run("h3", "test -e /usr/bin/new", check=False).returncode == 1
     assert subprocess.run(["ssh", "h3", "true"], check=False).returncode == 0

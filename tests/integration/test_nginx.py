@@ -46,7 +46,7 @@ class Host:
         self.sh(f"install -D -m {mode} /dev/stdin {shlex.quote(path)}", text=text)
 
     def files(self) -> dict[str, str]:
-        return dict(self.mesh.hosts.snapshot(self.name, ["/etc", "/usr/local"]))
+        return dict(self.mesh.hosts.describe_files(self.name, ["/etc", "/usr/local"]))
 
     def do(self, step: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.inv(step, "--name", NAME, "--host", self.name, *options, env=env)

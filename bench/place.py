@@ -85,4 +85,4 @@ class Place:
 
 def sites(count: int) -> tuple[Site, ...]:
     """So many sites. One alone is on h2: the host of one service is laid out as Fedora does it."""
-    return (Site("h2"),) if count == 1 else tuple(Site(host) for host in layout.names(count))
+    return (Site("h2"),) if count == 1 else tuple(Site(host) for host in layout.host_names(count))

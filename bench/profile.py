@@ -20,7 +20,7 @@ from pathlib import Path
 from bench import checker, contenders, place, race
 from bench.meter import Share, Timeline
 from lab import layout
-from lab.cli.progress import say
+from lab.cli.progress import print_line
 from lab.errors import LabError
 from lab.faults import host_reset
 from lab.services import dns
@@ -134,7 +134,7 @@ def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
         subprocess.run(bare, check=True)
         for what, found in taken.items():
             found.append(_one("provision", words))
-            say(f"{number + 1}/{runs}", f"{what}: {sum(took for took, _ in found[-1]):.2f} s")
+            print_line(f"{number + 1}/{runs}", f"{what}: {sum(took for took, _ in found[-1]):.2f} s")
     # Whoever sets them up, a sweep looks at them alike; the tightest script is quick at it.
     race.reset(fleet, "lan")
     subprocess.run(

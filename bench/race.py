@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import checker, contenders, place, results, schedule
-from lab.cli.progress import say
+from lab.cli.progress import print_line
 from lab.faults import faults, host_reset
 from lab.services import dns, hosts
 
@@ -147,7 +147,7 @@ def _tell(heat: schedule.Heat, number: int, key: str, took: Mapping[str, float],
     floor = found.samples[contenders.FLOOR.key]["true"][-1]
     words = [f"{job} {seconds:.2f}" for job, seconds in took.items()] or [f"out: {found.failures[key]}"]
     who = f"{heat.series}, {heat.hosts} host{'s' * (heat.hosts > 1)}, {number + 1}/{heat.rounds}"
-    say(who, f"{key:<12} {'  '.join(words)}  (ssh {floor:.2f})")
+    print_line(who, f"{key:<12} {'  '.join(words)}  (ssh {floor:.2f})")
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ def sweep(names: Sequence[str], *options: str, parallel: int | None = None) -> l
 
 def growth(counts: Sequence[int] = (10, 100, 1000)) -> None:
     """How CPU, memory and threads grow with the hosts."""
-    names = address_aliases.gather(max(counts), hosts.names()[:8])
+    names = address_aliases.add(max(counts), hosts.names()[:8])
     try:
         print("| executor | hosts | wall s | client CPU s | CPU ms a host | peak MB | threads |\n" + "|---" * 7 + "|")
         for executor in ("threads", "processes"):
@@ -113,7 +113,7 @@ def growth(counts: Sequence[int] = (10, 100, 1000)) -> None:
                 )
                 before = count, took
     finally:
-        address_aliases.disperse()
+        address_aliases.remove()
 
 
 def at_once(delay: float) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.cli import teardown, up
+from lab.cli import teardown
+from lab.cli.up import bring_up
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ def lab(count: int) -> Iterator[layout.Lab]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    up.up(count, owner=os.getpid(), more=_MORE)
+    bring_up(count, owner=os.getpid(), extra_packages=_MORE)
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield ours
     finally:
         for number in (signal.SIGINT, *before):
             signal.signal(number, signal.SIG_IGN)  # impatience must not leave half of it
-        teardown.down()
+        teardown.take_down()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number, handler in before.items():
             signal.signal(number, handler)

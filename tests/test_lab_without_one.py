@@ -40,7 +40,7 @@ def test_hosts_are_numbered_from_one(host: str) -> None:
 
 
 def test_the_last_of_many_hosts_has_an_address_of_its_own() -> None:
-    assert len({layout.address(host) for host in layout.names(4000)}) == 4000
+    assert len({layout.address(host) for host in layout.host_names(4000)}) == 4000
     assert len(layout.port("h4000")) <= 15
 
 

@@ -1,1 +1,1 @@
-"""The `inv lab.*` tasks: bring a lab up, show it, take it down."""
+"""The tasks `inv lab.*`: bring a lab up, show its state, take it down."""

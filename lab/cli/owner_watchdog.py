@@ -1,4 +1,7 @@
-"""`python -m lab.cli.owner_watchdog OWNER KEEPER`: takes the lab down once the process OWNER has died."""
+"""`python -m lab.cli.owner_watchdog OWNER HOLDER`: takes the lab down when the process OWNER has ended.
+
+HOLDER is the process that holds the lab's namespaces. If it ends first, the lab is already down, and the watchdog ends.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,22 @@ import sys
 from lab.cli import teardown
 
 
-def main(owner: int, keeper: int) -> None:
-    """Sleep until one of the two ends; if it is the keeper, the lab is gone and so are we."""
+def main(owner: int, holder: int) -> None:
+    """Wait until one of the two processes ends; if it is the owner, take the lab down."""
     poll = select.poll()
-    ends = {}
-    for pid in (owner, keeper):
+    pids = {}
+    for pid in (owner, holder):
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
             break
-        ends[handle] = pid
+        pids[handle] = pid
         poll.register(handle, select.POLLIN)
     else:
-        ended = {ends[handle] for handle, _ in poll.poll()}
-        if keeper in ended:
+        ended = {pids[handle] for handle, _ in poll.poll()}
+        if holder in ended:
             return
-    teardown.down()
+    teardown.take_down()
 
 
 if __name__ == "__main__":

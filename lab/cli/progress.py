@@ -1,4 +1,4 @@
-"""One plain line per step, with the time that it took."""
+"""Progress lines of the tasks: one line for each step, with its duration."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Outcome:
-    """What a step says about itself when it has ended; a step may change its word."""
+class StepOutcome:
+    """What the line of a step says; the step can change it while it runs."""
 
-    def __init__(self, word: str) -> None:
-        self.word = word
+    def __init__(self, message: str) -> None:
+        self.message = message
 
 
 @contextmanager
-def step(what: str, word: str = "ready") -> Iterator[Outcome]:
-    """Time a step and print `what   word in N s` once it has succeeded."""
-    outcome = Outcome(word)
-    begin = time.monotonic()
+def step(name: str, message: str = "ready") -> Iterator[StepOutcome]:
+    """Measure a step, and print `name   message in N s` when it has succeeded."""
+    outcome = StepOutcome(message)
+    start = time.monotonic()
     yield outcome
-    say(what, f"{outcome.word} in {time.monotonic() - begin:.1f} s")
+    print_line(name, f"{outcome.message} in {time.monotonic() - start:.1f} s")
 
 
-def say(what: str, word: str) -> None:
+def print_line(name: str, message: str) -> None:
     """Print one line of progress."""
-    sys.stdout.write(f"{what:<14} {word}\n")
+    sys.stdout.write(f"{name:<14} {message}\n")
     sys.stdout.flush()

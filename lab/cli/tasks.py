@@ -1,4 +1,4 @@
-"""The mesh in a box, as Invoke tasks: up, down, status, shell, point."""
+"""The lab's Invoke tasks: up, down, status, shell, point."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def _plainly(do: Callable[[], T]) -> T:
-    """Run the work of a task; what goes wrong is one line and exit status 1."""
+def _exit_on_error(action: Callable[[], T]) -> T:
+    """Run an action; turn an error of the lab into one line and exit status 1."""
     from lab.errors import LabError
 
     try:
-        return do()
+        return action()
     except LabError as error:
         raise Exit(f"lab: {error}", code=1) from None
     except KeyboardInterrupt:
@@ -30,51 +30,51 @@ def _plainly(do: Callable[[], T]) -> T:
 
 @task(
     help={
-        "hosts": "how many hosts (default 3)",
-        "keep": "leave what is there if it does not come up, to look at it",
-        "owner-pid": "take the lab down when the process of this number has died",
+        "hosts": "number of hosts (default 3)",
+        "keep": "if the lab does not come up, leave its parts in place for inspection",
+        "owner-pid": "take the lab down when the process with this ID has ended",
     }
 )
 def up(_c: Context, hosts: int = 3, keep: bool = False, owner_pid: int = 0) -> None:
-    """Bring a mesh up: hosts, CA and DNS, in a network namespace of their own."""
-    from lab.cli import up
+    """Bring a lab up: hosts, CA and DNS in a network namespace of their own."""
+    from lab.cli.up import bring_up
 
-    _plainly(lambda: up.up(hosts, keep=keep, owner=owner_pid or None))
+    _exit_on_error(lambda: bring_up(hosts, keep=keep, owner=owner_pid or None))
 
 
 @task
 def down(_c: Context) -> None:
-    """Take the mesh down, and whatever is left of one."""
+    """Take the lab down, also one that is incomplete."""
     from lab.cli import teardown
 
-    _plainly(teardown.down)
+    _exit_on_error(teardown.take_down)
 
 
 @task
 def status(_c: Context) -> None:
-    """Say what is up, and who has which name and address."""
+    """Show the state and the address of the CA, the hosts and the service names."""
     from lab.cli import overview
 
-    _plainly(overview.show)
+    _exit_on_error(overview.show)
 
 
-@task(help={"host": "the host, such as h2"})
+@task(help={"host": "name of the host, such as h2"})
 def shell(_c: Context, host: str) -> None:
-    """Open a root shell on a host, past SSH."""
+    """Open a root shell on a host, without SSH."""
     import os
 
     from lab.services import hosts
 
-    argv = _plainly(lambda: hosts.enter(host, ["bash", "-i"]))
-    os.execvp(argv[0], argv)  # noqa: S606 - the shell takes this process's place
+    argv = _exit_on_error(lambda: hosts.enter(host, ["bash", "-i"]))
+    os.execvp(argv[0], argv)  # noqa: S606 - the shell replaces this process
 
 
-@task(help={"name": "the service's short name", "host": "the host, such as h2"})
+@task(help={"name": "short name of the service", "host": "name of the host, such as h2"})
 def point(_c: Context, name: str, host: str) -> None:
     """Make NAME.internal resolve to a host."""
     from lab.services import dns
 
-    _plainly(lambda: dns.point(name, host))
+    _exit_on_error(lambda: dns.point(name, host))
 
 
 ns = Collection("lab", up, down, status, shell, point)

@@ -1,4 +1,4 @@
-"""Taking a lab down: whatever is left of it, however it came to be left."""
+"""Take a lab down: end its processes and remove everything that it created, complete or not."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.cli.progress import say, step
+from lab.cli.progress import print_line, step
 from lab.errors import LabError
-from lab.machine import cache, cgroups, packages, sysctl
-from lab.machine.process import everyone, is_gone, recorded, send, wait_until
+from lab.machine import cache, cgroups, namespace_holder, packages, sysctl
+from lab.machine.process import all_pids, is_gone, running_pid, send_signal, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lab.layout import Lab
 
-_GRACE = 1.0
+OWNER_WATCHDOG = "owner-watchdog"
+_SIGTERM_SECONDS = 1.0
 
 
-def down() -> None:
-    """Take the current lab down; one that is down already is fine."""
+def take_down() -> bool:
+    """Take the current lab down. Returns whether anything of it was there."""
     packages.require_machine()
     lab = layout.current()
-    refuse_foreign(lab)
-    _refuse_inside(lab)
+    require_own_lab(lab)
+    _require_outside(lab)
     with cache.locked(lab.lock):
-        if not _remains(lab):
-            say(f"lab {lab.name}", "is down already")
-            return
+        if not _has_remains(lab):
+            print_line(f"lab {lab.name}", "is down already")
+            return False
         with step(f"lab {lab.name}", "down"):
             remove(lab)
+    return True
 
 
 def remove(lab: Lab) -> None:
@@ -44,57 +46,56 @@ def remove(lab: Lab) -> None:
     end_processes(lab)
     _remove_namespace(lab)
     cgroups.remove(lab)
-    for place in _mounts_below(lab.state):
-        subprocess.run(["umount", "--lazy", place], check=False)
-    sysctl.put_back(lab)
+    for mount_point in _mount_points_below(lab.state):
+        subprocess.run(["umount", "--lazy", mount_point], check=False)
+    sysctl.restore_inotify_limit(lab)
     if lab.state.exists():
         shutil.rmtree(lab.state)
 
 
-def _remains(lab: Lab) -> bool:
-    places = [lab.state, lab.namespace, lab.resolver.parent]
-    return any(place.exists() for place in places) or bool(_processes(lab))
+def _has_remains(lab: Lab) -> bool:
+    paths = [lab.state, lab.namespace, lab.resolver.parent]
+    return any(path.exists() for path in paths) or bool(_pids(lab))
 
 
 def end_processes(lab: Lab) -> None:
-    """The lab's own daemons at once; the commands of an operator get a moment to clean up."""
-    daemons = set(_daemons(lab))
-    guests = [pid for pid in _processes(lab) if pid not in daemons]
-    send(guests, signal.SIGTERM)
-    _wait(guests, _GRACE)
-    everything = _processes(lab)
-    send(everything, signal.SIGKILL)
-    wait_until(lambda: all(map(is_gone, everything)), f"the processes of lab {lab.name}", 10)
+    """Send SIGTERM to commands that an operator runs in the lab, wait up to one second, then kill all processes."""
+    daemons = set(_daemon_pids(lab))
+    commands = [pid for pid in _pids(lab) if pid not in daemons]
+    send_signal(commands, signal.SIGTERM)
+    _wait(commands, _SIGTERM_SECONDS)
+    remaining = _pids(lab)
+    send_signal(remaining, signal.SIGKILL)
+    wait_until(lambda: all(map(is_gone, remaining)), f"the processes of lab {lab.name} to end", 10)
 
 
 def _wait(pids: Iterable[int], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not all(map(is_gone, pids)) and time.monotonic() < end:
+    deadline = time.monotonic() + seconds
+    while not all(map(is_gone, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
-def _daemons(lab: Lab) -> list[int]:
-    noted = [recorded(path) for path in lab.pids.glob("*")]
-    return [pid for pid in noted if pid is not None] + cgroups.members(lab)
+def _daemon_pids(lab: Lab) -> list[int]:
+    recorded = [running_pid(path) for path in lab.pids.glob("*")]
+    return [pid for pid in recorded if pid is not None] + cgroups.members(lab)
 
 
-def _processes(lab: Lab) -> list[int]:
-    """Everything in the lab's network or mounts or control groups, and its noted daemons."""
-    daemons = _daemons(lab)
-    ours = {_inode(lab.namespace)}
-    keeper = recorded(lab.pids / "keeper")
-    if keeper is not None:
-        # Before it has its own mounts a keeper still has this process's.
-        kept = {_inode(Path(f"/proc/{keeper}/ns/{kind}")) for kind in ("net", "mnt")}
-        ours |= kept - {_inode(Path("/proc/self/ns/net")), _inode(Path("/proc/self/ns/mnt"))}
-    ours.discard(None)
-    found = set(daemons)
-    for pid in everyone():
-        spaces = {_inode(Path(f"/proc/{pid}/ns/{kind}")) for kind in ("net", "mnt")}
-        if spaces & ours:
-            found.add(pid)
-    watcher = recorded(lab.pids / "watch")
-    return sorted(found - {os.getpid(), os.getppid(), watcher})
+def _pids(lab: Lab) -> list[int]:
+    """The lab's daemons, and every process in its network namespace, mount namespace or control groups."""
+    pids = set(_daemon_pids(lab))
+    namespaces = {_inode(lab.namespace)}
+    holder = namespace_holder.find_pid(lab)
+    if holder is not None:
+        # Until the holder has created its mount namespace, it is in the one of this process.
+        namespaces |= _namespaces(str(holder)) - _namespaces("self")
+    namespaces.discard(None)
+    pids.update(pid for pid in all_pids() if _namespaces(str(pid)) & namespaces)
+    watchdog = running_pid(lab.pids / OWNER_WATCHDOG)
+    return sorted(pids - {os.getpid(), os.getppid(), watchdog})
+
+
+def _namespaces(process: str) -> set[int | None]:
+    return {_inode(Path(f"/proc/{process}/ns/{kind}")) for kind in ("net", "mnt")}
 
 
 def _inode(path: Path) -> int | None:
@@ -106,32 +107,32 @@ def _inode(path: Path) -> int | None:
 
 def _remove_namespace(lab: Lab) -> None:
     if lab.namespace.exists():
-        # A killed bring-up can leave the bare file, which is no namespace yet.
+        # If `ip netns add` was killed, there can be a plain file, on which nothing is mounted.
         subprocess.run(["umount", "--lazy", lab.namespace], stderr=subprocess.DEVNULL, check=False)
         lab.namespace.unlink(missing_ok=True)
     if lab.resolver.parent.exists():
         shutil.rmtree(lab.resolver.parent)
-        with contextlib.suppress(OSError):  # other namespaces of the machine have theirs in it
+        with contextlib.suppress(OSError):  # the folder is not empty if there are other namespaces
             lab.resolver.parent.parent.rmdir()
 
 
-def _mounts_below(folder: Path) -> list[str]:
-    """Mounts under a folder, the deepest first. There are none, unless the kernel lost a keeper."""
-    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    return sorted((one for one in places if one.startswith(f"{folder}/")), reverse=True)
+def _mount_points_below(folder: Path) -> list[str]:
+    """The mount points below a folder, the deepest first. Usually there are none outside the lab's namespace."""
+    mount_points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    return sorted((path for path in mount_points if path.startswith(f"{folder}/")), reverse=True)
 
 
-def refuse_foreign(lab: Lab) -> None:
-    """Leave a lab of the same name alone that another checkout has brought up."""
+def require_own_lab(lab: Lab) -> None:
+    """Raise an error if another checkout has brought up a lab with the same name."""
     try:
         owner = Path(lab.resolver.read_text().partition("\n")[0].removeprefix("# "))
     except OSError:
         return
     if owner != lab.checkout and (owner / lab.state.relative_to(lab.checkout)).is_dir():
-        raise LabError(f"lab {lab.name} is {owner}'s; take it down there, or set MESHFAB_LAB_NAME")
+        raise LabError(f"lab {lab.name} belongs to {owner}; take it down there, or set MESHFAB_LAB_NAME")
 
 
-def _refuse_inside(lab: Lab) -> None:
-    """A lab cannot be taken down by one of the processes that the take-down ends."""
+def _require_outside(lab: Lab) -> None:
+    """Raise an error if this process is in the lab: the teardown would end it."""
     if _inode(lab.namespace) == _inode(Path("/proc/self/ns/net")):
         raise LabError(f"this shell is inside lab {lab.name}; leave it, then run: inv lab.down")

@@ -1,1 +1,1 @@
-"""What goes wrong on a mesh, on purpose: dead hosts, cut links, full disks, delays, a slow CA."""
+"""Faults that tests cause on purpose, how to undo them, and how to simulate hundreds of hosts."""

@@ -1,7 +1,7 @@
-"""A crowd: a thousand hosts as a thousand addresses of a few, each with a name and a line in known_hosts of its own.
+"""Many names for few hosts, so that a client can work on a thousand hosts and the lab only has to run a few.
 
-The kernel takes a whole block of addresses for a host's own by one route, and the sshd of that host answers on all of
-them. So the client has as many hosts to deal with as it would have on a mesh of that size, and the lab only a few.
+Each name has its own address and its own line in known_hosts. One route of type `local` makes the kernel of a host
+accept a whole block of addresses, and the sshd of that host answers on all of them.
 """
 
 from __future__ import annotations
@@ -20,56 +20,59 @@ if TYPE_CHECKING:
 
     from lab.layout import Lab
 
-_MOST_BEHIND = 32
-_SSHD = "/etc/ssh/sshd_config.d/crowd.conf"
+_MAX_TARGETS = 32
+_SSHD_CONFIG = "/etc/ssh/sshd_config.d/address-aliases.conf"
 
 
-def gather(count: int, behind: Sequence[str]) -> list[str]:
-    """Have the hosts `behind` answer to the names n0001, n0002, … n<count>, in turn; returns the names."""
-    most = (1 << (32 - layout.CROWD_BLOCK_LENGTH)) - 2
-    if not 1 <= count <= min(most * len(behind), 9999) or len(behind) > _MOST_BEHIND:
+def add(count: int, targets: Sequence[str]) -> list[str]:
+    """Create the names n0001, n0002, … n<count> for the target hosts, in rotation. Returns the names."""
+    per_target = (1 << (32 - layout.ALIAS_BLOCK_LENGTH)) - 2
+    if not 1 <= count <= min(per_target * len(targets), 9999) or len(targets) > _MAX_TARGETS:
         raise LabError(
-            f"a crowd of {count} behind {len(behind)} hosts: give up to {_MOST_BEHIND} hosts, {most} to each"
+            f"{count} aliases for {len(targets)} hosts: use up to {_MAX_TARGETS} hosts, and up to {per_target} "
+            "aliases for each"
         )
-    disperse()
-    lab, table = current(), {}
-    keys = {host: _keys(lab, host) for host in behind}
-    blocks = [layout.crowd_block(index) for index in range(len(behind))]
-    for at in range(count):
-        table[f"n{at + 1:04}"] = str(blocks[at % len(behind)][at // len(behind) + 1])
-    for host, block in zip(behind, blocks, strict=True):
-        # sshd turns logins away while ten are under way; here it stands for hundreds of its kind.
-        hosts.run(
-            host,
-            f"ip route replace local {block} dev lo; echo MaxStartups 1000 > {_SSHD}; systemctl reload ssh.service",
-        )
-        run(namespace_holder.inside(lab, "ip", "route", "replace", str(block), "via", layout.address(host)))
-    known = lab.home / ".ssh" / "known_hosts"
-    lines = [
-        f"{name}.{layout.DOMAIN},{name} {key}"
-        for at, name in enumerate(table)
-        for key in keys[behind[at % len(behind)]]
-    ]
-    known.write_text(known.read_text() + "\n".join(lines) + "\n")
-    dns.crowd(table)
-    return list(table)
-
-
-def disperse() -> None:
-    """Undo `gather`."""
+    remove()
     lab = current()
-    known = lab.home / ".ssh" / "known_hosts"
-    lines = known.read_text().splitlines(keepends=True)
+    blocks = [layout.alias_block(index) for index in range(len(targets))]
+    host_keys = [_host_keys(lab, target) for target in targets]
+    addresses: dict[str, str] = {}
+    known_hosts = lab.home / ".ssh" / "known_hosts"
+    lines = [known_hosts.read_text()]
+    for index in range(count):
+        name = f"n{index + 1:04}"
+        row, column = divmod(index, len(targets))
+        addresses[name] = str(blocks[column][row + 1])
+        lines += [f"{name}.{layout.DOMAIN},{name} {key}\n" for key in host_keys[column]]
+    for target, block in zip(targets, blocks, strict=True):
+        # By default sshd refuses connections while ten logins are in progress. This one serves hundreds of names.
+        hosts.run(
+            target,
+            f"ip route replace local {block} dev lo; echo MaxStartups 1000 > {_SSHD_CONFIG};"
+            " systemctl reload ssh.service",
+        )
+        run(namespace_holder.nsenter(lab, "ip", "route", "replace", str(block), "via", layout.address(target)))
+    known_hosts.write_text("".join(lines))
+    dns.set_aliases(addresses)
+    return list(addresses)
+
+
+def remove() -> bool:
+    """Undo `add`. Returns whether there were any aliases."""
+    lab = current()
+    known_hosts = lab.home / ".ssh" / "known_hosts"
+    lines = known_hosts.read_text().splitlines(keepends=True)
     if not any(line.startswith("n0001.") for line in lines):
-        return
-    known.write_text("".join(line for line in lines if not line.startswith("n")))
-    dns.crowd({})
+        return False
+    known_hosts.write_text("".join(line for line in lines if not line.startswith("n")))
+    dns.set_aliases({})
     for host in hosts.names():
-        undo = f"[ ! -e {_SSHD} ] || {{ rm {_SSHD}; systemctl reload ssh.service; }}"
-        hosts.run(host, f"{undo}; ip route flush table local root {layout.CROWD}", check=False)
-    run(namespace_holder.inside(lab, "ip", "route", "flush", "root", layout.CROWD))
+        undo = f"[ ! -e {_SSHD_CONFIG} ] || {{ rm {_SSHD_CONFIG}; systemctl reload ssh.service; }}"
+        hosts.run(host, f"{undo}; ip route flush table local root {layout.ALIAS_NETWORK}", check=False)
+    run(namespace_holder.nsenter(lab, "ip", "route", "flush", "root", layout.ALIAS_NETWORK))
+    return True
 
 
-def _keys(lab: Lab, host: str) -> list[str]:
+def _host_keys(lab: Lab, host: str) -> list[str]:
     lines = (lab.home / ".ssh" / "known_hosts").read_text().splitlines()
     return [line.split(" ", 1)[1] for line in lines if line.startswith(f"{layout.fqdn(host)},")]

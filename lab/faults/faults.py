@@ -1,11 +1,11 @@
-"""What goes wrong on a mesh: hosts that die, links that go silent, disks that fill."""
+"""The faults of a mesh in one module: hosts that stop, links that are cut, disks that are full, a CA that fails."""
 
 from __future__ import annotations
 
 import shlex
 
 from lab import layout
-from lab.faults import delay as long_line
+from lab.faults import delay as network_delay
 from lab.faults import slow_proxy
 from lab.layout import current
 from lab.machine import machine, namespace_holder
@@ -18,68 +18,69 @@ ca_pause = ca.pause
 ca_resume = ca.resume
 ca_slow = slow_proxy.ca_slow
 ca_quick = slow_proxy.ca_quick
-delay = long_line.delay
-undelay = long_line.undelay
+delay = network_delay.delay
+undelay = network_delay.undelay
 
 
 def host_down(host: str, *, clean: bool = False) -> None:
-    """Pull the host's plug (or shut it down cleanly). Its disk stays as it is."""
-    machine.halt(current(), host, clean=clean)
+    """Stop a host like a power failure does, or, with `clean`, shut it down. Its disk is kept."""
+    machine.stop(current(), host, clean=clean)
 
 
 def host_up(host: str) -> None:
-    """Boot a host that is down, with the address, keys and disk it had."""
+    """Boot a host that is down, with the same address, keys and disk."""
     lab = current()
     machine.boot(lab, host)
-    machine.wait(lab, host)
+    machine.wait_until_ready(lab, host)
 
 
 def reboot(host: str) -> None:
-    """Reboot the host in the way that its own systemd does it, and wait until it is back."""
+    """Reboot a host with `systemctl reboot`, and wait until it is ready again."""
     lab = current()
-    before = machine.leader(lab, host)
+    leader_before = machine.leader(lab, host)
     hosts.run(host, ["systemctl", "reboot"], check=False)
-    wait_until(lambda: machine.leader(lab, host) not in (before, None), f"{host} to reboot", 60)
-    machine.wait(lab, host)
+    wait_until(lambda: machine.leader(lab, host) not in (leader_before, None), f"{host} to reboot", 60)
+    machine.wait_until_ready(lab, host)
 
 
-def cut(host: str) -> None:
-    """Drop every packet from and to the host, in silence; open connections hang."""
-    _set_cut("add", host)
+def cut(host: str) -> bool:
+    """Drop every packet from and to a host without an answer; open connections hang. Returns whether it was not cut."""
+    return _set_cut("add", host)
 
 
-def restore(host: str) -> None:
-    """Mend the link of a host that was cut."""
-    _set_cut("delete", host)
+def restore(host: str) -> bool:
+    """Undo `cut`. Returns whether the link was cut."""
+    return _set_cut("delete", host)
 
 
 def kill_sshd_sessions(host: str) -> None:
-    """Kill the SSH sessions on a host, as a crash would; new ones are accepted."""
+    """Kill the SSH sessions on a host, as a crash does; sshd accepts new ones."""
     hosts.run(host, ["pkill", "-KILL", "-f", r"^sshd: [^/]"], check=False)
 
 
 def fill(host: str, folder: str) -> None:
-    """Make the file system of one folder of the host full; its files stay what they are."""
+    """Fill the file system of one folder of a host; its files do not change."""
     hosts.run(host, _FILL.replace("FOLDER", shlex.quote(folder)))
 
 
 def free(host: str, folder: str) -> None:
-    """Undo `fill`: what is in the folder now is kept, and there is room again."""
+    """Undo `fill`: the folder keeps its present files, and there is free space again."""
     hosts.run(host, _FREE.replace("FOLDER", shlex.quote(folder)))
 
 
-def _set_cut(verb: str, host: str) -> None:
+def _set_cut(verb: str, host: str) -> bool:
     lab = current()
     port = layout.port(host)
-    table = run(namespace_holder.inside(lab, "nft", "list", "set", "bridge", "faults", "cut"))
-    if (f'"{port}"' in table) == (verb == "add"):
-        return
+    cut_ports = run(namespace_holder.nsenter(lab, "nft", "list", "set", "bridge", "faults", "cut"))
+    if (f'"{port}"' in cut_ports) == (verb == "add"):
+        return False
     ports = f'{{ "{port}", "{layout.delayed_port(host)}" }}'
-    run(namespace_holder.inside(lab, "nft", verb, "element", "bridge", "faults", "cut", ports))
+    run(namespace_holder.nsenter(lab, "nft", verb, "element", "bridge", "faults", "cut", ports))
+    return True
 
 
-# A small file system is laid over the folder; beside what was in the folder, and out of its sight,
-# one file takes all the room that is left.
+# A small tmpfs with a copy of the folder is mounted over it. A file of the tmpfs that is not visible in the folder uses
+# all the free space.
 _FILL = """
 set -eu
 folder=$(realpath -- FOLDER)
@@ -90,7 +91,7 @@ mount --bind "$folder" "$stage/under"
 mount --make-private "$stage/under"
 kilobytes=$(du -sk "$folder" | cut -f1)
 mount -t tmpfs -o "size=$((kilobytes * 2 + 512))k" full "$stage/disk"
-# What is at work in the folder must not be copied halfway.
+# Another process may write to the folder during the copy: copy again until both are the same.
 until cp -a "$folder" "$stage/disk/files" 2> /dev/null && diff -r "$folder" "$stage/disk/files" > /dev/null; do
     rm -rf "$stage/disk/files"
 done

@@ -12,31 +12,31 @@ from lab.services import hosts
 
 
 def reset(host: str) -> None:
-    """Make the host what it was when it was brought up: links, disk, units, processes, /tmp.
+    """Undo every change of a host since it was brought up: link, disk, units, processes and /tmp.
 
-    In place, in about a quarter of a second. A host that is down, or that comes out of this with
-    anything amiss, is built anew: some seconds, and no doubt.
+    A running host is reset without a reboot, in about a quarter of a second. A host that is down, or on which that
+    fails, is rebuilt from its snapshot; this takes some seconds.
     """
     lab = current()
     faults.restore(host)
     faults.undelay(host)
     if machine.is_up(lab, host):
         try:
-            hosts.run(host, _QUIET)
-            changed = snapshot.restore_files(lab, host)
-            hosts.run(host, _SETTLE, input=changed)
+            hosts.run(host, _STOP_ACTIVITY)
+            changed_paths = snapshot.restore_files(lab, host)
+            hosts.run(host, _RELOAD_SERVICES, input=changed_paths)
             return
         except (LabError, subprocess.TimeoutExpired):
             pass
     snapshot.rebuild(lab, host)
 
 
-# Before the files: nothing of a test may go on that could write them again. Transient units are
-# those of systemd-run, and the scopes of SSH sessions.
-_QUIET = """
+# Runs before the files are restored: no process of a test may write to them again. The transient units are those of
+# systemd-run and the scopes of SSH sessions.
+_STOP_ACTIVITY = """
 cd /
-for place in $(awk '$1 == "full" { print $2 }' /proc/mounts) /run/lab-full*/under; do
-    umount --lazy "$place" 2>/dev/null
+for mount_point in $(awk '$1 == "full" { print $2 }' /proc/mounts) /run/lab-full*/under; do
+    umount --lazy "$mount_point" 2>/dev/null
 done
 rm -rf /run/lab-full*
 systemctl stop 'step@*' 2>/dev/null
@@ -48,15 +48,15 @@ for unit in /run/systemd/transient/*.timer /run/systemd/transient/*.service \
 done
 :
 """
-# After them: what systemd and nginx hold in memory follows the disk. nginx is killed because its
-# own stop waits for clients, and a reload would say nothing about when it is through.
-_SETTLE = """
+# Runs after the files are restored: systemd and nginx must load them again. nginx is killed, because a stop waits for
+# its clients, and the end of a reload cannot be observed.
+_RELOAD_SERVICES = """
 set -eu
-changed=$(cat)
+changed_paths=$(cat)
 rm -rf /run/meshfab /run/nginx.tls
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'systemd-private-*' ! -name '.*-unix' \
     -exec rm -rf {} +
-case $changed in
+case $changed_paths in
 *etc/systemd/*) systemctl daemon-reload ;;
 esac
 systemctl kill --kill-whom=all --signal=KILL nginx 2>/dev/null || :

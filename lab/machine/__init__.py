@@ -1,1 +1,1 @@
-"""Hosts as systemd-nspawn containers: their image, processes, namespaces, control groups and snapshots."""
+"""The hosts as systemd-nspawn containers: their image, namespaces, control groups, processes and snapshots."""

@@ -1,4 +1,4 @@
-"""`step` and `step-ca`: those on PATH, else built from their modules into the cache."""
+"""The programs `step` and `step-ca`: from PATH, or built from their Go modules into the cache."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ MODULES = {
 
 @dataclass(frozen=True)
 class Binaries:
-    """Where the two programs are."""
+    """The paths of the two programs, and whether one of them was built now."""
 
     step: Path
     step_ca: Path
     built: bool
 
 
-def find(on_step: Callable[[str, str], None]) -> Binaries:
-    """Both binaries, built now if need be (minutes, once)."""
+def ensure_binaries(on_step: Callable[[str, str], None]) -> Binaries:
+    """Find both programs. A missing one is built; this takes minutes, once."""
     paths: dict[str, Path] = {}
-    built = False
+    any_built = False
     for name, module in MODULES.items():
-        known = shutil.which(name)
-        if known is not None:
-            paths[name] = Path(known).resolve()
+        installed = shutil.which(name)
+        if installed is not None:
+            paths[name] = Path(installed).resolve()
             continue
         build = functools.partial(_build, module, on_step)
-        folder, made = cache.made(f"{name}-{cache.key(module)}", build)
+        folder, built = cache.ensure_folder(f"{name}-{cache.key(module)}", build)
         paths[name] = folder / name
-        built = built or made
-    return Binaries(paths["step"], paths["step-ca"], built)
+        any_built = any_built or built
+    return Binaries(paths["step"], paths["step-ca"], any_built)
 
 
-def _build(module: str, on_step: Callable[[str, str], None], part: Path) -> None:
+def _build(module: str, on_step: Callable[[str, str], None], folder: Path) -> None:
     if shutil.which("go") is None:
-        raise LabError("no step or step-ca on PATH and no go to build them: install either")
+        raise LabError("step or step-ca is not on PATH, and go is missing to build it: install either")
     on_step(module.rpartition("/")[2], "building; this takes minutes, once")
-    # Static: the same file runs on this machine and on every host, whatever its libc is.
-    environment = {**os.environ, "GOBIN": str(part), "CGO_ENABLED": "0", "GOFLAGS": ""}
+    # Linked statically: the same file runs on this machine and on every host, whatever libc they have.
+    environment = {**os.environ, "GOBIN": str(folder), "CGO_ENABLED": "0", "GOFLAGS": ""}
     run(["go", "install", module], env=environment)

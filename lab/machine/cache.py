@@ -1,4 +1,4 @@
-"""What is expensive to make is made once: under a lock, beside its place, then moved in."""
+"""The cache of files that are expensive to build: each folder in it is built once, under a lock, then renamed."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ if TYPE_CHECKING:
 
 
 def folder() -> Path:
-    """Where every lab of this user keeps its base image and its binaries."""
-    own = os.environ.get("MESHFAB_LAB_CACHE")
-    if own:
-        return Path(own)
+    """The cache of this user: the base images and the binaries of every lab."""
+    override = os.environ.get("MESHFAB_LAB_CACHE")
+    if override:
+        return Path(override)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "meshfab-lab"
 
 
-def key(*parts: str) -> str:
-    """A short name for what something is made from; a change of any part changes it."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+def key(*inputs: str) -> str:
+    """A short hash of everything that a folder is built from; if an input changes, the hash changes."""
+    return hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:12]
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; the kernel lets go of it however the holder ends."""
+    """Hold an exclusive lock on the file `path`; the kernel releases it when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
-def made(name: str, make: Callable[[Path], None]) -> tuple[Path, bool]:
-    """The folder `name` of the cache, and whether it had to be made by `make` just now.
+def ensure_folder(name: str, build: Callable[[Path], None]) -> tuple[Path, bool]:
+    """Build the folder `name` of the cache if it is missing. Returns its path and whether it was built now.
 
-    `make` fills a folder beside the real one, so that an interrupted build is never taken for a
-    complete one. The lock is held all the while: any other such folder is a dead builder's.
+    `build` fills a temporary folder, which is renamed when it is complete, so an interrupted build is
+    never used. A temporary folder that exists when the lock is acquired is left over from a build that
+    died, and is deleted.
     """
-    place = folder() / name
-    if place.is_dir():
-        return place, False
+    target = folder() / name
+    if target.is_dir():
+        return target, False
     with locked(folder() / f"{name}.lock"):
-        if place.is_dir():
-            return place, False
-        part = folder() / f"{name}.part"
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(mode=0o755)
+        if target.is_dir():
+            return target, False
+        temporary = folder() / f"{name}.part"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o755)
         try:
-            make(part)
+            build(temporary)
         except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
             raise
-        part.rename(place)
-    return place, True
+        temporary.rename(target)
+    return target, True

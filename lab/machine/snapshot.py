@@ -1,4 +1,4 @@
-"""A host as it was when it was brought up, for a test that wants one that nobody has touched."""
+"""The snapshot of a host's disk that is taken when the lab comes up, and how to return to it."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from lab.machine.process import run
 if TYPE_CHECKING:
     from lab.layout import Lab
 
-# What a test may write to, and all that a service of ours is made of. The rest of a host is a
-# read-only image as far as anybody has a reason to care.
+# The folders that a test may write to, and every folder that holds a part of a service. No test has a reason to
+# write to another folder.
 _FOLDERS = ("etc", "home", "opt", "root", "srv", "usr/local", "usr/share/nginx", "var/lib")
-_UNTOUCHED = ("/var/lib/systemd", "/var/lib/dpkg", "/var/lib/apt")
+_EXCLUDED = ("/var/lib/systemd", "/var/lib/dpkg", "/var/lib/apt")
 
 
-def keep(lab: Lab, host: str) -> None:
-    """Remember the host's disk as it is now: a copy of its own layer, and a look at the whole."""
+def save(lab: Lab, host: str) -> None:
+    """Copy the host's writable layer, and mount the copy over the image, read-only, as the snapshot."""
     folder = lab.hosts / host
-    script = f"cp -a {folder}/upper {folder}/kept && mkdir {folder}/pristine"
-    run(namespace_holder.inside(lab, "sh", "-c", script))
-    layers = [str(folder / "kept"), *machine.layers(lab, host)]
+    script = f"cp -a {folder}/upper {folder}/saved-upper && mkdir {folder}/snapshot"
+    run(namespace_holder.nsenter(lab, "sh", "-c", script))
+    layers = [str(folder / "saved-upper"), *machine.layers(lab, host)]
     options = f"ro,lowerdir={':'.join(layers)}"
-    run(namespace_holder.inside(lab, "mount", "-t", "overlay", "lab", "-o", options, f"{folder}/pristine"))
-
-
-def rebuild(lab: Lab, host: str) -> None:
-    """Boot the host from a fresh copy of the disk that it had."""
-    machine.halt(lab, host, clean=False)
-    folder = lab.hosts / host
-    run(namespace_holder.inside(lab, "umount", "--recursive", str(folder / "root")))
-    for name in ("upper", "work"):
-        shutil.rmtree(namespace_holder.seen(lab, folder / name))
-    script = f"cp -a {folder}/kept {folder}/upper && mkdir {folder}/work"
-    run(namespace_holder.inside(lab, "sh", "-c", script))
-    machine.mount(lab, host)
-    machine.boot(lab, host)
-    machine.wait(lab, host)
+    run(namespace_holder.nsenter(lab, "mount", "-t", "overlay", "lab", "-o", options, f"{folder}/snapshot"))
 
 
 def restore_files(lab: Lab, host: str) -> str:
-    """Make the host's folders what they were; returns what was not, a line for each file."""
+    """Restore the host's folders from the snapshot while it runs. Returns the changed paths, one on a line."""
     folder = lab.hosts / host
     argv = ["rsync", "-aHAX", "--relative", "--delete", "--out-format=%n"]
-    argv += [f"--exclude={path}" for path in _UNTOUCHED]
-    argv += [f"{folder}/pristine/./{name}" for name in _FOLDERS]
-    return run(namespace_holder.inside(lab, *argv, f"{folder}/root/"), timeout=60)
+    argv += [f"--exclude={path}" for path in _EXCLUDED]
+    argv += [f"{folder}/snapshot/./{name}" for name in _FOLDERS]
+    return run(namespace_holder.nsenter(lab, *argv, f"{folder}/root/"), timeout=60)
+
+
+def rebuild(lab: Lab, host: str) -> None:
+    """Stop the host and boot it from a new copy of the saved layer."""
+    machine.stop(lab, host, clean=False)
+    folder = lab.hosts / host
+    run(namespace_holder.nsenter(lab, "umount", "--recursive", str(folder / "root")))
+    for name in ("upper", "work"):
+        shutil.rmtree(namespace_holder.path_from_outside(lab, folder / name))
+    script = f"cp -a {folder}/saved-upper {folder}/upper && mkdir {folder}/work"
+    run(namespace_holder.nsenter(lab, "sh", "-c", script))
+    machine.mount_root(lab, host)
+    machine.boot(lab, host)
+    machine.wait_until_ready(lab, host)

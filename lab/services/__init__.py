@@ -1,1 +1,1 @@
-"""What runs on the mesh and who uses it: the network, the DNS, the CA, the hosts and the operator's home."""
+"""What runs on the mesh: the network, the DNS, the CA, the hosts with their certificates, and the operator's home."""

@@ -1,4 +1,4 @@
-"""The mesh's CA: a real step-ca at https://ca.internal with the provisioner `lair`."""
+"""The mesh's CA: a real step-ca at https://ca.internal with the JWK provisioner `lair`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
 from lab.machine import namespace_holder
-from lab.machine.process import PLAIN, is_gone, recorded, run, send, spawn, wait_until
+from lab.machine.process import CLEAN_ENVIRONMENT, is_gone, run, running_pid, send_signal, spawn, wait_until
 from lab.machine.tcp_banner import read_banner
 
 if TYPE_CHECKING:
@@ -26,62 +26,62 @@ CLAIMS = {
 
 
 def create(lab: Lab, step: Path) -> None:
-    """A fresh root, intermediate and provisioner, each with a password of its own."""
+    """Create a root, an intermediate and a provisioner. The CA's keys and the provisioner have different passwords."""
     lab.ca.mkdir(mode=0o700)
     lab.password.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    own = lab.ca / "password"
-    for path in (own, lab.password):
+    key_password = lab.ca / "password"
+    for path in (key_password, lab.password):
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(24) + "\n")
     argv = [str(step), "ca", "init", "--deployment-type", "standalone", "--name", "Mesh lab"]
     argv += ["--dns", f"ca.{layout.DOMAIN}", "--dns", layout.CA_ADDRESS]
     argv += ["--address", f"{layout.CA_ADDRESS}:443", "--provisioner", layout.PROVISIONER]
-    argv += ["--password-file", str(own), "--provisioner-password-file", str(lab.password)]
-    run(argv, env={**PLAIN, "STEPPATH": str(lab.ca)})
+    argv += ["--password-file", str(key_password), "--provisioner-password-file", str(lab.password)]
+    run(argv, env={**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})
     _edit(lab, lambda config: _provisioner(config, layout.PROVISIONER).update(claims=dict(CLAIMS)))
 
 
 def start(lab: Lab | None = None) -> None:
-    """Start the CA and wait until it answers; one that is paused goes on."""
+    """Start the CA and wait until it accepts connections. If it is paused, let it continue."""
     lab = lab or current()
-    running = recorded(lab.pids / "ca")
+    running = running_pid(lab.pids / "ca")
     if running is not None:
-        send([running], signal.SIGCONT)
+        send_signal([running], signal.SIGCONT)
         return
     command = (lab.state / "step-ca").read_text().strip()
     config = str(lab.ca / "config" / "ca.json")
-    argv = namespace_holder.inside(lab, command, config, "--password-file", str(lab.ca / "password"))
-    pid = spawn(argv, lab.logs / "ca", lab.pids / "ca", {**PLAIN, "STEPPATH": str(lab.ca)})
-    wait_until(lambda: is_answering(lab) or is_gone(pid), "the CA", 20)
+    argv = namespace_holder.nsenter(lab, command, config, "--password-file", str(lab.ca / "password"))
+    pid = spawn(argv, lab.logs / "ca", lab.pids / "ca", {**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})
+    wait_until(lambda: is_answering(lab) or is_gone(pid), f"the CA to start; see {lab.logs / 'ca'}", 20)
     if is_gone(pid):
-        raise LabError(f"the CA did not start; its reason is in {lab.logs / 'ca'}")
+        raise LabError(f"the CA did not start; see {lab.logs / 'ca'}")
 
 
 def is_answering(lab: Lab | None = None) -> bool:
-    """Whether anything accepts connections at the CA's address."""
+    """Whether the CA's address accepts connections."""
     return read_banner(lab or current(), layout.CA_ADDRESS, 443, 0) is not None
 
 
 def stop() -> None:
-    """Stop the CA: connections are refused from now on."""
-    pid = recorded(current().pids / "ca")
+    """Kill the CA; connections to it are refused."""
+    pid = running_pid(current().pids / "ca")
     if pid is not None:
-        send([pid], signal.SIGKILL)
+        send_signal([pid], signal.SIGKILL)
         wait_until(lambda: is_gone(pid), "the CA to stop", 5)
 
 
 def pause() -> None:
-    """Freeze the CA: connections are accepted by the kernel, and answered by nobody."""
-    send([_running()], signal.SIGSTOP)
+    """Stop the CA with SIGSTOP: the kernel accepts connections, and nothing answers on them."""
+    send_signal([_pid()], signal.SIGSTOP)
 
 
 def resume() -> None:
-    """Let a paused CA go on."""
-    send([_running()], signal.SIGCONT)
+    """Let a paused CA continue."""
+    send_signal([_pid()], signal.SIGCONT)
 
 
 def set_claims(provisioner: str = layout.PROVISIONER, **claims: Any) -> None:
-    """Change claims of a provisioner, such as defaultTLSCertDuration="10s"; None removes one."""
+    """Change claims of a provisioner, such as defaultTLSCertDuration="10s"; None removes a claim."""
 
     def change(config: dict[str, Any]) -> None:
         table = _provisioner(config, provisioner).setdefault("claims", {})
@@ -89,38 +89,38 @@ def set_claims(provisioner: str = layout.PROVISIONER, **claims: Any) -> None:
         for name in [name for name, value in table.items() if value is None]:
             del table[name]
 
-    _edit_and_reload(change)
+    _edit_and_restart(change)
 
 
 def remove_provisioner(name: str = layout.PROVISIONER) -> dict[str, Any]:
-    """Take a provisioner away and return it, for `add_provisioner` to put it back."""
-    taken: list[dict[str, Any]] = []
+    """Remove a provisioner and return its configuration, so that `add_provisioner` can restore it."""
+    removed: list[dict[str, Any]] = []
 
     def change(config: dict[str, Any]) -> None:
-        taken.append(_provisioner(config, name))
-        config["authority"]["provisioners"].remove(taken[0])
+        removed.append(_provisioner(config, name))
+        config["authority"]["provisioners"].remove(removed[0])
 
-    _edit_and_reload(change)
-    return taken[0]
+    _edit_and_restart(change)
+    return removed[0]
 
 
 def add_provisioner(provisioner: dict[str, Any]) -> None:
-    """Add a provisioner, as `ca.json` has it."""
-    _edit_and_reload(lambda config: config["authority"]["provisioners"].append(provisioner))
+    """Add a provisioner, given as in `ca.json`."""
+    _edit_and_restart(lambda config: config["authority"]["provisioners"].append(provisioner))
 
 
-def _running() -> int:
-    pid = recorded(current().pids / "ca")
+def _pid() -> int:
+    pid = running_pid(current().pids / "ca")
     if pid is None:
         raise LabError("the CA is not running; start it with lab.services.ca.start()")
     return pid
 
 
 def _provisioner(config: dict[str, Any], name: str) -> dict[str, Any]:
-    for provisioner in config["authority"]["provisioners"]:
-        if provisioner["name"] == name:
-            found: dict[str, Any] = provisioner
-            return found
+    for candidate in config["authority"]["provisioners"]:
+        if candidate["name"] == name:
+            provisioner: dict[str, Any] = candidate
+            return provisioner
     raise LabError(f"the CA has no provisioner {name!r}")
 
 
@@ -131,9 +131,9 @@ def _edit(lab: Lab, change: Callable[[dict[str, Any]], object]) -> None:
     path.write_text(json.dumps(config, indent=2) + "\n")
 
 
-def _edit_and_reload(change: Callable[[dict[str, Any]], object]) -> None:
-    """A restart and not SIGHUP: when it returns, the new configuration is what answers."""
+def _edit_and_restart(change: Callable[[dict[str, Any]], object]) -> None:
+    """Edit `ca.json` and restart a running CA. After SIGHUP, an old configuration could still answer for a moment."""
     _edit(current(), change)
-    if recorded(current().pids / "ca") is not None:
+    if running_pid(current().pids / "ca") is not None:
         stop()
         start()

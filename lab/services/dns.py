@@ -1,4 +1,4 @@
-"""Split-horizon DNS: dnsmasq answers for the mesh's names and knows nobody to ask."""
+"""The mesh's split-horizon DNS: a dnsmasq that answers for the mesh's names and forwards no query."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
 from lab.machine import cache, namespace_holder
-from lab.machine.process import recorded, send, spawn, wait_until
+from lab.machine.process import running_pid, send_signal, spawn, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_HANGUP = 1
-_OF_CROWD = " # crowd"
+_SIGHUP = 1
+_ALIAS_COMMENT = " # alias"
 
 
 def start(lab: Lab, hosts: list[str]) -> None:
-    """Start the resolver with the CA's name and the hosts'."""
+    """Start the DNS server with the names of the CA and of the hosts."""
     lines = [f"{layout.CA_ADDRESS} ca.{layout.DOMAIN}"]
     lines += [f"{layout.address(host)} {layout.fqdn(host)}" for host in hosts]
-    (lab.state / "names").write_text("\n".join(lines) + "\n")
-    _services(lab).touch()
-    argv = namespace_holder.inside(
+    _host_file(lab).write_text("\n".join(lines) + "\n")
+    _service_file(lab).touch()
+    argv = namespace_holder.nsenter(
         lab,
         "dnsmasq",
         "--conf-file=/dev/null",
@@ -37,74 +37,78 @@ def start(lab: Lab, hosts: list[str]) -> None:
         "--no-resolv",
         "--no-hosts",
         "--cache-size=0",
-        # What is in no file below does not exist; nothing is ever asked of anybody else.
+        # A name that is not in the files below does not exist. No query is forwarded.
         "--address=/#/",
-        f"--addn-hosts={lab.state / 'names'}",
-        f"--addn-hosts={_services(lab)}",
+        f"--addn-hosts={_host_file(lab)}",
+        f"--addn-hosts={_service_file(lab)}",
     )
     spawn(argv, lab.logs / "dns", lab.pids / "dns")
-    wait_until(lambda: _reads(lab) > 0, f"the mesh's DNS; see {lab.logs / 'dns'}", 10, 0.005)
+    wait_until(lambda: _files_read(lab) > 0, f"the DNS server to start; see {lab.logs / 'dns'}", 10, 0.005)
 
 
-def pointed() -> dict[str, str]:
-    """Which address each service name has."""
-    lines = [line.split() for line in _services(current()).read_text().splitlines()]
-    return {name: address for address, name in lines}
+def service_addresses() -> dict[str, str]:
+    """The address of each service name."""
+    lines = [line.split() for line in _service_file(current()).read_text().splitlines()]
+    return {fqdn: address for address, fqdn in lines}
 
 
-def point(name: str, host: str) -> None:
-    """Make `<name>.internal` resolve to a host; a name that is there already is moved."""
+def point(name: str, host: str) -> bool:
+    """Make `<name>.internal` resolve to a host, whatever it resolved to before. Returns whether that is a change."""
+    return _set_service_address(current(), name, layout.address(host))
+
+
+def unpoint(name: str) -> bool:
+    """Remove `<name>.internal` from the DNS. Returns whether it was there."""
+    return _set_service_address(current(), name, None)
+
+
+def set_aliases(addresses: dict[str, str]) -> None:
+    """Replace the names of all address aliases; an empty dictionary removes them."""
     lab = current()
-    _change(lab, name, layout.address(host))
-
-
-def unpoint(name: str) -> None:
-    """Make `<name>.internal` unknown."""
-    _change(current(), name, None)
-
-
-def crowd(table: dict[str, str]) -> None:
-    """Give the members of a crowd their names; an empty table takes them all back."""
-    lab = current()
-    file = lab.state / "names"
-    own = [line for line in file.read_text().splitlines() if not line.endswith(_OF_CROWD)]
-    added = [f"{address} {name}.{layout.DOMAIN}{_OF_CROWD}" for name, address in table.items()]
-    with cache.locked(lab.state / "services.lock"):
-        file.write_text("\n".join([*own, *added]) + "\n")
+    path = _host_file(lab)
+    lines = [line for line in path.read_text().splitlines() if not line.endswith(_ALIAS_COMMENT)]
+    lines += [f"{address} {name}.{layout.DOMAIN}{_ALIAS_COMMENT}" for name, address in addresses.items()]
+    with cache.locked(lab.state / "dns.lock"):
+        path.write_text("\n".join(lines) + "\n")
         _reload(lab)
 
 
-def _services(lab: Lab) -> Path:
-    return lab.state / "services"
+def _host_file(lab: Lab) -> Path:
+    return lab.state / "dns-hosts"
 
 
-def _change(lab: Lab, name: str, address: str | None) -> None:
-    full = f"{name}.{layout.DOMAIN}"
-    with cache.locked(lab.state / "services.lock"):
-        table = pointed()
-        if table.get(full) == address:
-            return
-        table.pop(full, None)
+def _service_file(lab: Lab) -> Path:
+    return lab.state / "dns-services"
+
+
+def _set_service_address(lab: Lab, name: str, address: str | None) -> bool:
+    fqdn = f"{name}.{layout.DOMAIN}"
+    with cache.locked(lab.state / "dns.lock"):
+        addresses = service_addresses()
+        if addresses.get(fqdn) == address:
+            return False
+        addresses.pop(fqdn, None)
         if address is not None:
-            table[full] = address
-        new = lab.state / "services.new"
-        new.write_text("".join(f"{address} {full}\n" for full, address in table.items()))
-        new.rename(_services(lab))
+            addresses[fqdn] = address
+        new = lab.state / "dns-services.new"
+        new.write_text("".join(f"{address} {fqdn}\n" for fqdn, address in addresses.items()))
+        new.rename(_service_file(lab))
         _reload(lab)
+    return True
 
 
 def _reload(lab: Lab) -> None:
-    """Have the files read again, and come back when that is done."""
-    resolver = recorded(lab.pids / "dns")
-    if resolver is None:
-        raise LabError(f"the DNS of lab {lab.name} is not running; run: inv lab.down lab.up")
-    before = _reads(lab)
-    send([resolver], _HANGUP)
-    wait_until(lambda: _reads(lab) >= before + 2, "the mesh's DNS to read its names", 5, 0.002)
+    """Make the server read both files again, and wait until it has."""
+    server = running_pid(lab.pids / "dns")
+    if server is None:
+        raise LabError(f"the DNS server of lab {lab.name} is not running; run: inv lab.down lab.up")
+    before = _files_read(lab)
+    send_signal([server], _SIGHUP)
+    wait_until(lambda: _files_read(lab) >= before + 2, "the DNS server to read its files", 5, 0.002)
 
 
-def _reads(lab: Lab) -> int:
-    """How many files it has read so far: its log has one line for each."""
+def _files_read(lab: Lab) -> int:
+    """How many files the server has read since its start; it logs one line for each."""
     try:
         return (lab.logs / "dns").read_text().count(": read ")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The mesh: one bridge, the operator's and the CA's addresses on it, and no way out."""
+"""The mesh's network: one bridge with the addresses of the operator and the CA, and no route out of the lab."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from lab.machine.process import run
 if TYPE_CHECKING:
     from lab.layout import Lab
 
-# A bridge that is left to choose takes the lowest of its ports', and another one when a port comes or goes, such as a
-# long line's. Hosts that remember the old one then reach neither CA nor DNS for some seconds.
+# Without a fixed MAC address, a bridge takes the lowest one of its ports and changes it when a port comes or goes, for
+# example the port of a delayed host. For some seconds after a change, hosts with the old address in their neighbour
+# table reach neither the CA nor the DNS.
 _BRIDGE_MAC = "02:00:00:00:00:01"
 
-# Dropped here, a packet is answered by nobody: silence, where a port that is set down would soon
-# say 'no route to host'. Address resolution is let through for the same reason.
+# A packet that is dropped here gets no answer at all. Setting the port down would soon give 'no route to host'. ARP is
+# not dropped, for the same reason.
 _RULES = """
 table bridge faults {
     set cut { type ifname; }
@@ -38,10 +39,10 @@ table bridge faults {
 
 
 def start(lab: Lab) -> None:
-    """Lay the bridge and its two addresses, and the tables that `faults` fills."""
-    addresses = [layout.OPERATOR_ADDRESS, layout.CA_ADDRESS]
+    """Create the bridge, its two addresses, and the nftables table for the hosts whose link is cut."""
     commands = ["link set lo up", f"link add {layout.BRIDGE} address {_BRIDGE_MAC} type bridge"]
-    commands += [f"address add {one}/{layout.PREFIX_LENGTH} dev {layout.BRIDGE}" for one in addresses]
+    for address in (layout.OPERATOR_ADDRESS, layout.CA_ADDRESS):
+        commands.append(f"address add {address}/{layout.PREFIX_LENGTH} dev {layout.BRIDGE}")
     commands.append(f"link set {layout.BRIDGE} up")
-    run(namespace_holder.inside(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
-    run(namespace_holder.inside(lab, "nft", "-f", "-"), stdin=_RULES)
+    run(namespace_holder.nsenter(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
+    run(namespace_holder.nsenter(lab, "nft", "-f", "-"), stdin=_RULES)

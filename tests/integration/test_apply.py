@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.lab
-TEN = layout.names(10)
+TEN = layout.host_names(10)
 FOLDERS = ("/etc/nginx", "/etc/systemd/system", "/usr/local/libexec", "/etc/meshfab", "/var/lib/meshfab", "/tmp")
 
 

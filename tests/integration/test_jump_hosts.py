@@ -26,8 +26,8 @@ JUMP, BEHIND, MANY = "h3", "h1", 40
 @pytest.fixture(scope="module")
 def targets() -> Iterator[list[str]]:
     """Forty hosts behind one sshd with the limits that sshd comes with: ten logins under way, then some are refused."""
-    yield address_aliases.gather(MANY, [BEHIND])
-    address_aliases.disperse()
+    yield address_aliases.add(MANY, [BEHIND])
+    address_aliases.remove()
 
 
 @pytest.fixture

@@ -61,10 +61,10 @@ def test_up_and_down_are_done_once_and_touch_nothing_of_the_machine() -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     assert second_lab.machine() == before
     again = second_lab.inv("lab.up", "--hosts", "1")
-    assert again.stdout.split() == f"lab {second_lab.NAME} is up already, with 1 hosts".split()
+    assert again.stdout.split() == f"lab {second_lab.NAME} is up already, with 1 host".split()
     more = second_lab.inv("lab.up", "--hosts", "2")
     assert (more.returncode, more.stderr.count("\n")) == (1, 1)
-    assert "is up with 1 hosts; run: inv lab.down first" in more.stderr
+    assert "is up with 1 host; run: inv lab.down first" in more.stderr
     down = second_lab.inv("lab.down")
     assert down.returncode == 0, down.stdout + down.stderr
     assert second_lab.remains() == []
@@ -98,7 +98,7 @@ def test_a_lab_of_another_checkout_is_left_alone(tmp_path: Path) -> None:
         for verb in ("up", "down"):
             done = second_lab.inv(f"lab.{verb}")
             assert done.returncode == 1
-            assert f"is {tmp_path}'s; take it down there" in done.stderr
+            assert f"belongs to {tmp_path}; take it down there" in done.stderr
     finally:
         shutil.rmtree(lab.resolver.parent)
 

@@ -20,8 +20,8 @@ FEW, MANY = 20, 60
 
 @pytest.fixture(scope="module")
 def names() -> Iterator[list[str]]:
-    yield address_aliases.gather(MANY, ["h1", "h2"])
-    address_aliases.disperse()
+    yield address_aliases.add(MANY, ["h1", "h2"])
+    address_aliases.remove()
 
 
 def test_a_thousand_addresses_are_as_many_hosts(names: list[str], inv: Inv) -> None:
@@ -48,7 +48,7 @@ def test_processes_know_the_crowd_as_well(names: list[str], inv: Inv) -> None:
 
 
 def test_the_crowd_goes_as_it_came(mesh: Mesh) -> None:
-    address_aliases.gather(3, ["h1"])
-    address_aliases.disperse()
+    address_aliases.add(3, ["h1"])
+    address_aliases.remove()
     assert "n000" not in (mesh.lab.home / ".ssh" / "known_hosts").read_text()
     assert mesh.hosts.run("h1", "ls /etc/ssh/sshd_config.d; ip route show table local root 10.87.128.0/17").stdout == ""

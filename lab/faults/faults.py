@@ -44,12 +44,12 @@ def reboot(host: str) -> None:
 
 
 def cut(host: str) -> bool:
-    """Drop every packet from and to a host without an answer; open connections hang. Returns whether it was not cut."""
+    """Drop every packet from and to a host without an answer; open connections hang. Returns whether this is a change."""
     return _set_cut("add", host)
 
 
 def restore(host: str) -> bool:
-    """Undo `cut`. Returns whether the link was cut."""
+    """Undo `cut`. Returns whether this is a change."""
     return _set_cut("delete", host)
 
 

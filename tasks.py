@@ -5,7 +5,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from bench.tasks import ns as bench
-from lab.tasks import ns as lab
+from lab.cli.tasks import ns as lab
 from meshfab import ns
 
 

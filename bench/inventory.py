@@ -85,4 +85,4 @@ class Inventory:
 
 def sites(count: int) -> tuple[Site, ...]:
     """The first `count` sites. A single site is on h2, because a host with one service uses the Fedora layout."""
-    return (Site("h2"),) if count == 1 else tuple(Site(host) for host in layout.names(count))
+    return (Site("h2"),) if count == 1 else tuple(Site(host) for host in layout.host_names(count))

@@ -9,7 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lab import bringup, layout, teardown
+from lab import layout
+from lab.cli import teardown, up
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ def lab(host_count: int) -> Iterator[layout.Lab]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    bringup.up(host_count, owner=os.getpid(), more=_EXTRA_PACKAGES)
+    up.bring_up(host_count, owner=os.getpid(), extra_packages=_EXTRA_PACKAGES)
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield bench_lab
     finally:
         for number in (signal.SIGINT, *handlers):
             signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the teardown
-        teardown.down()
+        teardown.take_down()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -21,9 +21,11 @@ from pathlib import Path
 from bench import contenders, runner, verifier
 from bench.inventory import Inventory, sites
 from bench.stopwatch import BETWEEN_CALLS, CpuTimes, Timeline
-from lab import layout, names, pristine
+from lab import layout
+from lab.cli.progress import print_line
 from lab.errors import LabError
-from lab.progress import say
+from lab.faults import host_reset
+from lab.services import dns
 
 # Parts below this are added up.
 _MINIMUM_MS = 2.0
@@ -131,7 +133,7 @@ def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
     for inventory in (one_host, all_hosts):
         inventory.write()
     for site in all_hosts.sites:
-        names.point(site.name, site.host)
+        dns.point(site.name, site.host)
     profiles = _measure_provision(one_host, runs)
     # check-certs does not depend on the contender that provisions the hosts; the script in one ssh is a fast one.
     runner.reset(all_hosts, "lan")
@@ -148,11 +150,11 @@ def _measure_provision(inventory: Inventory, runs: int) -> dict[str, list[tuple[
     site, login = inventory.sites[0], contenders.SSH.commands(inventory, {})["true"].argv
     samples: dict[str, list[Parts]] = {"First run on one host": [], "Second run on one host": []}
     for number in range(runs):
-        pristine.reset(site.host)
+        host_reset.reset(site.host)
         subprocess.run(login, check=True)  # warm-up: the first login after a reset is slower
         for title, profiles in samples.items():
             profiles.append(_run_separately("provision", ["provision", "--name", site.name, "--host", site.host]))
-            say(f"{number + 1}/{runs}", f"{title}: {sum(seconds for seconds, _ in profiles[-1]):.2f} s")
+            print_line(f"{number + 1}/{runs}", f"{title}: {sum(seconds for seconds, _ in profiles[-1]):.2f} s")
     return {title: medians(profiles) for title, profiles in samples.items()}
 
 

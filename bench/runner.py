@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from bench import contenders, results, schedule, verifier
 from bench.inventory import Inventory, sites
-from lab import faults, hosts, names, pristine
-from lab.progress import say
+from lab.cli.progress import print_line
+from lab.faults import faults, host_reset
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -66,7 +67,7 @@ def run(
     inventory = Inventory(folder / str(scenario.hosts), sites(scenario.hosts))
     inventory.write()
     for site in inventory.sites:
-        names.point(site.name, site.host)
+        dns.point(site.name, site.host)
     commands = {
         contender.key: contender.commands(inventory, tools)
         for contender in contenders.CONTENDERS
@@ -139,7 +140,7 @@ def reset(inventory: Inventory, series: str) -> None:
     """Bring all hosts back to their initial state, with the delay of the series. Not measured."""
 
     def reset_host(site: Site) -> None:
-        pristine.reset(site.host)
+        host_reset.reset(site.host)
         if schedule.SERIES[series]:
             faults.delay(site.host, schedule.SERIES[series])
 
@@ -166,7 +167,7 @@ def _print_progress(
     times = [f"{job} {duration:.2f}" for job, duration in seconds.items()] or [f"failed: {result.failures[key]}"]
     plural = "s" if scenario.hosts > 1 else ""
     title = f"{scenario.series}, {scenario.hosts} host{plural}, {number + 1}/{scenario.rounds}"
-    say(title, f"{key:<12} {'  '.join(times)}  (ssh {baseline:.2f})")
+    print_line(title, f"{key:<12} {'  '.join(times)}  (ssh {baseline:.2f})")
 
 
 def main() -> None:

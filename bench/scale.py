@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from lab import crowd, faults, hosts
+from lab.faults import address_aliases, faults
+from lab.services import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +121,7 @@ def check_certs(names: Sequence[str], *options: str, parallel: int | None = None
 
 def measure_growth(counts: Sequence[int] = (10, 100, 1000)) -> None:
     """Show how CPU time, memory and threads grow with the number of hosts."""
-    names = crowd.gather(max(counts), hosts.names()[:8])
+    names = address_aliases.add(max(counts), hosts.names()[:8])
     try:
         print("| executor | hosts | wall s | client CPU s | CPU ms a host | peak MB | threads |\n" + "|---" * 7 + "|")
         for executor in ("threads", "processes"):
@@ -135,7 +136,7 @@ def measure_growth(counts: Sequence[int] = (10, 100, 1000)) -> None:
                 )
                 previous = count, usage
     finally:
-        crowd.disperse()
+        address_aliases.remove()
 
 
 def measure_parallel(delay: float) -> None:

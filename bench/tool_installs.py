@@ -10,10 +10,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lab import cache
+from lab.cli.progress import step
 from lab.errors import LabError
-from lab.process import run
-from lab.progress import step
+from lab.machine import cache
+from lab.machine.process import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from lab import hosts, layout
+from lab import layout
+from lab.services import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

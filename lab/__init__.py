@@ -1,1 +1,1 @@
-"""A mesh in a box: real hosts, a real CA and split-horizon DNS in one network namespace."""
+"""The lab: real hosts, a real CA and split-horizon DNS in one network namespace."""

@@ -1,4 +1,4 @@
-"""The one error that the lab raises."""
+"""The only exception that the lab raises on purpose."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names, addresses and folders of a lab. Nothing here touches the machine."""
+"""Names, addresses and paths of a lab. This module changes nothing on the machine."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ BRIDGE = "mesh"
 LOGIN = "ops"
 ROOT_ON_HOST = Path("/etc/pki/ca-trust/source/anchors/root-internal.pem")
 
-# Where a crowd's addresses are (lab/crowd.py): a block of them for each host that stands for many.
-CROWD_BLOCK_LENGTH = 22
-CROWD = "10.87.128.0/17"
+# The addresses of lab/faults/address_aliases.py: one block for each host that gets aliases.
+ALIAS_BLOCK_LENGTH = 22
+ALIAS_NETWORK = "10.87.128.0/17"
 _FIRST_HOST = IPv4Address("10.87.0.10")
-_MOST_HOSTS = 4000
-# Interface names end at 15 characters and the lab's name is part of none, but it is
-# part of a namespace, a folder and a cgroup: one short word keeps all of them plain.
+_MAX_HOSTS = 4000
+# The lab's name becomes the name of a network namespace, a folder and a control group; all of them accept a short
+# lower-case word. It is not a part of any interface name, which Linux limits to 15 characters.
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _HOST = re.compile(r"h([1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab: its name is its network namespace, its folder holds all of its state."""
+    """One lab. Its name is the name of its network namespace; its state is in one folder of the checkout."""
 
     name: str
     checkout: Path
@@ -53,7 +53,7 @@ class Lab:
 
     @property
     def resolver(self) -> Path:
-        """Where `ip netns exec` looks for the namespace's resolver."""
+        """The file that `ip netns exec` mounts over /etc/resolv.conf."""
         return Path("/etc/netns") / self.name / "resolv.conf"
 
     @property
@@ -66,15 +66,17 @@ class Lab:
 
     @property
     def root(self) -> Path:
+        """The CA's root certificate."""
         return self.ca / "certs" / "root_ca.crt"
 
     @property
     def password(self) -> Path:
+        """The file with the provisioner's password."""
         return self.home / ".step" / "secrets" / "provisioner"
 
     @property
     def hosts(self) -> Path:
-        """A tmpfs in the lab's own mount namespace: seen only from inside."""
+        """A tmpfs in the lab's mount namespace; outside the lab this folder is empty."""
         return self.state / "hosts"
 
     @property
@@ -87,7 +89,7 @@ class Lab:
 
 
 def current() -> Lab:
-    """The lab that MESHFAB_LAB_NAME names, else the default one, of this checkout."""
+    """The lab of this checkout that MESHFAB_LAB_NAME names, or the default one."""
     name = os.environ.get("MESHFAB_LAB_NAME") or DEFAULT_NAME
     if not _NAME.fullmatch(name):
         raise LabError(f"MESHFAB_LAB_NAME={name!r}: use a lower-case word such as {DEFAULT_NAME}")
@@ -97,15 +99,15 @@ def current() -> Lab:
 def number(host: str) -> int:
     """The number of a host: 2 for h2."""
     match = _HOST.fullmatch(host)
-    if match is None or int(match[1]) > _MOST_HOSTS:
-        raise LabError(f"host {host!r}: the lab's hosts are called h1, h2, … h{_MOST_HOSTS}")
+    if match is None or int(match[1]) > _MAX_HOSTS:
+        raise LabError(f"host {host!r}: the lab's hosts are called h1, h2, … h{_MAX_HOSTS}")
     return int(match[1])
 
 
-def names(count: int) -> list[str]:
-    """The names of the first so many hosts."""
-    if not 0 <= count <= _MOST_HOSTS:
-        raise LabError(f"--hosts {count}: give a number from 0 to {_MOST_HOSTS}")
+def host_names(count: int) -> list[str]:
+    """The names of the first `count` hosts."""
+    if not 0 <= count <= _MAX_HOSTS:
+        raise LabError(f"--hosts {count}: use a number from 0 to {_MAX_HOSTS}")
     return [f"h{index}" for index in range(1, count + 1)]
 
 
@@ -115,26 +117,26 @@ def address(host: str) -> str:
 
 
 def fqdn(host: str) -> str:
-    """What `hostname -f` says on a host."""
+    """The output of `hostname -f` on a host."""
     return f"{host}.{DOMAIN}"
 
 
 def port(host: str) -> str:
-    """The bridge's port that leads to a host, as systemd-nspawn calls it."""
+    """The bridge port of a host, as systemd-nspawn names it."""
     return f"vb-h{number(host)}"
 
 
 def delayed_port(host: str) -> str:
-    """The bridge's port that leads to a host over a long line."""
+    """The bridge port of a host while its packets are delayed."""
     return f"dl-h{number(host)}"
 
 
 def flavour(host: str) -> str:
-    """Odd hosts are laid out as Debian does it, even hosts as Fedora does."""
+    """The nginx layout of a host: Debian's on odd numbers, Fedora's on even numbers."""
     return "debian" if number(host) % 2 else "fedora"
 
 
-def crowd_block(index: int) -> IPv4Network:
-    """The addresses that the host of this index, from 0, answers to for a crowd."""
-    size = 1 << (32 - CROWD_BLOCK_LENGTH)
-    return IPv4Network((IPv4Network(CROWD)[index * size], CROWD_BLOCK_LENGTH))
+def alias_block(index: int) -> IPv4Network:
+    """The block of alias addresses with this index, from 0."""
+    size = 1 << (32 - ALIAS_BLOCK_LENGTH)
+    return IPv4Network((IPv4Network(ALIAS_NETWORK)[index * size], ALIAS_BLOCK_LENGTH))

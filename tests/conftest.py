@@ -15,7 +15,7 @@ import pytest
 
 from lab import layout
 from lab.errors import LabError
-from lab.process import recorded
+from lab.machine import namespace_holder
 from meshfab.ssh import host_keys
 
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def _is_inside() -> bool:
     """Whether this process is in the network of the current lab."""
     try:
-        keeper = recorded(layout.current().pids / "keeper")
-        here = Path("/proc/self/ns/net")
-        return keeper is not None and here.samefile(f"/proc/{keeper}/ns/net")
+        holder = namespace_holder.pid(layout.current())
+        return Path("/proc/self/ns/net").samefile(f"/proc/{holder}/ns/net")
     except (LabError, OSError):
         return False
 

@@ -1,4 +1,4 @@
-"""What the lab says before it does anything, and what keeps every test away from networks."""
+"""The lab's checks before it changes anything, and the guard that keeps unit tests away from networks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import layout, packages
+from lab import layout
 from lab.errors import LabError
+from lab.machine import packages
 
 
 def test_a_lab_needs_root(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,7 +27,7 @@ def test_a_lab_needs_linux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["Mesh", "../up", "a b", "-n", "x" * 32])
-def test_a_labs_name_is_a_plain_word(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_name_of_a_lab_is_a_lower_case_word(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESHFAB_LAB_NAME", name)
     with pytest.raises(LabError, match="MESHFAB_LAB_NAME"):
         layout.current()
@@ -38,8 +39,8 @@ def test_hosts_are_numbered_from_one(host: str) -> None:
         layout.number(host)
 
 
-def test_the_last_of_many_hosts_has_an_address_of_its_own() -> None:
-    assert len({layout.address(host) for host in layout.names(4000)}) == 4000
+def test_each_of_4000_hosts_has_its_own_address() -> None:
+    assert len({layout.address(host) for host in layout.host_names(4000)}) == 4000
     assert len(layout.port("h4000")) <= 15
 
 
@@ -51,7 +52,7 @@ def test_a_test_outside_the_lab_cannot_connect() -> None:
             port.connect(("127.0.0.1", 9))
 
 
-def test_a_test_outside_the_lab_cannot_ask_for_names() -> None:
+def test_a_test_outside_the_lab_cannot_resolve_names() -> None:
     with pytest.raises(pytest.fail.Exception, match="outside the lab"):
         socket.getaddrinfo("h2.internal", 22)
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Makes a bare Debian 12 a mesh host. Run once, as root of the image.
+# Turns a bare Debian 12 into a mesh host. Runs once for each image, as root in it.
 
-# What a host in a lab never needs, and what only slows its start down.
+# Units that a host of the lab does not need, and that would delay its boot.
 for unit in systemd-firstboot.service systemd-machine-id-commit.service getty@.service \
     console-getty.service getty-static.service serial-getty@.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
@@ -9,10 +9,10 @@ for unit in systemd-firstboot.service systemd-machine-id-commit.service getty@.s
     ln -sf /dev/null "/etc/systemd/system/$unit"
 done
 
-# The mesh address: in place before anything of the network starts.
+# Sets the mesh address before any network service starts.
 cat > /etc/systemd/system/mesh-address.service <<'UNIT'
 [Unit]
-Description=Address on the mesh
+Description=Mesh address
 DefaultDependencies=no
 Before=network-pre.target network.target network-online.target
 Wants=network-pre.target
@@ -30,7 +30,7 @@ WantedBy=sysinit.target
 UNIT
 systemctl enable mesh-address.service ssh.service nginx.service
 
-# The operator's login: unprivileged, with sudo.
+# The operator's login: an unprivileged user with sudo.
 useradd --create-home --shell /bin/bash ops
 printf 'ops ALL=(ALL) NOPASSWD: ALL\n' > /etc/sudoers.d/ops
 chmod 0440 /etc/sudoers.d/ops
@@ -38,7 +38,7 @@ install -d -m 0700 -o ops -g ops /home/ops/.ssh
 
 printf 'LANG=C.UTF-8\n' > /etc/default/locale
 
-# Each host gets its own; one that all share would be a lie.
+# Each host gets its own SSH host keys and machine ID when it is created.
 rm -f /etc/ssh/ssh_host_*
 : > /etc/machine-id
 

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Lays nginx out as Fedora's package does: user nginx, conf.d only, one default server.
+# Changes nginx to the layout of Fedora's package: user nginx, conf.d only, one default server.
 
 useradd --system --user-group --home-dir /var/lib/nginx --shell /usr/sbin/nologin nginx
 userdel www-data

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import hosts, layout, names
+from lab import layout
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +101,7 @@ def _carry_out(step: str) -> None:
     pointed = re.fullmatch(r"point ([a-z0-9-]+)\.internal at (\S+) in the mesh's DNS", step)
     if pointed:
         host = next(host for host in hosts.names() if layout.address(host) == pointed[2])
-        names.point(pointed[1], host)
+        dns.point(pointed[1], host)
     elif step.startswith("inv "):
         _run([_INV, *shlex.split(step)[1:]])
     elif step.startswith("ssh "):

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from lab import ca, faults, hosts, layout, names, pristine
+from lab import layout
+from lab.faults import faults, host_reset
+from lab.services import ca, dns, hosts
 from tests.integration.installed import Installed, install
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ class Mesh:
 
     hosts = hosts
     ca = ca
-    names = names
+    dns = dns
     faults = faults
     layout = layout
 
@@ -40,7 +42,7 @@ class Mesh:
     def reset(self, *names: str) -> None:
         """Make hosts what they were when the lab brought them up; see `clean_host`."""
         for name in names:
-            pristine.reset(name)
+            host_reset.reset(name)
 
 
 class Inv(Protocol):

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import ca, faults, hosts
+from lab.faults import faults
+from lab.services import ca, hosts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 HOST, NAME = "h2", "crash"

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import hosts, layout, names
+from lab import layout
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     import subprocess
@@ -31,7 +32,7 @@ class Site:
     is_sound: bool = True
 
     def __post_init__(self) -> None:
-        names.point(self.name, self.host)
+        dns.point(self.name, self.host)
 
     @property
     def fqdn(self) -> str:
@@ -89,7 +90,7 @@ class Site:
         )
 
     def look(self) -> dict[str, str]:
-        return hosts.snapshot(self.host, FOLDERS)
+        return hosts.describe_files(self.host, FOLDERS)
 
     def workers(self) -> str:
         # nginx lets the old ones go on for a tenth of a second after a reload: asked until nothing changes.

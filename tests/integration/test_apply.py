@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from lab import ca, faults, hosts, layout
-from lab.process import wait_until
+from lab import layout
+from lab.faults import faults
+from lab.machine.process import wait_until
+from lab.services import ca, hosts
 from meshfab.ssh.connection import connect
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.lab
-TEN = layout.names(10)
+TEN = layout.host_names(10)
 FOLDERS = ("/etc/nginx", "/etc/systemd/system", "/usr/local/libexec", "/etc/meshfab", "/var/lib/meshfab", "/tmp")
 
 
@@ -300,13 +302,13 @@ def test_a_vhost_of_ours_that_was_switched_off_outlives_a_run_that_fails(
     declare: Declare, inv: Inv, mesh: Mesh
 ) -> None:
     mesh.reset("h1")
-    mesh.names.point("app", "h3")
+    mesh.dns.point("app", "h3")
     words = declare({"tea": {"host": "h1", "upstream": "http://app.internal:8080"}, "milk": {"host": "h1"}})
     assert inv(*words).returncode == 0
     vhost = "/etc/nginx/sites-available/tea.internal.conf"
     was = sh("h1", f"sha256sum {vhost}")
     sh("h1", "rm /etc/nginx/sites-enabled/tea.internal.conf /etc/nginx/tls/*/tea.internal.pem; systemctl reload nginx")
-    mesh.names.unpoint("app")
+    mesh.dns.unpoint("app")
     done = inv(*words)
     assert done.returncode == 1
     assert "host not found in upstream" in done.stdout

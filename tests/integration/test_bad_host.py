@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import ca, layout
+from lab import layout
+from lab.services import ca
 from tests.integration.on_host import Site, assert_done, assert_refused, curl
 
 if TYPE_CHECKING:

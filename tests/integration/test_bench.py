@@ -9,7 +9,8 @@ import pytest
 
 from bench import contenders, runner, schedule, verifier
 from bench.inventory import Inventory, Site, sites
-from lab import hosts, names, pristine
+from lab.faults import host_reset
+from lab.services import dns, hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +39,11 @@ _PROBLEMS = [
 def site() -> Iterator[Site]:
     """The service w2 on a host in its initial state; the host is reset after the test."""
     w2 = sites(1)[0]
-    pristine.reset(w2.host)
-    names.point(w2.name, w2.host)
+    host_reset.reset(w2.host)
+    dns.point(w2.name, w2.host)
     yield w2
-    names.unpoint(w2.name)
-    pristine.reset(w2.host)
+    dns.unpoint(w2.name)
+    host_reset.reset(w2.host)
 
 
 def test_the_verifier_reports_every_problem(site: Site, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def opened(home: Path) -> str:
 
 
 def test_chromium_opens_the_name_without_a_warning(clean_host: str, mesh: Mesh, inv: Inv, tmp_path: Path) -> None:
-    mesh.names.point("gongfoo", clean_host)
+    mesh.dns.point("gongfoo", clean_host)
     assert inv("provision", "--name", "gongfoo", "--host", clean_host).returncode == 0
     trusting, stranger = tmp_path / "trusting", tmp_path / "stranger"
     for home in (trusting, stranger):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
-from lab import ca, layout
+from lab import layout
+from lab.services import ca
 from meshfab import Settings, check_certs
 from meshfab.cli.json_report import SCHEMA
 from meshfab.fleet.host_check import check_host
@@ -39,7 +40,7 @@ def look(host: str = "h2", **settings: object) -> HostReport:
 def served(mesh: Mesh, inv: Inv) -> Iterator[None]:
     """One service, provisioned; each test leaves it as it found it."""
     mesh.reset("h1", "h2", "h3")
-    mesh.names.point(TEA.name, TEA.host)
+    mesh.dns.point(TEA.name, TEA.host)
     done = inv("provision", "--name", TEA.name, "--host", TEA.host)
     assert done.returncode == 0, done.stderr
     # A tick of its own accord would heal what a test has just broken.
@@ -50,7 +51,7 @@ def served(mesh: Mesh, inv: Inv) -> Iterator[None]:
     )
     yield
     mesh.reset("h1", "h2", "h3")
-    mesh.names.unpoint(TEA.name)
+    mesh.dns.unpoint(TEA.name)
 
 
 def _break_renewal() -> None:
@@ -122,7 +123,7 @@ def test_the_condition_is_seen_and_its_remedy_heals_it(case: str) -> None:
 
 
 def test_a_name_that_leads_elsewhere_is_seen_and_healed(mesh: Mesh) -> None:
-    mesh.names.point(TEA.name, "h1")
+    mesh.dns.point(TEA.name, "h1")
     found = of(look(), TEA.name)
     assert codes(found) == ["dns-mismatch"]
     assert found.findings[0].message.count(layout.address("h1")) == 2, "from here and on the host"
@@ -136,9 +137,9 @@ def test_a_name_that_an_outside_resolver_knows_is_critical(mesh: Mesh) -> None:
     found = of(look(public_resolvers=outside), TEA.name)
     assert (codes(found), found.status) == (["dns-public"], "critical")
     assert layout.address("h2") in found.findings[0].message
-    mesh.names.unpoint(TEA.name)
+    mesh.dns.unpoint(TEA.name)
     assert codes(of(look(public_resolvers=outside), TEA.name)) == ["dns-mismatch"]
-    mesh.names.point(TEA.name, TEA.host)
+    mesh.dns.point(TEA.name, TEA.host)
 
 
 def test_a_resolver_that_does_not_answer_is_no_finding() -> None:

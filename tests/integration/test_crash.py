@@ -37,7 +37,7 @@ SAMPLE = [
 @pytest.fixture(scope="module", autouse=True)
 def served_service(mesh: Mesh) -> Iterator[None]:
     mesh.reset(crash.HOST)
-    mesh.names.point(crash.NAME, crash.HOST)
+    mesh.dns.point(crash.NAME, crash.HOST)
     crash.prepare()
     yield
     mesh.reset(crash.HOST)

@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> Path:
 def hosts(mesh: Mesh) -> Iterator[None]:
     mesh.reset(*HOSTS)
     for name, host in (("gongfoo", "h2"), ("wiki", "h3"), ("git", "h1")):
-        mesh.names.point(name, host)
+        mesh.dns.point(name, host)
     yield
     mesh.reset(*HOSTS)
 
@@ -94,7 +94,7 @@ def declared(_mesh: Mesh, _inv: Inv, folder: Path) -> None:
 
 
 def of_the_page(mesh: Mesh, _inv: Inv, folder: Path) -> None:
-    mesh.names.point("tea", "h1")
+    mesh.dns.point("tea", "h1")
     (folder / "invoke.yaml").write_text(blocks("docs/how-to/fleet.md", "yaml")[0])
 
 

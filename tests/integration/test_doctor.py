@@ -27,7 +27,7 @@ def as_found(mesh: Mesh) -> Iterator[None]:
     mesh.reset(HOST)
     yield
     mesh.reset(HOST)
-    mesh.names.unpoint("tea")
+    mesh.dns.unpoint("tea")
 
 
 def faults(host: str = HOST, **settings: object) -> dict[str, Finding]:
@@ -145,10 +145,10 @@ def test_a_clock_a_resolver_and_a_full_disk(mesh: Mesh) -> None:
 
 def test_a_declared_service_must_lead_to_the_host(mesh: Mesh) -> None:
     declared = {"tea": {"host": HOST}}
-    mesh.names.unpoint("tea")
+    mesh.dns.unpoint("tea")
     found = faults(services=declared)
     assert found["dns"].remedy == f"point tea.internal at {layout.address(HOST)} in the mesh's DNS"
-    mesh.names.point("tea", HOST)
+    mesh.dns.point("tea", HOST)
     assert faults(services=declared) == {}
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import layout
-from lab.process import is_gone, wait_until
+from lab.machine.process import is_gone, wait_until
 from meshfab.fleet.dask_executor import Cluster
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import layout
-from lab.process import wait_until
+from lab.machine.process import wait_until
 from tests.integration.on_host import Site, assert_done, assert_refused
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.process import wait_until
+from lab.machine.process import wait_until
 from tests.integration.conftest import CHECKOUT, Inv, Mesh
 from tests.integration.on_host import Site, assert_done
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import crowd
+from lab.faults import address_aliases
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
 from meshfab.fleet.host_check import check_host
@@ -27,8 +27,8 @@ JUMP, BEHIND, MANY = "h3", "h1", 40
 @pytest.fixture(scope="module")
 def targets() -> Iterator[list[str]]:
     """Forty hosts behind one sshd with the limits that sshd comes with: ten logins under way, then some are refused."""
-    yield crowd.gather(MANY, [BEHIND])
-    crowd.disperse()
+    yield address_aliases.add(MANY, [BEHIND])
+    address_aliases.remove()
 
 
 @pytest.fixture

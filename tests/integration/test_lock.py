@@ -26,7 +26,7 @@ LOCK = f"/run/meshfab/{NAME}.lock"
 @pytest.fixture(autouse=True)
 def fresh(mesh: Mesh) -> Iterator[None]:
     mesh.reset(HOST)
-    mesh.names.point(NAME, HOST)
+    mesh.dns.point(NAME, HOST)
     yield
     mesh.reset(HOST)
 

@@ -64,7 +64,7 @@ def upstream(mesh: Mesh) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def front(mesh: Mesh, upstream: None) -> Iterator[None]:  # noqa: ARG001
     mesh.reset(HOST)
-    mesh.names.point(NAME, HOST)
+    mesh.dns.point(NAME, HOST)
     yield
     mesh.reset(HOST)
 
@@ -85,7 +85,7 @@ def test_the_upstream_sees_the_services_own_name_and_only_with_mtls(mesh: Mesh, 
     # Neither the upstream nor the certificate need be named again.
     assert "nothing changed" in inv("provision", *SERVICE).stdout
     # An upstream that is not who it should be gets nothing: h3's certificate is not for this name.
-    mesh.names.point("alias", BEHIND)
+    mesh.dns.point("alias", BEHIND)
     done = inv("wire-nginx", *SERVICE, "--upstream", "https://alias.internal:8443", "--mtls")
     assert done.returncode == 0, done.stderr
     assert fetch(mesh).startswith("502 ")

@@ -46,7 +46,7 @@ class Host:
         self.sh(f"install -D -m {mode} /dev/stdin {shlex.quote(path)}", text=text)
 
     def files(self) -> dict[str, str]:
-        return dict(self.mesh.hosts.snapshot(self.name, ["/etc", "/usr/local"]))
+        return dict(self.mesh.hosts.describe_files(self.name, ["/etc", "/usr/local"]))
 
     def do(self, step: str, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
         return self.inv(step, "--name", NAME, "--host", self.name, *options, env=env)
@@ -93,7 +93,7 @@ class Host:
 
 @pytest.fixture
 def host(clean_host: str, mesh: Mesh, inv: Inv) -> Iterator[Host]:
-    mesh.names.point(NAME, clean_host)
+    mesh.dns.point(NAME, clean_host)
     yield Host(mesh, inv, clean_host)
     mesh.reset(clean_host)
 

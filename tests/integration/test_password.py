@@ -31,7 +31,7 @@ INV = str(Path(sys.executable).with_name("inv"))
 @pytest.fixture(autouse=True)
 def fresh(mesh: Mesh) -> Iterator[None]:
     mesh.reset(HOST)
-    mesh.names.point(NAME, HOST)
+    mesh.dns.point(NAME, HOST)
     yield
     mesh.reset(HOST)
 

@@ -161,7 +161,7 @@ class TestSans:
 
     def test_they_are_in_the_certificate_and_served_and_kept(self, site: Site, inv: Inv, mesh: Mesh) -> None:
         more = f"www-{site.name}"
-        mesh.names.point(more, site.host)
+        mesh.dns.point(more, site.host)
         assert_done(inv("provision", *site.words, "--san", f"{more}.internal"))
         assert site.fqdn in curl(Site(site.host, more))
         serial = site.serial()

@@ -19,7 +19,7 @@ CERT = f"/etc/nginx/tls/cert/{NAME}.internal.pem"
 @pytest.fixture(scope="module", autouse=True)
 def provisioned(mesh: Mesh, inv: Inv) -> Iterator[None]:
     mesh.reset(HOST)
-    mesh.names.point(NAME, HOST)
+    mesh.dns.point(NAME, HOST)
     done = inv("provision", *SERVICE)
     assert done.returncode == 0, done.stderr
     yield
@@ -115,7 +115,7 @@ def test_units_of_an_older_version_are_upgraded_and_the_timer_keeps_its_state(me
 def test_certificates_elsewhere_are_opened_to_the_unit(mesh: Mesh, inv: Inv) -> None:
     """step@.service closes /etc but for /etc/nginx: without its drop-in the renewal could not write."""
     elsewhere = {"INVOKE_MESHFAB_CERT_DIR": "/etc/mesh-tls/cert", "INVOKE_MESHFAB_KEY_DIR": "/etc/mesh-tls/key"}
-    mesh.names.point("elsewhere", HOST)
+    mesh.dns.point("elsewhere", HOST)
     words = ("--name", "elsewhere", "--host", HOST)
     done = inv("provision", *words, "--rehearse", env=elsewhere)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.scale import check_certs, measure
-from lab import crowd
+from lab.faults import address_aliases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ FEW, MANY = 20, 60
 
 @pytest.fixture(scope="module")
 def names() -> Iterator[list[str]]:
-    yield crowd.gather(MANY, ["h1", "h2"])
-    crowd.disperse()
+    yield address_aliases.add(MANY, ["h1", "h2"])
+    address_aliases.remove()
 
 
 def test_each_address_is_checked_as_a_host(names: list[str], inv: Inv) -> None:
@@ -48,7 +48,7 @@ def test_worker_processes_check_the_same_hosts(names: list[str], inv: Inv) -> No
 
 
 def test_the_addresses_are_removed_without_a_trace(mesh: Mesh) -> None:
-    crowd.gather(3, ["h1"])
-    crowd.disperse()
+    address_aliases.add(3, ["h1"])
+    address_aliases.remove()
     assert "n000" not in (mesh.lab.home / ".ssh" / "known_hosts").read_text()
     assert mesh.hosts.run("h1", "ls /etc/ssh/sshd_config.d; ip route show table local root 10.87.128.0/17").stdout == ""

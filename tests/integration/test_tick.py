@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from lab import ca, faults, hosts, layout
+from lab import layout
+from lab.faults import faults
+from lab.services import ca, hosts
 from tests.integration.tick_service import (
     CERT_DIR,
     DUE,

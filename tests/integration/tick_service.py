@@ -9,7 +9,8 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab import hosts, layout
+from lab import layout
+from lab.services import hosts
 
 UNIT_FILES = Path(__file__).parents[2] / "unit-files"
 HELPER = "/usr/local/libexec/meshfab-tick"

@@ -1,4 +1,4 @@
-"""The operator's home: SSH, the mesh's root, the provisioner's password, and the environment."""
+"""The operator's home: SSH, the CA's root, the provisioner's password, and the environment of `lab/operator`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import cache, keeper, layout, machine
-from lab.process import run
+from lab import layout
+from lab.machine import cache, machine, namespace_holder
+from lab.machine.process import run
 
 if TYPE_CHECKING:
-    from lab.binaries import Binaries
     from lab.layout import Lab
+    from lab.machine.binaries import Binaries
 
 _SSH_CONFIG = f"""\
 Host h* n???? !*.{layout.DOMAIN}
@@ -27,7 +28,7 @@ Host *
 
 
 def create(lab: Lab) -> None:
-    """The home with its SSH key; hosts and the CA's root are added as they come to be."""
+    """Create the home with an SSH key. Host keys and the CA's root are added when they exist."""
     ssh = lab.home / ".ssh"
     ssh.mkdir(mode=0o700, parents=True)
     (ssh / "config").write_text(_SSH_CONFIG)
@@ -37,19 +38,19 @@ def create(lab: Lab) -> None:
     (lab.home / ".bashrc").write_text(f"PS1='({lab.name} operator) \\w\\$ '\n")
 
 
-def know(lab: Lab, hosts: list[str]) -> None:
-    """Write the keys of the hosts, read from their own disks, into known_hosts."""
+def write_known_hosts(lab: Lab, hosts: list[str]) -> None:
+    """Write the host keys, as read from the hosts' disks, into known_hosts."""
     lines = []
     for host in hosts:
-        ssh = keeper.seen(lab, machine.tree(lab, host)) / "etc" / "ssh"
+        ssh = namespace_holder.path_from_outside(lab, machine.root_path(lab, host)) / "etc" / "ssh"
         for path in sorted(ssh.glob("ssh_host_*_key.pub"), reverse=True):
             kind, key = path.read_text().split()[:2]
             lines.append(f"{layout.fqdn(host)},{host},{layout.address(host)} {kind} {key}\n")
     (lab.home / ".ssh" / "known_hosts").write_text("".join(lines))
 
 
-def trust(lab: Lab) -> None:
-    """Put the mesh's root where `step` and the operator's tools look for it."""
+def install_root(lab: Lab) -> None:
+    """Copy the CA's root certificate to the path where `step` and the operator's tools read it."""
     certs = lab.home / ".step" / "certs"
     certs.mkdir(parents=True)
     certificate = certs / "root_ca.crt"
@@ -61,21 +62,21 @@ def trust(lab: Lab) -> None:
 
 
 def write_environment(lab: Lab, binaries: Binaries) -> None:
-    """What `lab/operator` sources: the last thing of a lab that is up."""
-    first = [lab.checkout / ".venv" / "bin", binaries.step.parent]
-    own = [str(path) for path in first if str(path) not in ("/usr/bin", "/usr/local/bin")]
-    values = {
+    """Write the file that `lab/operator` reads. It is written last: if it exists, the lab is up."""
+    folders = map(str, (lab.checkout / ".venv" / "bin", binaries.step.parent))
+    path = [folder for folder in folders if folder not in ("/usr/bin", "/usr/local/bin")]
+    variables = {
         "HOME": str(lab.home),
         "MESHFAB_LAB": lab.name,
         "MESHFAB_LAB_NAME": lab.name,
         "MESHFAB_LAB_CACHE": str(cache.folder()),
         "MESHFAB_LAB_ROOT": str(lab.home / ".step" / "certs" / "root_ca.crt"),
     }
-    lines = [f"keeper={keeper.pid(lab)}"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
-    lines.append(f'export PATH={shlex.quote(":".join(own))}:"$PATH"')
+    lines = [f"namespace_holder={namespace_holder.pid(lab)}"]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    lines.append(f'export PATH={shlex.quote(":".join(path))}:"$PATH"')
     lines.append("unset PYTHONDONTWRITEBYTECODE")
     environment = lab.state / "operator.env"
-    part = Path(f"{environment}.part")
-    part.write_text("\n".join(lines) + "\n")
-    part.rename(environment)
+    temporary = Path(f"{environment}.part")
+    temporary.write_text("\n".join(lines) + "\n")
+    temporary.rename(environment)

@@ -1,4 +1,4 @@
-"""What the lab needs of the machine it runs on, installed only where it is missing."""
+"""What the lab requires of the machine it runs on. Missing commands are installed with apt."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 import sys
 
 from lab.errors import LabError
-from lab.process import SYSTEM_PATH, run
+from lab.machine.process import SYSTEM_PATH, run
 
-# command -> the package of Debian and Ubuntu that has it
+# command -> the Debian and Ubuntu package that contains it
 COMMANDS = {
     "systemd-nspawn": "systemd-container",
     "debootstrap": "debootstrap",
@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 def require_machine() -> None:
-    """Refuse a machine that cannot hold a lab before anything is changed on it."""
+    """Raise an error on a machine that cannot run a lab, before anything is changed on it."""
     if sys.platform != "linux":
         raise LabError("the lab needs Linux (namespaces, systemd-nspawn); use a Linux machine")
     if os.geteuid() != 0:
@@ -35,18 +35,18 @@ def require_machine() -> None:
 
 
 def ensure_commands() -> bool:
-    """Install the packages of the commands that are missing; True if there were any."""
-    absent = sorted({COMMANDS[name] for name in COMMANDS if not _is_present(name)})
-    if not absent:
+    """Install the packages of the commands that are missing. Returns whether there were any."""
+    missing = sorted({package for command, package in COMMANDS.items() if not _is_installed(command)})
+    if not missing:
         return False
     if shutil.which("apt-get") is None:
-        raise LabError(f"no apt-get here: install {', '.join(absent)} by hand, then try again")
+        raise LabError(f"this machine has no apt-get: install {', '.join(missing)} by hand, then run it again")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "-qq", "update"], env=environment)
-    install = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *absent]
+    install = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", *missing]
     run(install, env=environment)
     return True
 
 
-def _is_present(command: str) -> bool:
+def _is_installed(command: str) -> bool:
     return shutil.which(command, path=SYSTEM_PATH) is not None

@@ -1,4 +1,4 @@
-"""The hosts as a test looks at them: root commands without SSH, and what their files hold."""
+"""The hosts as a test uses them: commands as root without SSH, and the state of their files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import layout, machine
+from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.process import PLAIN
+from lab.machine import machine
+from lab.machine.process import CLEAN_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,70 +25,70 @@ def run(
     host: str,
     command: str | Sequence[str],
     *,
-    input: str | None = None,  # noqa: A002 - subprocess.run's own word
+    input: str | None = None,  # noqa: A002 - the name that subprocess.run uses
     check: bool = True,
     timeout: float | None = 60,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a shell line, or an argument list, as root on a host."""
+    """Run a shell command line, or a list of arguments, as root on a host."""
     argv = ["sh", "-c", command] if isinstance(command, str) else list(command)
     done = subprocess.run(
         enter(host, argv),
         input=input or "",
         capture_output=True,
         text=True,
-        env=PLAIN,
+        env=CLEAN_ENVIRONMENT,
         timeout=timeout,
         check=False,
     )
     if check and done.returncode:
-        lines = done.stderr.strip().splitlines() or ["(it printed nothing)"]
+        lines = done.stderr.strip().splitlines() or ["(no output)"]
         raise LabError(f"{host}: exit status {done.returncode}: {lines[-1]}")
     return done
 
 
 def enter(host: str, argv: Sequence[str]) -> list[str]:
-    """The command line that runs `argv` among the host's own processes."""
-    inner = machine.leader(current(), host)
-    if inner is None:
-        raise LabError(f"{host} is not up; run: inv lab.status")
+    """The command line that runs `argv` in all namespaces of a host."""
     namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"]
-    return ["nsenter", f"--target={inner}", *namespaces, "--", *argv]
+    return ["nsenter", f"--target={_leader(host)}", *namespaces, "--", *argv]
 
 
 def names() -> list[str]:
-    """The hosts of the lab, up or down."""
+    """The names of the lab's hosts, up or down."""
     return (current().state / "hosts.txt").read_text().split()
 
 
 def root(host: str) -> Path:
-    """The host's root folder as this process can open it; absolute links lead astray."""
-    inner = machine.leader(current(), host)
-    if inner is None:
-        raise LabError(f"{host} is not up; run: inv lab.status")
-    return Path(f"/proc/{inner}/root")
+    """The host's root folder, as this process can open it. Do not follow absolute symbolic links below it."""
+    return Path(f"/proc/{_leader(host)}/root")
 
 
-def snapshot(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> dict[str, str]:
-    """What every file below the folders is: kind, mode, owner, ACL and content, by its path."""
+def describe_files(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> dict[str, str]:
+    """Mode, owner, ACL and content hash of every file below the folders, by its path."""
     top = os.fspath(root(host))
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for folder in folders:
         for path in _walk(top + folder):
-            described = _describe(path)
-            if described is not None:
-                found[path[len(top) :]] = described
-    return found
+            description = _describe(path)
+            if description is not None:
+                descriptions[path[len(top) :]] = description
+    return descriptions
 
 
 def checksum(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> str:
-    """One word for `snapshot`: equal as long as nothing changed."""
-    table = sorted(snapshot(host, folders).items())
-    return hashlib.sha256(repr(table).encode()).hexdigest()
+    """One hash of `describe_files`; it is the same as long as no file changes."""
+    return hashlib.sha256(repr(sorted(describe_files(host, folders).items())).encode()).hexdigest()
 
 
 def address(host: str) -> str:
     """The mesh address of a host."""
     return layout.address(host)
+
+
+def _leader(host: str) -> int:
+    leader = machine.leader(current(), host)
+    if leader is None:
+        raise LabError(f"{host} is not up; run: inv lab.status")
+    return leader
 
 
 def _walk(top: str) -> Iterable[str]:
@@ -99,17 +100,17 @@ def _walk(top: str) -> Iterable[str]:
 
 def _describe(path: str) -> str | None:
     try:
-        found = os.lstat(path)
-        kind = stat.S_IFMT(found.st_mode)
-        what = ""
+        status = os.lstat(path)
+        kind = stat.S_IFMT(status.st_mode)
+        content = ""
         if kind == stat.S_IFLNK:
-            what = str(Path(path).readlink())
+            content = str(Path(path).readlink())
         elif kind == stat.S_IFREG:
-            what = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+            content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         acl = "" if kind == stat.S_IFLNK else _acl(path)
     except FileNotFoundError:
         return None
-    return f"{found.st_mode:o} {found.st_uid}:{found.st_gid} {acl} {what}"
+    return f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {acl} {content}"
 
 
 def _acl(path: str) -> str:

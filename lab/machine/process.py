@@ -1,4 +1,4 @@
-"""Commands that end, daemons that stay, and how to be sure that they are gone."""
+"""Processes: run a command, start a daemon, read pid files, send signals, wait for an event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-PLAIN = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
+CLEAN_ENVIRONMENT = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
 
 
 def run(
@@ -26,7 +26,7 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> str:
-    """Run a command to its end and return what it printed; a failure is one line."""
+    """Run a command, wait for its end and return its output. A failure raises an error of one line."""
     try:
         done = subprocess.run(
             argv,
@@ -38,19 +38,19 @@ def run(
             check=False,
         )
     except FileNotFoundError:
-        raise LabError(f"{argv[0]}: no such command; install it, or put it on PATH") from None
+        raise LabError(f"{argv[0]}: command not found; install it, or add it to PATH") from None
     except subprocess.TimeoutExpired:
-        raise LabError(f"{argv[0]}: no end after {timeout} s") from None
+        raise LabError(f"{argv[0]}: still running after {timeout} s") from None
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["(it printed nothing)"]
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["(no output)"]
         raise LabError(f"{os.fspath(argv[0])}: exit status {done.returncode}: {lines[-1]}")
     return done.stdout
 
 
 def spawn(argv: list[str], log: Path, pid_file: Path, env: Mapping[str, str] | None = None) -> int:
-    """Start a daemon in a session of its own, with its output in `log`.
+    """Start a daemon in its own session, with its output in `log`, and return its process ID.
 
-    Plain posix_spawn: a Popen object would warn when it is dropped while its process lives.
+    It uses posix_spawn, because a Popen object warns when it is deleted while its process runs.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     pid_file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def spawn(argv: list[str], log: Path, pid_file: Path, env: Mapping[str, str] | N
     pid = os.posix_spawnp(
         argv[0],
         argv,
-        dict(PLAIN if env is None else env),
+        dict(CLEAN_ENVIRONMENT if env is None else env),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, os.fspath(log), flags, 0o600),
@@ -68,12 +68,12 @@ def spawn(argv: list[str], log: Path, pid_file: Path, env: Mapping[str, str] | N
         setsigmask=(),
         setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGPIPE),
     )
-    pid_file.write_text(f"{pid} {started(pid)}\n")
+    pid_file.write_text(f"{pid} {start_time(pid)}\n")
     return pid
 
 
-def started(pid: int) -> int | None:
-    """When a process started, in the kernel's ticks; None if it is dead or a zombie."""
+def start_time(pid: int) -> int | None:
+    """The start time of a process in clock ticks since boot; None if it is dead or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -81,30 +81,30 @@ def started(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def recorded(pid_file: Path) -> int | None:
-    """The living process of a pid file; None if it is gone, even if its number is in use again."""
+def running_pid(pid_file: Path) -> int | None:
+    """The process ID in a pid file; None if that process has ended, even if its ID is in use again."""
     try:
         pid, _, start = pid_file.read_text().partition(" ")
-        return int(pid) if started(int(pid)) == int(start) else None
+        return int(pid) if start_time(int(pid)) == int(start) else None
     except (OSError, ValueError):
         return None
 
 
-def everyone() -> Iterable[int]:
-    """Every process of the machine that can be seen from here."""
+def all_pids() -> Iterable[int]:
+    """The IDs of all processes that are visible in /proc."""
     return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and not yet seen end."""
+    """The IDs of the child processes of the main thread of a process."""
     try:
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
 
 
-def send(pids: Iterable[int], number: signal.Signals | int) -> None:
-    """Send a signal to processes, of which some may be gone."""
+def send_signal(pids: Iterable[int], number: signal.Signals | int) -> None:
+    """Send a signal to each process that still exists."""
     for pid in pids:
         try:
             os.kill(pid, number)
@@ -113,16 +113,16 @@ def send(pids: Iterable[int], number: signal.Signals | int) -> None:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended; one that is our own child is reaped as well."""
+    """Whether a process has ended. If it is a child of this process, it is reaped too."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    return started(pid) is None
+    return start_time(pid) is None
 
 
-def wait_until(question: Callable[[], bool], what: str, seconds: float, pause: float = 0.01) -> None:
-    """Ask until the answer is yes, or say what did not happen in time."""
-    end = time.monotonic() + seconds
-    while not question():
-        if time.monotonic() > end:
-            raise LabError(f"{what}: not within {seconds:g} s")
-        time.sleep(pause)
+def wait_until(condition: Callable[[], bool], event: str, seconds: float, interval: float = 0.01) -> None:
+    """Check a condition until it is true. After so many seconds, raise an error that names the event."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise LabError(f"timed out after {seconds:g} s waiting for {event}")
+        time.sleep(interval)

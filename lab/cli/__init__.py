@@ -1,0 +1,1 @@
+"""The tasks `inv lab.*`: bring a lab up, show its state, take it down."""

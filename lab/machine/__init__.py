@@ -1,0 +1,1 @@
+"""The hosts as systemd-nspawn containers: their image, namespaces, control groups, processes and snapshots."""

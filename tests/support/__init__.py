@@ -1,0 +1,1 @@
+"""What several tests share: certificates, fake hosts and a local shell."""

@@ -1,0 +1,124 @@
+"""A root shell on this machine in the place of an SSH channel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+
+class LocalChannel:
+    """Paramiko's channel as RootShell uses it, over a shell of this machine."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.timeout: float | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.commands: list[str] = []
+        self.sent = bytearray()
+        self.is_combined = False
+        self.is_stuck = False
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None
+        return self.process
+
+    def exec_command(self, command: str) -> None:
+        self.commands.append(command)
+        pipe = subprocess.PIPE
+        env = {"PATH": self.path, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env=env,
+            start_new_session=True,
+        )
+
+    def sendall(self, data: bytes) -> None:
+        self.sent += data
+        assert self.running.stdin is not None
+        self.running.stdin.write(data)
+        self.running.stdin.flush()
+
+    def settimeout(self, seconds: float | None) -> None:
+        self.timeout = seconds
+
+    def set_combine_stderr(self, combine: bool) -> None:
+        self.is_combined = combine
+
+    def recv(self, size: int) -> bytes:
+        if self.is_combined:
+            return self._read(size, self.running.stdout, self.running.stderr)
+        return self._read(size, self.running.stdout)
+
+    def recv_stderr(self, size: int) -> bytes:
+        return self._read(size, self.running.stderr)
+
+    @property
+    def status_event(self) -> SimpleNamespace:
+        return SimpleNamespace(wait=self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.running.wait(seconds)
+
+    def exit_status_ready(self) -> bool:
+        return self.running.poll() is not None
+
+    def recv_exit_status(self) -> int:
+        return self.running.wait(5)
+
+    def close(self) -> None:
+        """Hang up: the shell ends by itself when its input does."""
+        for stream in (self.running.stdin, self.running.stdout, self.running.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+        try:
+            self.running.wait(0 if self.is_stuck else 5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.running.pid, signal.SIGKILL)
+            self.running.wait(5)
+
+    def kill(self) -> None:
+        """As a line that drops: the other end is gone."""
+        os.killpg(self.running.pid, signal.SIGKILL)
+        self.running.wait(5)
+
+    def _read(self, size: int, *streams: Any) -> bytes:
+        ready = select.select(streams, [], [], self.timeout)[0]
+        if not ready:
+            self.is_stuck = True
+            raise TimeoutError
+        chunks = [os.read(stream.fileno(), size) for stream in ready]
+        if not any(chunks):
+            # The status of a real channel comes with its end.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.running.wait(2)
+        return b"".join(chunks)
+
+
+class LocalConnection:
+    """As much of a Fabric connection as RootShell needs, to this machine."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.host = self.original_host = "h2"
+        self.config = SimpleNamespace(sudo=SimpleNamespace(password=None))
+        self.channels: list[LocalChannel] = []
+
+    def create_session(self) -> LocalChannel:
+        self.channels.append(LocalChannel(self.path))
+        return self.channels[-1]
+
+    def close(self) -> None:
+        for channel in self.channels:
+            channel.close()

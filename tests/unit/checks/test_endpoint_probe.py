@@ -1,0 +1,164 @@
+"""What a TLS client gets, and from where it is asked."""
+
+from __future__ import annotations
+
+import socket
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
+from meshfab.host import tls_client
+from meshfab.host.tls_client import Served
+from meshfab.nginx.listeners import Endpoint
+from meshfab.ssh.script import Answer, Request
+from tests.support.certificates import good_pair
+from tests.support.fake_host import RecordingShell, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HERE, FQDN = "10.87.0.12", "gongfoo.internal"
+
+
+def is_new(seen: Served) -> bool:
+    return seen.der == b"new"
+
+
+def test_the_wanted_leaf_is_seen_at_the_first_look() -> None:
+    looks: list[int] = []
+
+    def look() -> Served:
+        looks.append(1)
+        return Served(b"new", HERE)
+
+    assert tls_client.until(is_new, look, seconds=60).der == b"new"
+    assert len(looks) == 1
+
+
+def test_it_is_looked_at_until_the_wanted_leaf_is_there() -> None:
+    answers = iter([Served(None, HERE), Served(b"old", HERE), Served(b"new", HERE), Served(b"never", HERE)])
+    assert tls_client.until(is_new, lambda: next(answers), seconds=60).der == b"new"
+
+
+def test_the_looking_ends_and_the_last_look_is_told() -> None:
+    assert tls_client.until(is_new, lambda: Served(b"old", HERE), seconds=0.02).der == b"old"
+
+
+def test_an_address_that_does_not_answer_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_more: object) -> socket.socket:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert tls_client.ask(HERE, "gongfoo.internal") == Served(None, HERE, 443, why="Connection refused")
+
+
+def test_what_speaks_no_tls_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    monkeypatch.setattr(socket, "create_connection", lambda *_args, **_more: ours)
+    with theirs:
+        found = tls_client.ask(HERE, "gongfoo.internal")
+    assert found.der is None
+    assert found.why
+
+
+def test_a_name_that_does_not_resolve_has_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object, **_more: object) -> list[object]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert tls_client.resolve("gongfoo.internal") == ()
+
+
+ADDRESSES: dict[str, tuple[tuple[str, ...], str, tuple[str, ...], str, tuple[str, ...]]] = {
+    "the name's, where it is the host's": (("10.87.0.12",), "10.87.0.12 192.0.2.1", (), "192.0.2.1", ("10.87.0.12",)),
+    "the one of several that is the host's": (("10.0.0.1", "fd00::12"), "10.87.0.12 fd00::12", (), "", ("fd00::12",)),
+    "every one that is the host's": (
+        ("10.87.0.12", "fd00::12"),
+        "10.87.0.12 fd00::12",
+        (),
+        "",
+        ("10.87.0.12", "fd00::12"),
+    ),
+    "the name's, whatever nginx listens on": (
+        ("10.87.0.12",),
+        "10.87.0.12 192.0.2.1",
+        ("192.0.2.1",),
+        "192.0.2.1",
+        ("10.87.0.12",),
+    ),
+    "those it listens on, where the name leads astray": (
+        ("10.0.0.1",),
+        "10.87.0.12 192.0.2.1",
+        ("192.0.2.1",),
+        "10.87.0.12",
+        ("192.0.2.1",),
+    ),
+    "the one that SSH reached": ((), "10.87.0.12 192.0.2.1", (), "192.0.2.1", ("192.0.2.1",)),
+    "not somebody else's": (("10.87.0.99",), "10.87.0.12", (), "10.87.0.12", ("10.87.0.12",)),
+    "the host's first behind a translation": ((), "10.87.0.12 192.0.2.1", (), "203.0.113.7", ("10.87.0.12",)),
+}
+
+
+def shell_at(peer: str, answers: dict[str, Callable[[Request], Answer]] | None = None) -> RecordingShell:
+    shell = RecordingShell(answers or {})
+    shell.c = SimpleNamespace(gateway=None, transport=SimpleNamespace(getpeername=lambda: (peer, 22)))
+    return shell
+
+
+@pytest.mark.parametrize(("resolved", "own", "listens", "peer", "expected"), ADDRESSES.values(), ids=ADDRESSES)
+def test_the_addresses_that_clients_reach_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    resolved: tuple[str, ...],
+    own: str,
+    listens: tuple[str, ...],
+    peer: str,
+    expected: tuple[str, ...],
+) -> None:
+    def ask(address: str, _fqdn: str, port: int = 443, **_more: Any) -> Served:
+        return Served(good_pair().der, address, port)
+
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: resolved)
+    monkeypatch.setattr(tls_client, "ask", ask)
+    shell = shell_at(peer)
+    probe = EndpointProbe(shell, [FQDN])  # type: ignore[arg-type]
+    seen = probe.observe(own.split(), {FQDN: Endpoint(listens)})[FQDN]
+    assert tuple(answer.address for answer in seen.answers) == expected
+    assert seen.resolved == resolved
+    assert probe.latest == {FQDN: seen}
+    assert shell.sent == []
+
+
+def test_where_the_operator_cannot_look_the_host_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(address: str, _fqdn: str, port: int = 443, **_more: Any) -> Served:
+        return Served(None, address, port, "no answer")
+
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
+    monkeypatch.setattr(tls_client, "ask", silent)
+    shell = shell_at(HERE, {"tls_probe": lambda _: Answer("tls_probe", 0, encoded({"0": good_pair().pem}), "")})
+    probe = EndpointProbe(shell, [FQDN])  # type: ignore[arg-type]
+    seen = probe.observe([HERE], {FQDN: Endpoint()})[FQDN].served(None)
+    assert seen is not None
+    assert (seen.der, seen.via) == (good_pair().der, "h2")
+    assert shell.sent[0].args == ("0", f"{HERE}:443", FQDN)
+    shell.answers.clear()
+    seen = probe.observe([HERE], {FQDN: Endpoint()})[FQDN].served(None)
+    assert seen is not None
+    assert (seen.der, seen.via, seen.why) == (None, "", "no answer")
+
+
+def test_of_several_addresses_the_one_with_another_leaf_counts() -> None:
+    good, stale, silent = Served(b"new", "10.0.0.1"), Served(b"old", "10.0.0.2"), Served(None, "10.0.0.3")
+    assert EndpointObservation((good, stale)).served(b"new") == stale
+    assert EndpointObservation((good, silent)).served(b"new") == silent
+    assert EndpointObservation((good, good)).served(b"new") == good
+    assert EndpointObservation((stale, good)).served(None) == stale
+    assert EndpointObservation().served(b"new") is None
+
+
+def test_a_name_that_nothing_serves_is_resolved_and_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (HERE,))
+    seen = EndpointProbe(shell_at(HERE)).observe([HERE], {FQDN: None})[FQDN]  # type: ignore[arg-type]
+    assert seen == EndpointObservation((), (HERE,))

@@ -1,0 +1,180 @@
+"""From a survey and what clients see to reports: what the lab cannot make cheaply, and every mixture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshfab.checks import evaluate
+from meshfab.checks.endpoint_probe import EndpointObservation
+from meshfab.config.service import Service
+from meshfab.host.discovery import OWN
+from meshfab.host.facts import Stat, Unit
+from meshfab.host.tls_client import Served
+from tests.support.discovered_host import ADDRESS, HOUR, NOW, SETTINGS, TEA, observation, pair, service_state, survey
+
+if TYPE_CHECKING:
+    from meshfab.checks.report import CertificateReport
+    from meshfab.host.discovery import Discovery
+
+ASKED = (NOW, NOW + timedelta(seconds=1))
+
+
+def judged(
+    seen: Discovery, seen_from_here: EndpointObservation | None = None, asked: tuple[Any, Any] = ASKED
+) -> tuple[CertificateReport, ...]:
+    return evaluate.host(seen, {"tea.internal": seen_from_here or observation()}, SETTINGS, asked)
+
+
+def codes(one: CertificateReport) -> dict[str, str]:
+    return {finding.code: finding.status for finding in one.findings}
+
+
+def test_nothing_is_wrong_with_a_host_on_which_nothing_is_wrong() -> None:
+    tea, own = judged(survey())
+    assert (codes(tea), codes(own)) == ({}, {})
+    assert (tea.name, tea.kind, tea.served, tea.serial == tea.served_serial) == ("tea", "service", True, True)
+    assert tea.timer and tea.timer.next and tea.timer.next.minute == 10
+    assert (own.name, own.fqdn, own.kind, own.timer, own.served) == ("h2", "h2.internal", "host", None, None)
+
+
+@pytest.mark.parametrize(
+    ("left", "status"), [(12 * HOUR, "warning"), (HOUR, "critical")], ids=["time enough", "under a third"]
+)
+def test_a_failed_tick_is_as_bad_as_the_time_that_is_left(left: timedelta, status: str) -> None:
+    old = pair("tea.internal", start=NOW + left - 24 * HOUR)
+    services = {"tea": service_state("tea.internal", old), OWN: service_state("h2.internal")}
+    seen = survey(services=services, failed={"tea": "tea.internal: not renewed:\nthe CA cannot be reached"})
+    tea = judged(seen, observation(old.der))[0]
+    assert codes(tea)["renewal-failed"] == status
+    words = next(one for one in tea.findings if one.code == "renewal-failed")
+    assert "not renewed: the CA cannot be reached" in words.message and "\n" not in words.message
+    assert words.remedy.endswith("inv renew --name tea --host h2")
+
+
+@pytest.mark.parametrize("result", ["exit-code", "timeout", "core-dump"])
+def test_a_tick_that_died_without_a_word_is_told_by_systemds(result: str) -> None:
+    units = {**survey().state.units, "step@tea.service": Unit("loaded", "static", "failed", result)}
+    tea = judged(survey(units=units))[0]
+    assert result in tea.findings[0].message and "journalctl -u step@tea.service" in tea.findings[0].message
+    assert tea.timer and tea.timer.last_result == result
+
+
+@pytest.mark.parametrize(
+    ("shown", "code", "words"),
+    [
+        (Served(None, ADDRESS, why="Connection refused"), "not-served", "Connection refused"),
+        (Served(b"no certificate", ADDRESS), "not-served", "no certificate for it"),
+        (Served(pair("other.internal").der, ADDRESS), "not-served", "no certificate for it"),
+        (Served(pair("tea.internal", life=HOUR * 30).der, ADDRESS), "served-stale", "another certificate"),
+    ],
+    ids=["refused", "garbage", "another name", "another leaf"],
+)
+def test_what_clients_get_is_held_against_the_disk(shown: Served, code: str, words: str) -> None:
+    tea = judged(survey(), observation(served=shown))[0]
+    assert codes(tea) == {code: "critical"}
+    assert words in tea.findings[0].message
+    assert tea.served is False
+
+
+def test_a_stopped_nginx_is_told_to_be_started_and_not_provisioned() -> None:
+    units = {**survey().state.units, "nginx.service": Unit("loaded", "enabled", "inactive", "success")}
+    tea = judged(survey(units=units), observation(served=Served(None, ADDRESS, why="refused")))[0]
+    assert tea.findings[0].remedy == "ssh h2 sudo systemctl start nginx"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "wrong"),
+    [
+        ((ADDRESS,), {ADDRESS}, []),
+        ((ADDRESS,), {"127.0.0.1"}, []),
+        (("10.9.9.9", ADDRESS), {"10.9.9.9", ADDRESS}, []),
+        ((), {ADDRESS}, ["nothing here"]),
+        ((ADDRESS,), set(), ["nothing on the host"]),
+        (("10.9.9.9",), {"10.9.9.9"}, ["10.9.9.9 here", "10.9.9.9 on the host"]),
+        (("127.0.0.1",), {ADDRESS}, ["127.0.0.1 here"]),
+    ],
+)
+def test_the_name_must_lead_to_the_host_from_both_sides(here: tuple[str], there: set[str], wrong: list[str]) -> None:
+    tea = judged(survey(resolved={"tea": frozenset(there)}), observation(resolved=here))[0]
+    assert codes(tea) == ({"dns-mismatch": "warning"} if wrong else {})
+    assert all(word in tea.findings[0].message for word in wrong)
+
+
+@pytest.mark.parametrize(
+    ("offset", "before", "after", "skewed"),
+    [
+        (0, 0, 0.2, False),
+        (30, 0, 0.2, False),
+        (31, 0, 0.2, True),
+        (31, 0, 5, False),
+        (-31, 0, 0.2, False),
+        (-32, 0, 0.2, True),
+        (3600, 0, 60, True),
+    ],
+    ids=["none", "30 s", "31 s", "31 s seen through 5 s", "31 s behind in whole seconds", "32 s behind", "an hour"],
+)
+def test_a_slow_line_is_no_skew(offset: float, before: float, after: float, skewed: bool) -> None:
+    seen = survey(now=NOW + timedelta(seconds=offset))
+    asked = (NOW + timedelta(seconds=before), NOW + timedelta(seconds=after))
+    own = judged(seen, asked=asked)[-1]
+    assert ("clock-skew" in codes(own)) is skewed
+
+
+def test_an_orphan_is_only_what_nobody_wants() -> None:
+    bare = {name: unit for name, unit in survey().state.units.items() if name != TEA.timer}
+    lost = judged(survey(units=bare, vhosted=frozenset()), EndpointObservation())[0]
+    assert codes(lost) == {"orphan": "warning"}
+    assert lost.findings[0].remedy.startswith("inv provision --name tea --host h2, or end it: ssh h2 sudo rm -f ")
+    wanted = judged(survey(units=bare, vhosted=frozenset(), declared=frozenset({"tea"})))[0]
+    assert codes(wanted) == {"timer-missing": "critical"}
+
+
+def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
+    gone = survey(
+        services={
+            "tea": replace(service_state("tea.internal"), cert=None, public=None),
+            OWN: service_state("h2.internal"),
+        },
+        stats={},
+    )
+    tea = judged(gone, observation(served=Served(None, ADDRESS, why="refused")))[0]
+    assert codes(tea) == {"cert-missing": "critical", "not-served": "critical", "orphan": "warning"}
+    end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("or end it: ")[2]
+    assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then take its vhost out"
+
+
+def test_the_password_of_a_service_is_its_own_and_others_are_the_hosts() -> None:
+    tea, own = judged(survey(secrets=("/tmp/tea-provisioner", "/tmp/x;reboot -provisioner")))
+    assert codes(tea) == codes(own) == {"secret-left": "critical"}
+    assert own.findings[0].remedy == """ssh h2 'sudo rm -rf '"'"'/tmp/x;reboot -provisioner'"'"''"""
+
+
+def test_an_open_key_of_the_host_is_critical_and_its_other_rights_are_its_own_affair() -> None:
+    for mode, wanted in ((0o600, {}), (0o640, {}), (0o644, {"mode-drift": "critical"})):
+        stats = {**survey().state.stats, "/own/key": Stat("regular file", "root:ssl", mode)}
+        assert codes(judged(survey(stats=stats))[-1]) == wanted
+
+
+def test_a_host_that_cannot_say_its_name_is_critical_and_still_judged() -> None:
+    seen = survey(own=None, secrets=("/tmp/left-provisioner",))
+    tea, own = judged(seen)
+    assert codes(tea) == {}
+    assert codes(own) == {"cert-missing": "critical", "secret-left": "critical"}
+
+
+def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:
+    declared = Service.of("tea", SETTINGS, sans=("green.internal",))
+    seen = survey(services=survey().state.services, host="ops@h2:2222")
+    tea = evaluate.host(
+        replace(seen, services=(declared,), declared=frozenset({"tea"}), secrets=("/tmp/tea-provisioner",)),
+        {"tea.internal": observation()},
+        SETTINGS,
+        ASKED,
+    )[0]
+    remedy = {one.code: one.remedy for one in tea.findings}
+    assert remedy["san-mismatch"] == "inv provision --name tea --host ops@h2:2222 --san green.internal"
+    assert remedy["secret-left"] == "ssh -p 2222 ops@h2 sudo rm -rf /tmp/tea-provisioner"

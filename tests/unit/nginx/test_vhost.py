@@ -1,0 +1,194 @@
+"""The vhost as text, and the mark by which our own is known again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import crossplane
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshfab.config.service import Service
+from meshfab.host import resources
+from meshfab.nginx import vhost
+from tests.support.certificates import SERVICE, SETTINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+OLD, NEW = (1, 22, 1), (1, 26, 0)
+PROXIED = replace(SERVICE, upstream="http://127.0.0.1:8080")
+MTLS = replace(SERVICE, upstream="https://app.internal:8443/base", mtls=True)
+MORE_NAMES = Service.of("gongfoo", SETTINGS, sans=["www.gongfoo.internal"])
+KINDS = {"plain": SERVICE, "proxied": PROXIED, "mtls": MTLS, "more names": MORE_NAMES}
+
+
+def directives(text: str, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, ...]]:
+    """Every directive with its arguments, read with nginx's own grammar."""
+    path = tmp_path_factory.mktemp("vhost") / "vhost.conf"
+    path.write_text(text)
+    payload = crossplane.parse(str(path), single=True, check_ctx=False)
+    assert payload["errors"] == []
+    found = []
+
+    def walk(block: list[dict[str, object]]) -> None:
+        for directive in block:
+            args = directive["args"]
+            assert isinstance(args, list)
+            found.append((str(directive["directive"]), *map(str, args)))
+            inner = directive.get("block", [])
+            assert isinstance(inner, list)
+            walk(inner)
+
+    walk(payload["config"][0]["parsed"])
+    return found
+
+
+@pytest.mark.parametrize("service", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("version", [OLD, NEW, ()], ids=["1.22", "1.26", "unknown"])
+def test_every_vhost_is_nginxs_grammar_with_our_pair(
+    service: Service, version: tuple[int, ...], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = vhost.render(service, SETTINGS, version)
+    said = directives(text, tmp_path_factory)
+    assert ("ssl_certificate", service.cert) in said
+    assert ("ssl_certificate_key", service.key) in said
+    assert ("server_name", *service.names) in said
+    assert text.endswith("}\n")
+    assert "{{" not in text
+
+
+@pytest.mark.parametrize(
+    ("version", "is_directive"),
+    [((1, 22, 1), False), ((1, 25, 0), False), ((1, 25, 1), True), ((1, 26, 0), True), ((), False)],
+    ids=str,
+)
+def test_http2_is_said_as_the_version_wants_it(
+    version: tuple[int, ...], is_directive: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    said = directives(vhost.render(SERVICE, SETTINGS, version), tmp_path_factory)
+    assert (("http2", "on") in said) is is_directive
+    assert (("listen", "443", "ssl", "http2") in said) is not is_directive
+    assert (("listen", "443", "ssl") in said) is is_directive
+
+
+def test_without_an_upstream_it_names_the_service(tmp_path_factory: pytest.TempPathFactory) -> None:
+    said = directives(vhost.render(SERVICE, SETTINGS, OLD), tmp_path_factory)
+    (answer,) = [line for line in said if line[0] == "return"]
+    assert answer[1] == "200"
+    assert SERVICE.fqdn in answer[2]
+    assert not [line for line in said if line[0] == "proxy_pass"]
+
+
+def test_with_an_upstream_it_tells_it_what_people_expect(tmp_path_factory: pytest.TempPathFactory) -> None:
+    said = directives(vhost.render(PROXIED, SETTINGS, OLD), tmp_path_factory)
+    assert ("proxy_pass", "http://127.0.0.1:8080") in said
+    headers = {line[1] for line in said if line[0] == "proxy_set_header"}
+    assert headers >= {"Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Upgrade", "Connection"}
+    assert not [line for line in said if line[0].startswith("proxy_ssl")]
+
+
+def test_with_mtls_it_shows_the_pair_and_holds_the_upstream_to_the_root(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    said = directives(vhost.render(MTLS, SETTINGS, OLD), tmp_path_factory)
+    assert ("proxy_ssl_certificate", MTLS.cert) in said
+    assert ("proxy_ssl_certificate_key", MTLS.key) in said
+    assert ("proxy_ssl_trusted_certificate", SETTINGS.root) in said
+    assert ("proxy_ssl_verify", "on") in said
+    assert ("proxy_ssl_name", "app.internal") in said
+
+
+def test_two_services_on_a_host_do_not_share_a_variable(tmp_path_factory: pytest.TempPathFactory) -> None:
+    maps = []
+    for name in ("web-1", "web1", "3d"):
+        service = Service.of(name, SETTINGS, upstream="http://127.0.0.1:1")
+        said = directives(vhost.render(service, SETTINGS, OLD), tmp_path_factory)
+        maps += [line[2] for line in said if line[0] == "map"]
+    assert len(set(maps)) == 3
+
+
+@pytest.mark.parametrize("service", KINDS.values(), ids=KINDS)
+def test_a_vhost_of_ours_is_known_again_with_what_was_asked(service: Service) -> None:
+    mark = vhost.read_header(vhost.render(service, SETTINGS, OLD))
+    assert mark is not None
+    assert mark.is_untouched
+    assert mark.asked["upstream"] == service.upstream
+    assert mark.asked["mtls"] == service.mtls
+    assert mark.wants == vhost.wants(service, SETTINGS, OLD)
+
+
+def test_newlines_that_a_shell_dropped_at_the_end_are_no_edit() -> None:
+    mark = vhost.read_header(vhost.render(SERVICE, SETTINGS, OLD).rstrip("\n"))
+    assert mark is not None
+    assert mark.is_untouched
+
+
+EDITS: dict[str, Callable[[str], str]] = {
+    "a line more": lambda text: f"{text}# mine\n",
+    "a word": lambda text: text.replace("location /", "location /api"),
+    "a blank": lambda text: text.replace("    listen", "     listen", 1),
+    "an empty file below the mark": lambda text: text.partition("\n")[0] + "\n",
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_an_edit_is_seen(edit: Callable[[str], str]) -> None:
+    mark = vhost.read_header(edit(vhost.render(SERVICE, SETTINGS, OLD)))
+    assert mark is not None
+    assert not mark.is_untouched
+
+
+def test_a_file_without_the_mark_on_its_first_line_is_somebody_elses() -> None:
+    text = vhost.render(SERVICE, SETTINGS, OLD)
+    assert vhost.read_header("") is None
+    assert vhost.read_header(text.partition("\n")[2]) is None
+    assert vhost.read_header(f"# before\n{text}") is None
+    assert vhost.read_header(text.replace('{"', "{'", 1)) is None
+
+
+@given(st.text())
+def test_any_text_is_a_mark_or_none(text: str) -> None:
+    assert vhost.read_header(text) is None
+    mark = vhost.read_header(f"# Written by meshfab; x {{{text}}} wants={'0' * 16} text={'0' * 16}\n{text}")
+    assert mark is None or not mark.is_untouched
+
+
+CHANGES = {
+    "upstream": (PROXIED, SETTINGS, OLD),
+    "names": (MORE_NAMES, SETTINGS, OLD),
+    "version": (SERVICE, SETTINGS, NEW),
+    "paths": (replace(SERVICE, cert="/srv/x.pem"), SETTINGS, OLD),
+}
+
+
+@pytest.mark.parametrize(("service", "settings", "version"), CHANGES.values(), ids=CHANGES)
+def test_whatever_the_text_depends_on_changes_what_is_wanted(
+    service: Service, settings: object, version: tuple[int, ...]
+) -> None:
+    assert vhost.wants(service, settings, version) != vhost.wants(SERVICE, SETTINGS, OLD)  # type: ignore[arg-type]
+
+
+def test_a_newer_nginx_of_the_same_habits_changes_nothing() -> None:
+    assert vhost.wants(SERVICE, SETTINGS, (1, 22, 1)) == vhost.wants(SERVICE, SETTINGS, (1, 24, 0))
+
+
+def test_the_snippets_are_found_and_leave_no_variable_undefined() -> None:
+    names = {path.name for path in resources.folder("nginx-snippets").iterdir()}
+    assert names == {"tls.conf.j2", "vhost.conf.j2", "proxy.conf.j2", "mtls.conf.j2"}
+
+
+def test_a_variable_that_the_snippets_lack_is_an_error_and_no_hole(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jinja2 import UndefinedError
+
+    own = tmp_path_factory.mktemp("snippets")
+    for path in resources.folder("nginx-snippets").iterdir():
+        (own / path.name).write_text(path.read_text())
+    (own / "tls.conf.j2").write_text("ssl_certificate {{ certt }};\n")
+    monkeypatch.setattr(resources, "folder", lambda _name: own)
+    with pytest.raises(UndefinedError, match="certt"):
+        vhost.render(SERVICE, SETTINGS, OLD)

@@ -44,7 +44,7 @@ def reboot(host: str) -> None:
 
 
 def cut(host: str) -> bool:
-    """Drop every packet from and to a host without an answer; connections hang. Returns whether it changed anything."""
+    """Drop every packet from and to a host; open connections hang. Returns whether this is a change."""
     return _set_cut("add", host)
 
 

@@ -37,7 +37,8 @@ def create(lab: Lab, step: Path) -> None:
     argv += ["--dns", f"ca.{layout.DOMAIN}", "--dns", layout.CA_ADDRESS]
     argv += ["--address", f"{layout.CA_ADDRESS}:443", "--provisioner", layout.PROVISIONER]
     argv += ["--password-file", str(key_password), "--provisioner-password-file", str(lab.password)]
-    run(argv, env={**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})
+    # In the lab's namespaces, where the teardown finds it even if the process that brings the lab up was killed.
+    run(namespace_holder.nsenter(lab, *argv), env={**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})
     _edit(lab, lambda config: _provisioner(config, layout.PROVISIONER).update(claims=dict(CLAIMS)))
 
 

@@ -39,7 +39,7 @@ def test_a_forced_renewal_goes_through_the_unit_and_is_served(mesh: Mesh, inv: I
     before = serial(mesh)
     done = inv("renew", *SERVICE)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "gave way to" in done.stdout
+    assert "renewed: serial" in done.stdout
     assert serial(mesh) == served_serial(mesh) != before
     journal = mesh.hosts.run(HOST, f"journalctl -u step@{NAME}.service -n 5 -o cat").stdout
     assert "renewed until" in journal
@@ -50,7 +50,7 @@ def test_a_rehearsal_follows_the_provisioning(mesh: Mesh, inv: Inv) -> None:
     done = inv("provision", *SERVICE, "--rehearse")
     assert done.returncode == 0, done.stderr
     assert "nothing changed" in done.stdout
-    assert "gave way to" in done.stdout
+    assert "renewed: serial" in done.stdout
     assert served_serial(mesh) != before
 
 
@@ -119,4 +119,4 @@ def test_certificates_elsewhere_are_opened_to_the_unit(mesh: Mesh, inv: Inv) -> 
     words = ("--name", "elsewhere", "--host", HOST)
     done = inv("provision", *words, "--rehearse", env=elsewhere)
     assert done.returncode == 0, done.stderr
-    assert "gave way to" in done.stdout
+    assert "renewed: serial" in done.stdout

@@ -57,9 +57,9 @@ class TestContents:
             ("unit-files", "step@.service"),
             ("unit-files", "meshfab-tick"),
             ("nginx-snippets", "vhost.conf.j2"),
-            ("schemas", "check-certs.schema.json"),
-            ("templates", "report.html.j2"),
-            ("scripts", "probe.sh"),
+            ("cli/schemas", "check-certs.schema.json"),
+            ("cli/templates", "report.html.j2"),
+            ("scripts/ssh", "library.sh"),
         ]
         code = f"from meshfab.host.resources import folder\nfor place, name in {shipped}: print(folder(place) / name)"
         places = installed.run("python", "-c", code, cwd=tmp_path).stdout.splitlines()

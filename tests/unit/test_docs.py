@@ -79,7 +79,8 @@ def test_every_promise_names_tests_that_there_are() -> None:
 
 
 def test_the_picture_of_the_packages_is_that_of_the_code() -> None:
-    done = subprocess.run([sys.executable, ROOT / "docs" / "package_map.py", "--check"], capture_output=True, text=True)
+    argv = [sys.executable, ROOT / "docs" / "package_map.py", "--check"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     picture = (ROOT / "CONTRIBUTING.md").read_text()
     for package in (ROOT / "meshfab").glob("*/__init__.py"):

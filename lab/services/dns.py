@@ -57,6 +57,20 @@ def point(name: str, host: str) -> bool:
     return _set_service_address(current(), name, layout.address(host))
 
 
+def point_at(name: str, address: str) -> bool:
+    """Make `<name>.internal` resolve to an address, such as a second one of a host. Returns whether that is a change."""
+    return _set_service_address(current(), name, address)
+
+
+def add_address(name: str, address: str) -> None:
+    """Give `<name>.internal` one more address; `point` and `point_at` take it away again."""
+    lab = current()
+    with cache.locked(lab.state / "dns.lock"):
+        path = _service_file(lab)
+        path.write_text(f"{path.read_text()}{address} {name}.{layout.DOMAIN}\n")
+        _reload(lab)
+
+
 def unpoint(name: str) -> bool:
     """Remove `<name>.internal` from the DNS. Returns whether it was there."""
     return _set_service_address(current(), name, None)

@@ -58,7 +58,7 @@ def point(name: str, host: str) -> bool:
 
 
 def point_at(name: str, address: str) -> bool:
-    """Make `<name>.internal` resolve to an address, such as a second one of a host. Returns whether that is a change."""
+    """Make `<name>.internal` resolve to an address, such as a second one of a host. Returns whether it changed."""
     return _set_service_address(current(), name, address)
 
 

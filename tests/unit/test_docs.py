@@ -79,7 +79,7 @@ def test_every_promise_names_tests_that_there_are() -> None:
 
 
 def test_the_picture_of_the_packages_is_that_of_the_code() -> None:
-    argv = [sys.executable, ROOT / "docs" / "package_map.py", "--check"]
+    argv = [sys.executable, str(ROOT / "docs" / "package_map.py"), "--check"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     picture = (ROOT / "CONTRIBUTING.md").read_text()

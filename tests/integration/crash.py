@@ -3,7 +3,7 @@
 A cell starts from a service that is served, asks for a new pair (one more name), strikes, and looks at the host from
 within: the password is gone, the pair is whole and nginx serves it. Then the fault is mended, and one more run
 converges.
-`lab/operator python -m tests.integration.crash` tries every cell and prints the table that the README quotes.
+`lab/operator python -m tests.integration.crash` tries every cell and writes the result into docs/explanation/promises.md.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
+import meshfab
 from lab.faults import faults
 from lab.services import ca, hosts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PAGE = CHECKOUT / "docs" / "explanation" / "promises.md"
+BEGIN, END = "<!-- crash-matrix:begin -->", "<!-- crash-matrix:end -->"
 HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
 BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
@@ -225,11 +229,22 @@ def main() -> int:
             total[kind] += bool(getattr(result, kind))
         verdict = "; ".join(result.costs) or "ok"
         print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
-    print(
-        f"\ncells tried {len(tried)}, "
-        + ", ".join(f"{kind} {total[kind]}" for kind in ("leaks", "mixes", "outages", "unhealed"))
-    )
+    counts = ", ".join(f"{kind} {total[kind]}" for kind in ("leaks", "mixes", "outages", "unhealed"))
+    print(f"\ncells tried {len(tried)}, {counts}")
+    record(f"cells tried {len(tried)}, {counts}")
     return int(any(total.values()))
+
+
+def record(counts: str) -> None:
+    """Write the result between the markers of the page, with its date and versions."""
+    show = "nginx -v 2>&1; systemctl --version | head -n 1; step version | head -n 1"
+    versions = hosts.run(HOST, show).stdout.replace("nginx version: ", "").splitlines()
+    when = (
+        f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} with meshfab {meshfab.__version__}, {', '.join(versions)}."
+    )
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{BEGIN}\n{when}\n\n    {counts}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

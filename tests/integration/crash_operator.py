@@ -32,7 +32,7 @@ _AMID_SECONDS = 0.12
 
 
 class Struck(RootShell):
-    """The run's own root shell, with the stop built in; those that clean up later go signals_ignored."""
+    """The run's own root shell, with the stop built in; shells that clean up later are not stopped."""
 
     first: Struck | None = None
     boundary, moment = int(sys.argv[1]), sys.argv[2]

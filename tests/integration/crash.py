@@ -3,7 +3,8 @@
 A cell starts from a service that is served, asks for a new pair (one more name), strikes, and looks at the host from
 within: the password is gone, the pair is whole and nginx serves it. Then the fault is mended, and one more run
 converges.
-`lab/operator python -m tests.integration.crash` tries every cell and writes the result into docs/explanation/promises.md.
+`lab/operator python -m tests.integration.crash` tries every cell and writes the result into
+docs/explanation/promises.md.
 """
 
 from __future__ import annotations

@@ -163,8 +163,7 @@ def crossover() -> None:
     """From how many hosts on the start of processes is won back, when the hosts are elsewhere."""
     # Under the name by which another process finds it.
     from bench.scale import stand_in
-    from meshfab.fleet.crew import Crew
-    from meshfab.fleet.executors import cores
+    from meshfab.fleet.executors import ProcessExecutor, cores
 
     processes = cores()
     for count in (50, 100, 150, 200, 400):
@@ -172,7 +171,7 @@ def crossover() -> None:
         for _ in range(3):
             for what, make in (
                 ("threads", partial(ThreadPoolExecutor, 16)),
-                ("processes", partial(Crew, processes, -(-16 // processes))),
+                ("processes", partial(ProcessExecutor, processes, -(-16 // processes))),
             ):
                 began = time.monotonic()
                 pool = make()

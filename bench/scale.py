@@ -187,8 +187,7 @@ def find_crossover() -> None:
     """Show from how many hosts processes are faster than threads, when the hosts are on other machines."""
     # Import it by its full name: another process cannot find it in __main__.
     from bench.scale import simulate_host
-    from meshfab.fleet.crew import Crew
-    from meshfab.fleet.executors import cores
+    from meshfab.fleet.executors import ProcessExecutor, cores
 
     processes = cores()
     for count in (50, 100, 150, 200, 400):
@@ -196,7 +195,7 @@ def find_crossover() -> None:
         for _ in range(3):
             for executor, make_pool in (
                 ("threads", partial(ThreadPoolExecutor, 16)),
-                ("processes", partial(Crew, processes, -(-16 // processes))),
+                ("processes", partial(ProcessExecutor, processes, -(-16 // processes))),
             ):
                 began = time.monotonic()
                 pool = make_pool()

@@ -1,4 +1,4 @@
-"""`inv check-certs` without the command line: the sweep, a live line while it goes on, and the report in its form."""
+"""`inv check-certs` without the command line: the check, its progress, and the report in the requested format."""
 
 from __future__ import annotations
 
@@ -22,44 +22,48 @@ if TYPE_CHECKING:
 
     from meshfab.checks.report import Report
 
-# The module that makes a text of a report; the table is not one text, since it differs on a terminal.
-_TEXTS = {"json": "meshfab.cli.json_report", "prometheus": "meshfab.cli.prometheus", "html": "meshfab.cli.html_report"}
-FORMATS = ("table", *_TEXTS)
+# The module that renders a report as text; the table is not here, since it depends on the terminal.
+_RENDERERS = {
+    "json": "meshfab.cli.json_report",
+    "prometheus": "meshfab.cli.prometheus",
+    "html": "meshfab.cli.html_report",
+}
+FORMATS = ("table", *_RENDERERS)
 
 
 def run(config: Any, hosts: Sequence[str], form: str, output: str, executor: str = "auto") -> int:
-    """Sweep the fleet, print or write the report, and return the exit status.
+    """Check the hosts, print or write the report, and return the exit status.
 
     Args:
         config: Invoke's configuration.
-        hosts: whom to ask; none for the hosts of the settings.
+        hosts: the hosts to check; empty for those of the settings and of the declared services.
         form: one of FORMATS.
-        output: a file to replace; empty for stdout.
-        executor: where the work runs: auto, threads, processes or dask://HOST:PORT.
+        output: the file to write; empty for stdout.
+        executor: where the hosts are checked: auto, threads, processes or dask://HOST:PORT.
 
     Raises:
-        InputError: a word cannot be used; nothing was connected.
+        InputError: an argument cannot be used. Nothing was connected yet.
     """
     if form not in FORMATS:
         raise InputError(f"--format {form!r} is unknown", remedy=f"use one of {', '.join(FORMATS)}")
     if output and not Path(output).absolute().parent.is_dir():
-        raise InputError(f"the folder of --output {output} does not exist", remedy="make it, or name another file")
+        raise InputError(f"the folder of --output {output} does not exist", remedy="create it, or choose another file")
     settings = Settings.load(config)
-    names = check_certs.asked(hosts, settings)
+    names = check_certs.requested_hosts(hosts, settings)
     choice = executors.choose(executor, len(names), executors.cores(), portable_config.packed(config)[1])
     with executors.opened(choice, len(names), settings.parallel) as pool:
-        report = _swept(config, settings, names, pool, with_table=form == "table" and not output)
+        report = _check(config, settings, names, pool, with_table=form == "table" and not output)
     if output:
-        replace(Path(output), _text(report, form))
+        replace(Path(output), _render(report, form))
     elif form == "table":
         from meshfab.cli import table
 
         table.show(report, table.console())
     else:
-        sys.stdout.write(_text(report, form))
+        sys.stdout.write(_render(report, form))
     if report.was_interrupted:
-        # Hosts that hang would keep the process for as long as their deadlines. Nothing is under way that needs an
-        # end of its own: the shells on the hosts read only, and end with their connections.
+        # A normal exit would wait for hosts that hang until their deadlines. Nothing needs to be cleaned up: the
+        # shells on the hosts only read, and end with their connections.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(report.exit_status)
@@ -67,14 +71,14 @@ def run(config: Any, hosts: Sequence[str], form: str, output: str, executor: str
 
 
 def replace(file: Path, text: str) -> None:
-    """Put a text in the place of a file at once: who reads it meanwhile, such as a collector, gets one or the other.
+    """Replace a file's text atomically: a reader, such as a collector, gets the old text or the new one.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     part = ""
     try:
-        # The name does not end as the file's does: a collector takes up whatever does.
+        # A collector reads every file with the suffix of the real one; this name has another.
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=file.absolute().parent, prefix=f".{file.name}.", delete=False
         ) as out:
@@ -88,24 +92,24 @@ def replace(file: Path, text: str) -> None:
     except OSError as error:
         if part:
             Path(part).unlink(missing_ok=True)
-        raise InputError(f"{file} cannot be written ({error.strerror})", remedy="name another --output") from None
+        raise InputError(f"{file} cannot be written ({error.strerror})", remedy="choose another --output") from None
 
 
-def _swept(config: Any, settings: Settings, names: Sequence[str], pool: Executor, *, with_table: bool) -> Report:
-    sweep = partial(check_certs.check_certs, names, settings=settings, config=config, executor=pool)
+def _check(config: Any, settings: Settings, names: Sequence[str], pool: Executor, *, with_table: bool) -> Report:
+    check = partial(check_certs.check_certs, names, settings=settings, config=config, executor=pool)
     if not sys.stderr.isatty():
-        return sweep()
+        return check()
     from meshfab.cli.progress import Progress
 
     now, with_table = datetime.now(timezone.utc), with_table and sys.stdout.isatty()
     with Progress(now, len(names), with_table=with_table) as progress:
-        return sweep(tell=progress.tell)
+        return check(on_result=progress.tell)
 
 
-def _text(report: Report, form: str) -> str:
-    if form in _TEXTS:
-        made: str = import_module(_TEXTS[form]).text(report)
-        return made
+def _render(report: Report, form: str) -> str:
+    if form in _RENDERERS:
+        text: str = import_module(_RENDERERS[form]).text(report)
+        return text
     from meshfab.cli import table
 
     out = StringIO()

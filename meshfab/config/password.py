@@ -1,19 +1,22 @@
-"""The provisioner's password on the operator's machine: read from its file, and shown to nobody."""
+"""The provisioner's password on the operator's machine: read from its file, never printed, never read in a worker."""
 
 from __future__ import annotations
 
 import stat
+import sys
 from typing import TYPE_CHECKING
 
-from meshfab.config import place
-from meshfab.errors import InputError
+from meshfab.errors import InputError, NotReadyError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+# Whether this process is one that check-certs started for its own work.
+_is_own_worker = False
+
 
 class Password:
-    """The password, which shows itself to nothing but `reveal`."""
+    """The password; only `reveal` returns its text."""
 
     __slots__ = ("_text",)
 
@@ -21,28 +24,31 @@ class Password:
         self._text = text
 
     def __repr__(self) -> str:
-        """Never the password."""
+        """Hide the password."""
         return "Password(***)"
 
     __str__ = __repr__
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Refuse to be pickled: a password does not travel to another process."""
-        raise TypeError("a password is not pickled")
+        """Refuse to be pickled: the password is never sent to another process."""
+        raise TypeError("a password cannot be pickled")
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
+        """Return the text, for the one function that sends it to the host."""
         return self._text
 
 
 def read_password(file: Path) -> Password:
-    """Read the password as `step` does: white space at its end is no part of it.
+    """Read the password as `step` does: white space at the end is not part of it.
 
     Raises:
         InputError: the file is missing, empty or unreadable.
-        NotReadyError: this is a worker process of a sweep or of Dask, where nothing is to mint.
+        NotReadyError: this is a worker process of check-certs or of Dask.
     """
-    place.refuse_worker("what may mint")
+    if is_worker():
+        raise NotReadyError(
+            "the provisioner's password is not read in a worker process", remedy="mint on the operator's machine"
+        )
     remedy = "set meshfab.provisioner_password to the file that holds the provisioner's password"
     try:
         with file.open("rb") as handle:
@@ -55,13 +61,36 @@ def read_password(file: Path) -> Password:
         ) from None
     if not text or "\n" in text or "\0" in text:
         raise InputError(
-            f"the password file {file} {'holds more than a line' if text else 'is empty'}",
+            f"the password file {file} {'has more than one line' if text else 'is empty'}",
             remedy=remedy,
         )
     return Password(text)
 
 
 def exposure(file: Path) -> str:
-    """What is wrong with the file's mode, and the command that mends it; empty when only its owner can read it."""
+    """Return what is wrong with the file's mode, and the command to repair it; empty if only the owner can read it."""
     mode = stat.S_IMODE(file.stat().st_mode)
     return f"{file} is readable by others ({mode:04o}) -> chmod 600 {file}" if mode & 0o077 else ""
+
+
+def become_worker() -> None:
+    """Mark this process as a worker; a worker process calls it when it starts."""
+    global _is_own_worker  # noqa: PLW0603  # a fact about the process
+    _is_own_worker = True
+
+
+def is_worker() -> bool:
+    """Whether this process is a worker: one that check-certs started, or one of Dask."""
+    return _is_own_worker or _is_dask_worker()
+
+
+def _is_dask_worker() -> bool:
+    dask = sys.modules.get("distributed.worker")
+    if dask is None:
+        return False
+    # In the thread of a task, get_worker() answers. In a thread that a task started, the process has worker instances.
+    try:
+        dask.get_worker()
+    except ValueError:
+        return bool(getattr(dask.Worker, "_instances", ()))
+    return True

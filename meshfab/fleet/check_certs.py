@@ -1,14 +1,15 @@
-"""Many hosts at once: ask each by one connection and one command, judge it, and tell the truth about all of them.
+"""Check many hosts at once: one connection and one command for each, and a report of all.
 
-What is done for one host takes plain values and returns plain values, so that it runs on any executor (errands.py).
+What is done for a host takes plain values and returns plain values, so that any executor can do it (remote_calls.py).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from datetime import datetime, timezone
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from meshfab.checks.report import HostReport, Report
@@ -18,8 +19,8 @@ from meshfab.errors import InputError, one_line
 from meshfab.fleet import remote_calls
 from meshfab.ssh.jump_hosts import JumpHostPool
 
-# Called with each host's report as it comes, and how many are still to come.
-Tell = Callable[[HostReport, int], None]
+# Called with each host's report when it arrives, and the number of hosts that are still missing.
+OnResult = Callable[[HostReport, int], None]
 
 
 def check_certs(
@@ -28,34 +29,35 @@ def check_certs(
     settings: Settings | None = None,
     config: Any = None,
     executor: Executor | None = None,
-    tell: Tell | None = None,
+    on_result: OnResult | None = None,
 ) -> Report:
-    """Look at every certificate of the fleet. No fault of a host is raised: each is in the report.
+    """Check every certificate on many hosts. A host's fault is not raised: it is in the report.
 
     Args:
-        hosts: whom to ask; None asks the hosts of the settings and those of the declared services.
+        hosts: the hosts to check; None checks the hosts of the settings and those of the declared services.
         settings: the mesh's conventions; None reads them from `config`.
-        config: an Invoke or Fabric configuration to carry on.
-        executor: where the work runs; None makes a pool of `settings.parallel` threads. To any other than one of
-            threads go plain values only: of `config` what `meshfab.fleet.portable_config` packs, and no password.
-        tell: called with each host's report as it comes.
+        config: an Invoke or Fabric configuration to use for the connections.
+        executor: where the hosts are checked; None makes a pool of `settings.parallel` threads. Any executor other
+            than a ThreadPoolExecutor gets plain values only: of `config` the options that
+            `meshfab.fleet.portable_config` returns, and no password.
+        on_result: called with each host's report when it arrives, and the number of hosts that are still missing.
 
     Raises:
-        InputError: a host or a setting is not usable, or there is no host to ask. Nothing was connected yet.
+        InputError: a host or a setting is not usable, or there is no host to check. Nothing was connected yet.
     """
     settings = settings or Settings.load(config if config is not None else {})
-    names = asked(hosts, settings)
+    names = requested_hosts(hosts, settings)
     checked_at, began = datetime.now(timezone.utc), time.monotonic()
-    found: dict[str, HostReport] = {}
+    reports: dict[str, HostReport] = {}
     was_interrupted = False
     # Submitted within the try: Ctrl-C may come at any moment.
     futures: dict[Future[Any], tuple[str, ...]] = {}
     pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
     with JumpHostPool() as jumps:
         try:
-            for part, work in remote_calls.of(names, settings, config, pool, jumps):
-                futures[pool.submit(work)] = part
-            _collect(futures, found, tell)
+            for part, call in remote_calls.split(names, settings, config, pool, jumps):
+                futures[pool.submit(call)] = part
+            _collect(futures, reports, on_result, getattr(pool, "result_timeout", None))
         except KeyboardInterrupt:
             was_interrupted = True
         finally:
@@ -63,15 +65,15 @@ def check_certs(
                 future.cancel()
             if executor is None:
                 pool.shutdown(wait=not was_interrupted, cancel_futures=True)
-    reports = tuple(found.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
-    return Report(checked_at, reports, time.monotonic() - began, was_interrupted)
+    in_order = tuple(reports.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
+    return Report(checked_at, in_order, time.monotonic() - began, was_interrupted)
 
 
-def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
-    """The hosts to ask, once each, with every declaration checked.
+def requested_hosts(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
+    """Return the hosts to check, without duplicates, after all declarations were checked.
 
     Raises:
-        InputError: a host or a setting is not usable, or there is none.
+        InputError: a host or a setting is not usable, or there is no host.
     """
     inventory.check(settings)
     names = tuple(dict.fromkeys(validation.host(host) for host in hosts)) if hosts else inventory.hosts(settings)
@@ -80,19 +82,42 @@ def asked(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
     return names
 
 
-def _collect(futures: dict[Future[Any], tuple[str, ...]], found: dict[str, HostReport], tell: Tell | None) -> None:
-    left = sum(map(len, futures.values()))
-    for future in as_completed(futures):
-        for report in _result(future, futures[future]):
-            found[report.host] = report
-            left -= 1
-            if tell:
-                tell(report, left)
+def _collect(
+    futures: dict[Future[Any], tuple[str, ...]],
+    reports: dict[str, HostReport],
+    on_result: OnResult | None,
+    timeout: float | None,
+) -> None:
+    """Take the reports as they arrive; if none arrives for `timeout` seconds, the rest is given up."""
+    done: SimpleQueue[Future[Any]] = SimpleQueue()
+    missing = sum(map(len, futures.values()))
+    for future in futures:
+        future.add_done_callback(done.put)
+    pending = dict(futures)
+    while pending:
+        try:
+            future = done.get(timeout=timeout)
+            arrived = _result(future, pending.pop(future))
+        except Empty:
+            error = f"not checked: no worker returned a result for {timeout:g} s"
+            arrived = tuple(HostReport(name, error=error) for part in pending.values() for name in part)
+            pending.clear()
+        for report in arrived:
+            reports[report.host] = report
+            missing -= 1
+            if on_result:
+                on_result(report, missing)
 
 
 def _result(future: Future[Any], names: tuple[str, ...]) -> tuple[HostReport, ...]:
     try:
         return tuple(future.result())
-    except Exception as error:  # a worker process or machine that died takes no other report along
-        why = f"{type(error).__name__}: {one_line(str(error))[:200]}"
-        return tuple(HostReport(name, error=f"nobody could ask it: {why}") for name in names)
+    except CancelledError:  # by the executor; Dask does so when it loses the scheduler
+        error = "not checked: the connection to the workers was lost"
+    except Exception as caught:  # a worker that died must not affect the reports of other hosts
+        error = f"not checked: {type(caught).__name__}: {one_line(str(caught))[:200]}"
+    return tuple(HostReport(name, error=error) for name in names)
+
+
+# The name that fleet/apply.py uses.
+asked = requested_hosts

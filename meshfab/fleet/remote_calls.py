@@ -1,6 +1,6 @@
-"""A sweep as calls that any `concurrent.futures.Executor` can make, in this process, in another or far away.
+"""check-certs as calls that any `concurrent.futures.Executor` can make, in this process or in another one.
 
-What leaves the process is plain: names, settings, reports. No connection, and no password or key.
+Only plain values leave the process: names, settings, reports. No connection, no password, no key.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What the calls of one sweep have in common when they are made elsewhere.
+    """What all calls of one check have in common when they are made in other processes.
 
     Attributes:
-        version: of meshfab, where the calls come from.
-        number: tells the sweep from others.
-        options: of the operator's configuration what `meshfab.fleet.portable_config` packed, pickled.
+        version: the caller's version of meshfab.
+        number: identifies the check.
+        options: the options of the operator's configuration from `meshfab.fleet.portable_config`, pickled.
     """
 
     version: str
@@ -43,69 +43,69 @@ class CheckContext:
     options: bytes
 
 
-def of(
-    names: Sequence[str], settings: Settings, config: Any, pool: Executor, jumps: JumpHostPool
+def split(
+    hosts: Sequence[str], settings: Settings, config: Any, executor: Executor, jumps: JumpHostPool
 ) -> Iterator[tuple[tuple[str, ...], RemoteCall]]:
-    """The calls to make, each with the hosts that it reports on; a call knows what is declared for its hosts only.
+    """Yield the calls to make, each with its hosts. A call contains only the services that its hosts have.
 
     Args:
-        names: the hosts.
+        hosts: the hosts to check.
         settings: the mesh's conventions.
         config: an Invoke or Fabric configuration, or None.
-        pool: where the calls will be made; `hosts_a_call`, if it has that, says how many hosts to put into one.
-        jumps: what the calls share when they are made by threads.
+        executor: where the calls will be made; its `hosts_per_call`, if it has that, is the size of a call.
+        jumps: the connections to jump hosts that threads share.
     """
     shares = inventory.shares(settings)
 
-    def share(part: Sequence[str]) -> Settings:
-        mine = {name: said for host in part for name, said in shares.get(host, {}).items()}
-        return dataclasses.replace(settings, hosts=(), services=mine)
+    def settings_of(part: Sequence[str]) -> Settings:
+        services = {name: options for host in part for name, options in shares.get(host, {}).items()}
+        return dataclasses.replace(settings, hosts=(), services=services)
 
-    if isinstance(pool, ThreadPoolExecutor):
-        for name in names:
-            yield (name,), partial(check_here, name, share((name,)), config, jumps)
+    if isinstance(executor, ThreadPoolExecutor):
+        for host in hosts:
+            yield (host,), partial(check_here, host, settings_of((host,)), config, jumps)
         return
-    sweep = CheckContext(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]))
-    size = getattr(pool, "hosts_a_call", 1)
-    for at in range(0, len(names), size):
-        part = tuple(names[at : at + size])
-        yield part, partial(check_hosts, part, share(part), sweep)
+    context = CheckContext(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]))
+    size = getattr(executor, "hosts_per_call", 1)
+    for start in range(0, len(hosts), size):
+        part = tuple(hosts[start : start + size])
+        yield part, partial(check_hosts, part, settings_of(part), context)
 
 
-def check_here(name: str, settings: Settings, config: Any, jumps: JumpHostPool) -> tuple[HostReport, ...]:
-    """One host, in this process."""
+def check_here(host: str, settings: Settings, config: Any, jumps: JumpHostPool) -> tuple[HostReport, ...]:
+    """Check one host, in this process."""
     from meshfab.fleet.host_check import check_host
 
-    return (check_host(name, settings, config, jumps=jumps),)
+    return (check_host(host, settings, config, jumps=jumps),)
 
 
-def check_hosts(hosts: Sequence[str], settings: Settings, sweep: CheckContext) -> tuple[HostReport, ...]:
-    """Several hosts, in another process or on another machine: plain values in, plain values out.
+def check_hosts(hosts: Sequence[str], settings: Settings, context: CheckContext) -> tuple[HostReport, ...]:
+    """Check several hosts, in another process or on another machine. Arguments and reports are plain values.
 
     Args:
-        hosts: whom to ask, so many at once as the settings say.
-        settings: the mesh's conventions, and what is declared for these hosts.
-        sweep: what it belongs to.
+        hosts: the hosts to check, up to `settings.parallel` at once.
+        settings: the mesh's conventions, and the services of these hosts.
+        context: what all calls of the check have in common.
 
     Raises:
-        MeshfabError: this is another version, whose reports would not be understood.
+        MeshfabError: the caller has another version of meshfab.
     """
     from meshfab.fleet.host_check import check_host
 
-    if sweep.version != __version__:
-        what = f"the worker has meshfab {__version__}, and not {sweep.version}"
+    if context.version != __version__:
+        what = f"the worker has meshfab {__version__}, and not {context.version}"
         raise MeshfabError(what, remedy="install the same version on both sides")
-    jumps, config = _kept(sweep)
+    jumps, config = _shared(context)
     if len(hosts) == 1:
         return (check_host(hosts[0], settings, config, jumps=jumps),)
     with (
-        JumpHostPool() as own,
+        JumpHostPool() as jumps_of_call,
         ThreadPoolExecutor(min(settings.parallel, len(hosts)), thread_name_prefix="host") as pool,
     ):
-        return tuple(pool.map(lambda host: check_host(host, settings, config, jumps=own), hosts))
+        return tuple(pool.map(lambda host: check_host(host, settings, config, jumps=jumps_of_call), hosts))
 
 
 @lru_cache(maxsize=2)
-def _kept(sweep: CheckContext) -> tuple[JumpHostPool, Any]:
-    """What calls for one host each share in this process; paramiko closes what nobody refers to any more."""
-    return JumpHostPool(), portable_config.unpacked(pickle.loads(sweep.options))  # noqa: S301  # plain values of our own caller
+def _shared(context: CheckContext) -> tuple[JumpHostPool, Any]:
+    """Return what calls with one host share in this process; paramiko closes connections that are not referenced."""
+    return JumpHostPool(), portable_config.unpacked(pickle.loads(context.options))  # noqa: S301  # from our own caller

@@ -61,9 +61,11 @@ def test_the_work_runs_on_any_executor_and_its_values_travel(monkeypatch: pytest
     pool = AtOnce()
     told: list[tuple[str, int]] = []
     settings = Settings(hosts=("h1", "h2"), services={"tea": {"host": "h3"}})
-    report = check_certs(settings=settings, executor=pool, tell=lambda host, left: told.append((host.host, left)))
+    report = check_certs(
+        settings=settings, executor=pool, on_result=lambda host, missing: told.append((host.host, missing))
+    )
     assert [host.host for host in report.hosts] == ["h1", "h2", "h3"]
-    assert (pool.count, sorted(left for _, left in told)) == (3, [0, 1, 2])
+    assert (pool.count, sorted(missing for _, missing in told)) == (3, [0, 1, 2])
     assert not report.was_interrupted
 
 
@@ -74,15 +76,47 @@ def test_a_worker_that_dies_takes_no_other_report_along(monkeypatch: pytest.Monk
     assert "the worker is gone" in str(report.hosts[1].error)
 
 
+class LosesWorkers(AtOnce):
+    """Has no answer for h2, and cancels h3: what Dask does without workers, and without its scheduler."""
+
+    result_timeout = 0.05
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future = super().submit(fn, *args, **kwargs)
+        if self.count == 1:
+            return future
+        future = Future()
+        if self.count == 3:
+            future.cancel()
+        return future
+
+
+def test_an_executor_that_loses_its_workers_ends_with_a_report_of_every_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_check, "check_host", well)
+    missing: list[int] = []
+    report = check_certs(
+        ["h1", "h2", "h3"],
+        settings=Settings(),
+        executor=LosesWorkers(),
+        on_result=lambda _host, count: missing.append(count),
+    )
+    assert [host.error for host in report.hosts] == [
+        None,
+        "not checked: no worker returned a result for 0.05 s",
+        "not checked: the connection to the workers was lost",
+    ]
+    assert (missing, report.was_interrupted) == ([2, 1, 0], False)
+
+
 def test_an_interruption_keeps_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_check, "check_host", hangs)
 
-    def interrupt(_host: HostReport, left: int) -> None:
-        if left == 1:
+    def interrupt(_host: HostReport, missing: int) -> None:
+        if missing == 1:
             raise KeyboardInterrupt
 
     with ThreadPoolExecutor(3) as pool:
-        report = check_certs(["h1", "h2", "h3"], settings=Settings(), executor=pool, tell=interrupt)
+        report = check_certs(["h1", "h2", "h3"], settings=Settings(), executor=pool, on_result=interrupt)
     assert report.was_interrupted
     assert [host.error is None for host in report.hosts] == [True, False, True]
     assert report.exit_status == 3

@@ -116,6 +116,6 @@ def test_hooks_before_a_commit_are_this_checkouts_own_linters_and_fetch_nothing(
     assert local["repo"] == "local"
     assert {hook["language"] for hook in local["hooks"]} == {"system"}
     programs = {hook["entry"].split()[0] for hook in local["hooks"]}
-    assert programs == {f".venv/bin/{name}" for name in ("ruff", "mypy", "shellcheck")}
+    assert programs == {f".venv/bin/{name}" for name in ("ruff", "lint-imports", "mypy", "shellcheck")}
     tool = Path(sys.executable).with_name("pre-commit")
     subprocess.run([tool, "validate-config", str(CHECKOUT / ".pre-commit-config.yaml")], check=True)

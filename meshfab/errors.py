@@ -63,8 +63,8 @@ class MeshfabError(Exception):
         self.remedy = one_line(remedy)
 
     def __str__(self) -> str:
-        where = f"{self.host}: " if self.host else ""
-        return f"{where}{self.what}" + (f" -> {self.remedy}" if self.remedy else "")
+        prefix = f"{self.host}: " if self.host else ""
+        return f"{prefix}{self.what}" + (f" -> {self.remedy}" if self.remedy else "")
 
 
 class InputError(MeshfabError, ValueError):

@@ -1,4 +1,4 @@
-"""What the CA says of itself to a host, and whether that fits the settings. Pure: HTTP answers in, lines out."""
+"""Check what the CA answers to a host against the settings. Pure: HTTP answers in, findings out."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
 
 _SKEW_SECONDS = 30
-# A third of it must hold a few ticks of 15 to 20 minutes, or one that fails is one too many.
+# The last third of the life must contain several ticks of 15 to 20 minutes, so that one may fail.
 _SHORTEST_LIFE = 3 * 3600
 # What step-ca grants where its configuration does not say (authority/config/config.go).
 _DEFAULT_LIFE = "24h"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
-def checks(said: Mapping[str, str], root: str | None, settings: Settings) -> Iterator[Finding]:
-    """Reachable, trusted, with our provisioner, a lifetime that can be renewed, and the same time of day."""
-    status, _, words = said.get("ca.health", "").partition(" ")
-    head, _, roots = said.get("ca.roots", "").replace("\r\n", "\n").partition("\n\n")
+def check_ca(fields: Mapping[str, str], root: str | None, settings: Settings) -> Iterator[Finding]:
+    """Check that the CA is reachable and trusted, and check its provisioner, lifetimes and clock."""
+    status, _, words = fields.get("ca.health", "").partition(" ")
+    head, _, roots = fields.get("ca.roots", "").replace("\r\n", "\n").partition("\n\n")
     if not head:
         why = one_line(words)[:200] or "no answer"
         what = f"the CA at {settings.ca_url} is not reached from the host ({why})"
@@ -35,12 +35,12 @@ def checks(said: Mapping[str, str], root: str | None, settings: Settings) -> Ite
         return
     if status == "0":
         yield Finding("ca", "ok", f"{settings.ca_url} answers")
-    elif said.get("ca.trusted"):
-        # Without step nobody asked for its health, and the missing step has a line of its own.
+    elif fields.get("ca.trusted"):
+        # Without step its health was not asked for; the missing program has a line of its own.
         yield Finding("ca", "ok" if not words else "critical", f"{settings.ca_url} answers {one_line(words)[:200]}")
-    yield _of_root(said, roots, root, settings)
-    yield from _of_clock(said, head)
-    yield from _of_provisioner(said.get("ca.provisioners", ""), settings)
+    yield _of_root(fields, roots, root, settings)
+    yield from _of_clock(fields, head)
+    yield from _of_provisioner(fields.get("ca.provisioners", ""), settings)
 
 
 def seconds(duration: str) -> float | None:
@@ -58,13 +58,13 @@ def seconds(duration: str) -> float | None:
         return None
 
 
-def _of_root(said: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
+def _of_root(fields: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
     ours, theirs = _fingerprints(root or ""), _fingerprints(roots)
     if not ours:
         remedy = "copy the CA's root there, or set meshfab.root"
         return Finding("ca-root", "critical", f"{settings.root} holds no certificate", remedy)
-    both = [one for one in ours if one in theirs]
-    if both and said.get("ca.trusted"):
+    both = [provisioner for provisioner in ours if provisioner in theirs]
+    if both and fields.get("ca.trusted"):
         return Finding("ca-root", "ok", f"{settings.root} is the CA's root, SHA-256 {both[0]}")
     shown = theirs[0] if theirs else "unknown"
     what = f"{settings.root} ({ours[0]}) is not the root of what answers at {settings.ca_url} ({shown})"
@@ -73,13 +73,13 @@ def _of_root(said: Mapping[str, str], roots: str, root: str | None, settings: Se
     )
 
 
-def _of_clock(said: Mapping[str, str], head: str) -> Iterator[Finding]:
+def _of_clock(fields: Mapping[str, str], head: str) -> Iterator[Finding]:
     date = re.search(r"^date: *(.{1,60})$", head, re.IGNORECASE | re.MULTILINE)
     try:
         theirs = parsedate_to_datetime(date[1] if date else "").astimezone(timezone.utc)
-        before, after = (datetime.fromtimestamp(int(word), timezone.utc) for word in said.get("ca.asked", "").split())
+        before, after = (datetime.fromtimestamp(int(word), timezone.utc) for word in fields.get("ca.asked", "").split())
     except (ValueError, TypeError, OverflowError, OSError):
-        yield Finding("clock", "unknown", "the CA does not say what time it is", "compare the clocks by hand")
+        yield Finding("clock", "unknown", "the CA does not report its time", "compare the clocks by hand")
         return
     ahead, behind = (before - theirs).total_seconds() - 1, (theirs - after).total_seconds() - 1
     off = max(ahead, behind)
@@ -93,14 +93,17 @@ def _of_clock(said: Mapping[str, str], head: str) -> Iterator[Finding]:
 def _of_provisioner(answer: str, settings: Settings) -> Iterator[Finding]:
     try:
         table = json.loads(answer.replace("\r\n", "\n").partition("\n\n")[2])
-        listed = [one for one in table["provisioners"] or () if isinstance(one, dict)]
+        listed = [provisioner for provisioner in table["provisioners"] or () if isinstance(provisioner, dict)]
     except (ValueError, KeyError, TypeError, RecursionError):
         yield Finding("provisioner", "unknown", "the CA does not list its provisioners", "see the CA's log")
         return
     name = settings.provisioner
-    ours = next((one for one in listed if one.get("name") == name and one.get("type") == "JWK"), None)
+    ours = next(
+        (provisioner for provisioner in listed if provisioner.get("name") == name and provisioner.get("type") == "JWK"),
+        None,
+    )
     if ours is None:
-        names = ", ".join(one_line(str(one.get("name")))[:40] for one in listed[:10]) or "none"
+        names = ", ".join(one_line(str(provisioner.get("name")))[:40] for provisioner in listed[:10]) or "none"
         what = f"the CA has no JWK provisioner '{name}' (it has {names})"
         yield Finding("provisioner", "critical", what, "set meshfab.provisioner, or put it back at the CA")
         return
@@ -128,6 +131,8 @@ def _fingerprints(pem: str) -> list[str]:
     from cryptography.hazmat.primitives.hashes import SHA256
 
     try:
-        return [one.fingerprint(SHA256()).hex() for one in x509.load_pem_x509_certificates(pem.encode())]
+        return [
+            provisioner.fingerprint(SHA256()).hex() for provisioner in x509.load_pem_x509_certificates(pem.encode())
+        ]
     except ValueError:
         return []

@@ -1,4 +1,4 @@
-"""What only shows when everything that is known of a service is laid side by side. Pure: values in, findings out."""
+"""Checks that compare several sources: files, units, TLS clients, DNS. Pure: values in, findings out."""
 
 from __future__ import annotations
 
@@ -23,110 +23,110 @@ if TYPE_CHECKING:
     from meshfab.host.discovery import Discovery
 
 
-def of_last_tick(seen: Discovery, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
-    """The last tick failed: by its own word, or by systemd's when it never came to speak."""
+def check_last_tick(discovery: Discovery, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
+    """The last tick failed: its own message, or systemd's result when the tick left no message."""
     name = f"step@{service.name}.service"
-    unit = seen.state.unit(name)
-    said = one_line(seen.failed.get(service.name, ""))
-    if said or unit.active == "failed" or unit.result not in ("", "success"):
-        what = said or f"{unit.result or unit.active}, see journalctl -u {name} there"
-        yield Finding("renewal-failed", urgency(leaf, seen.state.now), f"the last renewal failed: {what}")
+    unit = discovery.state.unit(name)
+    tick_message = one_line(discovery.failed.get(service.name, ""))
+    if tick_message or unit.active == "failed" or unit.result not in ("", "success"):
+        what = tick_message or f"{unit.result or unit.active}, see journalctl -u {name} there"
+        yield Finding("renewal-failed", urgency(leaf, discovery.state.now), f"the last renewal failed: {what}")
 
 
-def of_served(
-    seen: Discovery, service: Service, observation: EndpointObservation, leaf: Leaf | None
+def check_served(
+    discovery: Discovery, service: Service, observation: EndpointObservation, leaf: Leaf | None
 ) -> Iterator[Finding]:
-    """What TLS clients get, held against what is on disk."""
-    shown = observation.served(leaf.der if leaf else None)
-    if shown is None or (leaf is not None and shown.der == leaf.der):
+    """Compare what TLS clients get with what is on disk."""
+    answer = observation.served(leaf.der if leaf else None)
+    if answer is None or (leaf is not None and answer.der == leaf.der):
         return
-    if shown.der is None:
-        is_down = seen.state.unit("nginx.service").active != "active"
-        why = "nginx is not running" if is_down else f"{shown.address}:{shown.port}: {shown.why or 'no answer'}"
+    if answer.der is None:
+        is_down = discovery.state.unit("nginx.service").active != "active"
+        why = "nginx is not running" if is_down else f"{answer.address}:{answer.port}: {answer.why or 'no answer'}"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn} ({why})")
-    elif service.fqdn not in _names(shown.der):
-        what = f"what answers at {shown.address}:{shown.port} has no certificate for it"
+    elif service.fqdn not in _names(answer.der):
+        what = f"what answers at {answer.address}:{answer.port} has no certificate for it"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn}: {what}")
     else:
         what = "another certificate than the one on disk" if leaf else "a certificate that is not on disk"
         yield Finding("served-stale", "critical", f"clients of {service.fqdn} get {what}")
 
 
-def of_dns(seen: Discovery, service: Service, observation: EndpointObservation) -> Iterator[Finding]:
-    """The name leads to the host, for the operator and on the host itself, where the loopback is right as well."""
-    own = set(seen.state.addresses)
-    there = seen.resolved.get(service.name, frozenset())
-    is_right_there = any(one in own or one.startswith("127.") or one == "::1" for one in there)
-    wrong = []
-    if not own & set(observation.resolved):
-        wrong.append(f"{_listed(observation.resolved)} here")
+def check_dns(discovery: Discovery, service: Service, observation: EndpointObservation) -> Iterator[Finding]:
+    """The name resolves to the host, for the operator and on the host itself, where the loopback is correct too."""
+    host_addresses = set(discovery.state.addresses)
+    host_resolved = discovery.resolved.get(service.name, frozenset())
+    is_right_there = any(one in host_addresses or one.startswith("127.") or one == "::1" for one in host_resolved)
+    mismatches = []
+    if not host_addresses & set(observation.resolved):
+        mismatches.append(f"{_listed(observation.resolved)} here")
     if not is_right_there:
-        wrong.append(f"{_listed(sorted(there))} on the host")
-    if wrong:
-        what = f"{service.fqdn} resolves to {' and '.join(wrong)}, which is no address of the host"
+        mismatches.append(f"{_listed(sorted(host_resolved))} on the host")
+    if mismatches:
+        what = f"{service.fqdn} resolves to {' and '.join(mismatches)}, which is no address of the host"
         yield Finding("dns-mismatch", "warning", what)
 
 
-def of_public_dns(service: Service, public: Sequence[str]) -> Iterator[Finding]:
-    """The name is known outside the mesh."""
+def check_public_dns(service: Service, public: Sequence[str]) -> Iterator[Finding]:
+    """A resolver outside the mesh knows the name."""
     if public:
         yield Finding("dns-public", "critical", f"{service.fqdn} is public: {one_line('; '.join(public))}")
 
 
-def of_orphan(seen: Discovery, service: Service) -> Iterator[Finding]:
-    """A pair that nothing uses, or the reverse, of a service that nobody declared."""
-    if service.name in seen.declared:
+def check_orphan(discovery: Discovery, service: Service) -> Iterator[Finding]:
+    """An undeclared pair that nothing uses, or a timer or vhost without a pair."""
+    if service.name in discovery.declared:
         return
-    users = [service.timer] * has_timer(seen, service) + ["a vhost"] * (service.name in seen.vhosted)
-    if not any(path in seen.state.stats for path in (service.cert, service.key)):
+    users = [service.timer] * has_timer(discovery, service) + ["a vhost"] * (service.name in discovery.vhosted)
+    if not any(path in discovery.state.stats for path in (service.cert, service.key)):
         if users:
             yield Finding("orphan", "warning", f"{' and '.join(users)} without a pair")
     elif not users:
         yield Finding("orphan", "warning", "a pair without a timer and a vhost")
 
 
-def expected_endpoint(seen: Discovery, service: Service, settings: Settings) -> Endpoint | None:
+def expected_endpoint(discovery: Discovery, service: Service, settings: Settings) -> Endpoint | None:
     """Where clients ask for a service; None when nothing is meant to serve it.
 
-    A pair that nobody declared and that neither a timer nor nginx knows is a leftover. One that nginx's configuration
-    mentions as a client certificate only is shown to upstreams, and to nobody else.
+    An undeclared pair without a timer and without a place in nginx's configuration is a leftover. A pair that the
+    configuration names only as a client certificate is shown to upstreams, not to clients.
     """
-    state, name = seen.state, service.name
+    state, name = discovery.state, service.name
     try:
-        found = change.serving_endpoint(state, previous_options.merge_previous_options(state, service), settings)
+        endpoint = change.serving_endpoint(state, previous_options.merge_previous_options(state, service), settings)
     except MeshfabError:
-        found = None  # a vhost that asks for what the host has not: clients are the judges
-    if found is not None or name in seen.declared:
-        return found or Endpoint()
-    if name not in seen.vhosted:
-        return Endpoint() if has_timer(seen, service) else None
+        endpoint = None  # the vhost names an address that the host does not have: ask as a client
+    if endpoint is not None or name in discovery.declared:
+        return endpoint or Endpoint()
+    if name not in discovery.vhosted:
+        return Endpoint() if has_timer(discovery, service) else None
     return None if _is_for_upstreams(state.nginx_conf, service) else Endpoint()
 
 
-def is_in_use(seen: Discovery, service: Service) -> bool:
-    """Whether anything wants the service: the settings, a timer or a vhost."""
-    return service.name in seen.declared or service.name in seen.vhosted or has_timer(seen, service)
+def is_in_use(discovery: Discovery, service: Service) -> bool:
+    """Whether the settings, a timer or a vhost use the service."""
+    return service.name in discovery.declared or service.name in discovery.vhosted or has_timer(discovery, service)
 
 
-def has_timer(seen: Discovery, service: Service) -> bool:
+def has_timer(discovery: Discovery, service: Service) -> bool:
     """Whether its timer is enabled or active."""
-    timer = seen.state.unit(service.timer)
+    timer = discovery.state.unit(service.timer)
     return timer.enabled == "enabled" or timer.active == "active"
 
 
 def urgency(leaf: Leaf | None, now: datetime) -> Status:
-    """How bad a failed renewal is: while there is time, the next tick may still heal it."""
+    """The status of a failed renewal: a warning while the next ticks have time to succeed."""
     return "critical" if leaf is None or leaf.is_expiring(now) else "warning"
 
 
 def _is_for_upstreams(conf: str, service: Service) -> bool:
-    words = conf.replace(";", " ").split()
-    before = {first for first, second in itertools.pairwise(words) if second.strip("\"'") == service.cert}
+    tokens = conf.replace(";", " ").split()
+    before = {first for first, second in itertools.pairwise(tokens) if second.strip("\"'") == service.cert}
     return before == {"proxy_ssl_certificate"}
 
 
-def _listed(found: Iterable[str]) -> str:
-    return ", ".join(found) or "nothing"
+def _listed(addresses: Iterable[str]) -> str:
+    return ", ".join(addresses) or "nothing"
 
 
 def _names(der: bytes) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""One thing to say about a certificate or a host."""
+"""A finding: one fault of a certificate or a host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Status = Literal["ok", "warning", "critical", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to say: a stable code, how bad it is, the sentence for the operator, and the command that heals it."""
+    """One fault: a stable code, its status, the sentence for the operator, and the command that heals it."""
 
     code: str
     status: Status

@@ -1,6 +1,6 @@
-"""Is a host ready for a service? Pure: what was read goes in, a line for each precondition comes out.
+"""The preconditions of a host for a service. Pure: facts in, a finding for each precondition out.
 
-`provision` holds a host to the same rules before it changes anything (`require`), and `doctor` shows them all.
+`provision` requires the same preconditions before it changes anything (`require`); `doctor` shows all of them.
 """
 
 from __future__ import annotations
@@ -32,78 +32,78 @@ _KIB_LEAST, _KIB_COMFORTABLE, _INODES_LEAST = 256, 10 * 1024, 50
 
 
 def require(checks: Iterable[Finding], host: str) -> None:
-    """Turn the first precondition that does not hold into an error.
+    """Raise an error for the first precondition that is not met.
 
     Raises:
-        NotReadyError: with the remedy.
+        NotReadyError: the precondition, with its remedy.
     """
     for check in checks:
         if check.status == "critical":
             raise NotReadyError(check.message, host=host, remedy=check.remedy)
 
 
-def of_login(error: MeshfabError | None) -> list[Finding]:
-    """How far the way in leads: the host's key, the login, and root."""
+def check_login(error: MeshfabError | None) -> list[Finding]:
+    """The login: the host key, the user, and becoming root."""
     ways = [
         ("host-key", "the host's key is on record"),
         ("login", "the login works"),
         ("sudo", "the login becomes root"),
     ]
     if error is None:
-        return [Finding(code, "ok", words) for code, words in ways]
+        return [Finding(code, "ok", message) for code, message in ways]
     reached = 0 if isinstance(error, HostKeyError) else 2 if isinstance(error, NotReadyError) else 1
-    good = [Finding(code, "ok", words) for code, words in ways[:reached]] if reached == 2 else []
-    # A host that is down is no host that lacks something: nobody knows.
+    good = [Finding(code, "ok", message) for code, message in ways[:reached]] if reached == 2 else []
+    # A host that is down has an unknown status: it may lack nothing.
     status: Status = "unknown" if reached == 1 else "critical"
     return [*good, Finding(ways[reached][0], status, error.what, error.remedy)]
 
 
-def of_tools(tools: Mapping[str, str]) -> list[Finding]:
-    """The programs that a mint, a move and a renewal run."""
+def check_tools(tools: Mapping[str, str]) -> list[Finding]:
+    """The programs that minting, installing and renewing run."""
     step = tools.get("step") or tools.get("step-cli")
-    found = [
+    findings = [
         Finding("step", "ok", step)
         if step
         else Finding("step", "critical", "step is not installed (nor step-cli)", "install Smallstep's step-cli package")
     ]
     for tool, package in _PACKAGES.items():
         if tool in tools:
-            found.append(Finding(tool, "ok", tools[tool]))
+            findings.append(Finding(tool, "ok", tools[tool]))
         else:
-            found.append(Finding(tool, "critical", f"{tool} is not installed", f"install the package {package}"))
-    return found
+            findings.append(Finding(tool, "critical", f"{tool} is not installed", f"install the package {package}"))
+    return findings
 
 
-def of_root(root: str | None, path: str) -> list[Finding]:
-    """The mesh's root certificate, for which a host checks everything else."""
+def check_root(root: str | None, path: str) -> list[Finding]:
+    """The mesh's root certificate, against which everything else is checked."""
     if not root:
         what = f"the mesh's root certificate is not at {path}"
         return [Finding("root", "critical", what, "put it there, or set meshfab.root")]
     return [Finding("root", "ok", path)]
 
 
-def of_nginx_program(tools: Mapping[str, str]) -> list[Finding]:
-    """Whether there is an nginx at all."""
+def check_nginx_program(tools: Mapping[str, str]) -> list[Finding]:
+    """Whether nginx is installed."""
     if "nginx" in tools:
         return [Finding("nginx", "ok", tools["nginx"])]
     remedy = "install nginx, or use --no-vhost with mint and renew-enable"
     return [Finding("nginx", "critical", "nginx is not installed", remedy)]
 
 
-def of_nginx(state: HostState, users: Iterable[str]) -> Iterator[Finding]:
-    """nginx: its version, whether it runs, takes its configuration, and whose its workers are."""
-    program = of_nginx_program(state.tools)[0]
+def check_nginx(state: HostState, users: Iterable[str]) -> Iterator[Finding]:
+    """nginx: its version, whether it runs, whether it accepts its configuration, and the user of its workers."""
+    program = check_nginx_program(state.tools)[0]
     if program.status != "ok":
         yield program
         return
     version = ".".join(str(part) for part in state.nginx_version) or "of an unknown version"
     yield Finding("nginx", "ok", f"{program.message}, {version}")
-    words = config_dump.broken(state)
-    if words:
-        what = f"nginx refuses its configuration: {one_line(config_dump.emergency(words))}"
+    output = config_dump.config_error(state)
+    if output:
+        what = f"nginx refuses its configuration: {one_line(config_dump.error_line(output))}"
         yield Finding("nginx-configuration", "critical", what, f"ssh {state.host} sudo nginx -t, and repair it")
     else:
-        yield Finding("nginx-configuration", "ok", "nginx takes its configuration")
+        yield Finding("nginx-configuration", "ok", "nginx accepts its configuration")
     active = state.unit("nginx.service").active
     if active == "active":
         yield Finding("nginx-running", "ok", "nginx runs")
@@ -114,12 +114,12 @@ def of_nginx(state: HostState, users: Iterable[str]) -> Iterator[Finding]:
     if state.nginx_user in users:
         yield Finding("nginx-user", "ok", f"its workers run as {state.nginx_user}")
     else:
-        what = f"there is no user {state.nginx_user}, as whom nginx's workers would read the key"
+        what = f"the user {state.nginx_user}, as whom nginx's workers read the key, does not exist"
         yield Finding("nginx-user", "critical", what, "set meshfab.nginx_user")
 
 
-def of_systemd(version: str, *, runs: bool) -> Finding:
-    """systemd, whose timers renew and whose reaper removes the password."""
+def check_systemd(version: str, *, runs: bool) -> Finding:
+    """systemd: its timers renew, and its transient timer removes the password."""
     match = re.match(r"systemd (\d{1,6})", version)
     if not runs or not match:
         return Finding("systemd", "critical", "systemd does not run this host", "a host of the mesh needs it as PID 1")
@@ -129,49 +129,55 @@ def of_systemd(version: str, *, runs: bool) -> Finding:
     return Finding("systemd", "ok", one_line(version))
 
 
-def of_folders(rows: str) -> Iterator[Finding]:
-    """Room, inodes and the right to write where files of ours lie; a row as doctor.sh prints it."""
+def check_folders(rows: str) -> Iterator[Finding]:
+    """Free space, free inodes and the right to write in our folders; a row as doctor.sh prints it."""
     for row in rows.splitlines():
-        words = row.split("|")
-        if len(words) != 5 or not words[2].isdecimal() or len(words[2]) > 18:
+        fields = row.split("|")
+        if len(fields) != 5 or not fields[2].isdecimal() or len(fields[2]) > 18:
             continue
-        folder, there, kib, inodes, may = words
+        folder, existing, kib, inodes, may = fields
         room = int(kib)
-        where = folder if folder == there else f"{folder} (to be made in {there})"
+        location = folder if folder == existing else f"{folder} (to be made in {existing})"
         if may != "yes":
-            yield Finding("disk", "critical", f"{where} cannot be written", f"mount {there} read-write")
+            yield Finding("disk", "critical", f"{location} cannot be written", f"mount {existing} read-write")
         elif room < _KIB_LEAST or (inodes.isdecimal() and len(inodes) < 18 and int(inodes) < _INODES_LEAST):
             lack = f"{room} KiB and {inodes} inodes are free"
-            yield Finding("disk", "critical", f"{where} is full: {lack}", f"free space in {there}")
+            yield Finding("disk", "critical", f"{location} is full: {lack}", f"free space in {existing}")
         elif room < _KIB_COMFORTABLE:
             yield Finding(
-                "disk", "warning", f"{where} is almost full: {room // 1024} MiB are free", f"free space in {there}"
+                "disk",
+                "warning",
+                f"{location} is almost full: {room // 1024} MiB are free",
+                f"free space in {existing}",
             )
         else:
-            yield Finding("disk", "ok", f"{where}: {room // 1024} MiB free")
+            yield Finding("disk", "ok", f"{location}: {room // 1024} MiB free")
 
 
-def of_names(
-    names: Mapping[str, frozenset[str]], here: Mapping[str, tuple[str, ...]], own: Iterable[str], ca: str
+def check_names(
+    names: Mapping[str, frozenset[str]],
+    operator_resolved: Mapping[str, tuple[str, ...]],
+    host_addresses: Iterable[str],
+    ca: str,
 ) -> Iterator[Finding]:
-    """What DNS says of the CA (on the host) and of the services (there and here)."""
-    addresses = frozenset(own)
+    """What DNS answers for the CA (on the host) and for the services (on the host and here)."""
+    addresses = frozenset(host_addresses)
     remedy = "add it to the mesh's DNS, and look at the host's /etc/resolv.conf"
-    known = names.get(ca, frozenset())
-    if known:
-        yield Finding("dns", "ok", f"{ca} is {', '.join(sorted(known))}")
+    ca_addresses = names.get(ca, frozenset())
+    if ca_addresses:
+        yield Finding("dns", "ok", f"{ca} is {', '.join(sorted(ca_addresses))}")
     else:
         yield Finding("dns", "critical", f"{ca} does not resolve on the host", remedy)
-    for fqdn, found in here.items():
-        there = names.get(fqdn, frozenset())
+    for fqdn, addresses_here in operator_resolved.items():
+        addresses_there = names.get(fqdn, frozenset())
         wrong = [
-            f"{', '.join(sorted(seen)) or 'nothing'} {where}"
-            for seen, where in ((frozenset(found), "here"), (there, "on the host"))
-            if not seen & addresses
+            f"{', '.join(sorted(resolved)) or 'nothing'} {location}"
+            for resolved, location in ((frozenset(addresses_here), "here"), (addresses_there, "on the host"))
+            if not resolved & addresses
         ]
         if wrong:
             what = f"{fqdn} resolves to {' and '.join(wrong)}, which is no address of the host"
-            at = next(iter(own), "the host's address")
+            at = next(iter(host_addresses), "the host's address")
             yield Finding("dns", "warning", what, f"point {fqdn} at {at} in the mesh's DNS")
         else:
             yield Finding("dns", "ok", f"{fqdn} leads to the host")

@@ -1,4 +1,4 @@
-"""What to do about a finding: the command that heals it, for a service on a host. Pure."""
+"""The command that heals a finding, for a service on a host. Pure."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _PROVISION = {
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 
 
-def for_service(finding: Finding, service: Service, seen: Discovery) -> str:
+def for_service(finding: Finding, service: Service, discovery: Discovery) -> str:
     """The operator's next command about a service's finding."""
-    state = seen.state
-    where = f"--name {service.name} --host {state.host}"
-    provision = f"inv provision {where}" + "".join(f" --san {name}" for name in service.sans or ())
-    if finding.code == "orphan" or (finding.code == "cert-missing" and service.name not in seen.declared):
-        return f"{provision}, or end it: {_end(service, seen)}"
+    state = discovery.state
+    options = f"--name {service.name} --host {state.host}"
+    provision = f"inv provision {options}" + "".join(f" --san {name}" for name in service.sans or ())
+    if finding.code == "orphan" or (finding.code == "cert-missing" and service.name not in discovery.declared):
+        return f"{provision}, or end it: {_end(service, discovery)}"
     if finding.code == "not-served" and state.unit("nginx.service").active != "active":
         return on_host(state.host, "sudo systemctl start nginx")
     if finding.code == "dns-mismatch":
@@ -42,46 +42,46 @@ def for_service(finding: Finding, service: Service, seen: Discovery) -> str:
     return {
         **dict.fromkeys(_PROVISION, provision),
         "cert-not-yet-valid": f"set the clocks right, then {provision}",
-        "cert-expiring": f"inv renew {where}",
-        "renewal-failed": f"repair what it names, then inv renew {where}",
-        "timer-missing": f"inv renew-enable {where}",
-        "unit-drift": f"inv renew-enable {where}",
-        "dns-public": f"take {service.fqdn} out of the public zone",
+        "cert-expiring": f"inv renew {options}",
+        "renewal-failed": f"repair what it names, then inv renew {options}",
+        "timer-missing": f"inv renew-enable {options}",
+        "unit-drift": f"inv renew-enable {options}",
+        "dns-public": f"remove {service.fqdn} from the public zone",
     }.get(finding.code, "")
 
 
-def _end(service: Service, seen: Discovery) -> str:
-    """How a service that nobody wants any more is taken away, as far as it is there."""
-    timer, words = seen.state.unit(service.timer), []
+def _end(service: Service, discovery: Discovery) -> str:
+    """The commands that remove a service, as far as it exists."""
+    timer, commands = discovery.state.unit(service.timer), []
     if timer.enabled == "enabled" or timer.active == "active":
-        words.append(on_host(seen.state.host, f"sudo systemctl disable --now {service.timer}"))
-    if service.name in seen.vhosted:
-        words.append("take its vhost out")
-    pair = [path for path in (service.cert, service.key) if path in seen.state.stats]
+        commands.append(on_host(discovery.state.host, f"sudo systemctl disable --now {service.timer}"))
+    if service.name in discovery.vhosted:
+        commands.append("remove its vhost")
+    pair = [path for path in (service.cert, service.key) if path in discovery.state.stats]
     if pair:
-        words.append(on_host(seen.state.host, f"sudo rm -f {' '.join(pair)}"))
-    return ", then ".join(words)
+        commands.append(on_host(discovery.state.host, f"sudo rm -f {' '.join(pair)}"))
+    return ", then ".join(commands)
 
 
-def for_own_pair(finding: Finding, own: HostCertificate, state: HostState, unit: str) -> str:
-    """The same for the host's identity pair, which step.service keeps."""
+def for_own_pair(finding: Finding, host_pair: HostCertificate, state: HostState, unit: str) -> str:
+    """The same for the host's identity pair, which step.service renews."""
     if finding.code == "mode-drift":
-        return on_host(state.host, f"sudo chmod 0600 {own.key}")
+        return on_host(state.host, f"sudo chmod 0600 {host_pair.key}")
     return f"{on_host(state.host, f'sudo systemctl restart {unit}')}, and see its journal"
 
 
 def for_secret(path: str, host: str) -> str:
-    """What to do about a password that was left."""
+    """The command that removes a password file."""
     return on_host(host, f"sudo rm -rf {shlex.quote(path)}")
 
 
 def for_clock(host: str) -> str:
-    """What to do about a clock."""
+    """The command that sets the clock."""
     return on_host(host, "sudo timedatectl set-ntp true")
 
 
 def on_host(host: str, command: str) -> str:
-    """A command for the operator to type here that runs there; ssh(1) takes a port by an option only."""
+    """A command for the operator that runs on the host; ssh(1) takes a port only as an option."""
     port = _PORT.search(host)
     bare = host[: port.start()] if port else host
     return (
@@ -90,5 +90,5 @@ def on_host(host: str, command: str) -> str:
 
 
 def _is_compound(command: str) -> bool:
-    # What ssh joins with blanks is parsed once more by the login's shell there.
+    # ssh joins its arguments with blanks, and the login's shell on the host parses the result again.
     return shlex.split(command) != command.split()

@@ -1,4 +1,4 @@
-"""What the fleet is like, as plain values: they are frozen, hold no connection, and can be pickled and sent on."""
+"""The state of the fleet as plain values: frozen, without a connection, and picklable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from meshfab.checks.finding import Finding, Status
 
-# As monitoring plugins do; the worst wins, and what is known to be broken outweighs what could not be asked.
+# As monitoring plugins do. The worst wins; a known fault outweighs an unknown state.
 EXIT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 _BY_WEIGHT: tuple[Status, ...] = ("ok", "warning", "unknown", "critical")
 
@@ -23,7 +23,7 @@ class TimerReport:
     Attributes:
         enabled: whether it starts with the host.
         active: whether it runs.
-        last_result: what its last tick came to, in systemd's word (Result in systemctl(1)): "success", "exit-code" …
+        last_result: the result of its last tick, in systemd's word (Result in systemctl(1)): "success", "exit-code" …
         next: when the next tick is due, UTC; None when none is.
     """
 
@@ -35,7 +35,7 @@ class TimerReport:
 
 @dataclass(frozen=True)
 class CertificateReport:
-    """One certificate on one host, and all that there is to say about it.
+    """One certificate on one host, with everything that is known about it.
 
     Attributes:
         name: the service's short name; the host's own for its identity pair.
@@ -45,8 +45,8 @@ class CertificateReport:
         not_after: end of its life, UTC.
         serial: in decimal, as text: it has more digits than a JSON number can be trusted with.
         sans: the DNS names in it.
-        served_serial: that of the leaf that a TLS client gets; None when nothing answered or nobody asked.
-        served: whether that is the one on disk; None when nobody asked.
+        served_serial: that of the leaf that a TLS client gets; None when nothing answered or it was not asked for.
+        served: whether that is the one on disk; None when it was not asked for.
         timer: None for the host's own pair, which has none of ours.
         findings: worst first, each with its `code`, `status`, `message` and `remedy`, the command that heals it.
     """
@@ -100,13 +100,13 @@ class HostReport:
 
 @dataclass(frozen=True)
 class Report:
-    """A sweep over the fleet.
+    """The result of checking the fleet.
 
     Attributes:
         checked_at: when it began, UTC.
         hosts: every host that was to be asked, in the order it was named in.
         seconds: how long it took.
-        was_interrupted: somebody did not wait for the hosts that say so in their error.
+        was_interrupted: whether it was interrupted before all hosts had answered; those have it as their error.
     """
 
     checked_at: datetime
@@ -126,7 +126,7 @@ class Report:
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The status that counts among several: critical over unknown over warning over ok.
+    """The worst of several statuses: critical over unknown over warning over ok.
 
     >>> worst(["warning", "critical", "unknown"])
     'critical'
@@ -135,5 +135,5 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 def weight(status: Status) -> int:
-    """For sorting: the worse, the more."""
+    """A number for sorting: higher is worse."""
     return _BY_WEIGHT.index(status)

@@ -1,4 +1,4 @@
-"""What is wrong with a service on a host. Pure: a state in, findings out; `plan` and the reports read the same ones."""
+"""Checks of a pair and its renewal on a host. Pure: facts in, findings out; plans and reports use the same ones."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from meshfab.host.target_file import File
 
 
-def of_pair(state: HostState, service: Service | HostCertificate) -> list[Finding]:
-    """Judge the certificate and its key as they lie on the host."""
+def check_pair(state: HostState, service: Service | HostCertificate) -> list[Finding]:
+    """Check the certificate and its key as they are on the host."""
     have = state.services[service.name]
     if have.cert is None:
-        found = [Finding("cert-missing", "critical", f"no certificate at {service.cert}")]
-        return found if have.public is None else [*found, *_rights(state, service)]
+        findings = [Finding("cert-missing", "critical", f"no certificate at {service.cert}")]
+        return findings if have.public is None else [*findings, *_rights(state, service)]
     try:
         leaf = certificate.read_leaf(have.cert)
     except ValueError as error:
@@ -34,20 +34,20 @@ def of_pair(state: HostState, service: Service | HostCertificate) -> list[Findin
     ]
 
 
-def of_renewal(state: HostState, service: Service, wanted: Sequence[File]) -> list[Finding]:
-    """Judge the timer and the installed unit files, held against those that are wanted."""
-    found = []
+def check_renewal(state: HostState, service: Service, wanted: Sequence[File]) -> list[Finding]:
+    """Check the timer and the installed unit files against the wanted ones."""
+    findings = []
     timer = state.unit(service.timer)
     if timer.enabled != "enabled" or timer.active != "active":
         what = "not installed" if timer.load == "not-found" else f"{timer.enabled or 'not enabled'} and {timer.active}"
-        found.append(Finding("timer-missing", "critical", f"{service.timer} is {what}"))
-    words = list(renewal_units.drift(state, wanted).values()) + renewal_units.unread(state, service)
-    if words:
-        found.append(Finding("unit-drift", "warning", ", ".join(words)))
-    return found
+        findings.append(Finding("timer-missing", "critical", f"{service.timer} is {what}"))
+    faults = list(renewal_units.drift(state, wanted).values()) + renewal_units.unread(state, service)
+    if faults:
+        findings.append(Finding("unit-drift", "warning", ", ".join(faults)))
+    return findings
 
 
-def of_served(service: Service, disk: certificate.Leaf, served: bytes | None, why: str = "") -> list[Finding]:
+def check_served(service: Service, disk: certificate.Leaf, served: bytes | None, why: str = "") -> list[Finding]:
     """Compare what a TLS client gets (DER, None when nothing answers) with the leaf on disk."""
     if served is None:
         return [
@@ -75,8 +75,8 @@ def key_acl_right(acl: str, user: str) -> str:
     'r--'
     """
     entries = dict(row.rsplit(":", 1) for row in acl.split() if row.count(":") == 2)
-    own, mask = entries.get(f"user:{user}", "---"), entries.get("mask:", "rwx")
-    return "".join(bit if bit == limit else "-" for bit, limit in zip(own, mask, strict=False))
+    user_right, mask = entries.get(f"user:{user}", "---"), entries.get("mask:", "rwx")
+    return "".join(bit if bit == limit else "-" for bit, limit in zip(user_right, mask, strict=False))
 
 
 def _dates(state: HostState, leaf: certificate.Leaf) -> Iterator[Finding]:
@@ -100,10 +100,10 @@ def _trust(state: HostState, service: Service | HostCertificate, leaf: certifica
     lacking = [name for name in service.names if name not in leaf.sans]
     surplus = [] if service.sans is None else sorted(set(leaf.sans) - set(service.names))
     if lacking or surplus:
-        words = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
+        faults = [f"lacks {', '.join(lacking)}"] * bool(lacking) + [
             f"has {', '.join(surplus)}, which nobody asked for"
         ] * bool(surplus)
-        yield Finding("san-mismatch", "critical", f"the certificate {' and '.join(words)}")
+        yield Finding("san-mismatch", "critical", f"the certificate {' and '.join(faults)}")
     fault = certificate.chain_fault(leaf, state.root or "", state.now)
     if fault:
         yield Finding("chain-untrusted", "critical", f"does not chain to the mesh's root ({fault})")

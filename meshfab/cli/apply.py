@@ -48,20 +48,20 @@ def run(
         # Made within: while the line is live, what is printed goes above it.
         lines = StepPrinter()
 
-        def show(came: HostOutcome, to_come: int) -> None:
-            lines.host(came, dry_run=dry_run)
+        def show(host_outcome: HostOutcome, to_come: int) -> None:
+            lines.host(host_outcome, dry_run=dry_run)
             if status:
                 status.update(_words(len(names) - to_come, len(names)))
 
-        found = apply.apply(
+        outcomes = apply.apply(
             names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, on_result=show
         )
-    StepPrinter().mesh(found, time.monotonic() - began, dry_run=dry_run)
-    for came in found:
-        if isinstance(came.error, SecretLeftError):
+    StepPrinter().mesh(outcomes, time.monotonic() - began, dry_run=dry_run)
+    for host_outcome in outcomes:
+        if isinstance(host_outcome.error, SecretLeftError):
             # Last of all, and again: above it there may be screens of other hosts.
-            print(came.error, file=sys.stderr)
-    return all(came.is_well for came in found)
+            print(host_outcome.error, file=sys.stderr)
+    return all(host_outcome.is_well for host_outcome in outcomes)
 
 
 def _status(total: int) -> Status | nullcontext[None]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshfab.checks.report import weight
-from meshfab.cli.step_lines import left
+from meshfab.cli.step_lines import duration
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,17 +31,17 @@ def text(report: Report) -> str:
 
 def _cards(report: Report) -> list[dict[str, Any]]:
     """What the page shows, worst first: a host that could not be asked is a card of its own."""
-    found = []
+    cards = []
     for host in report.hosts:
         if host.error is not None or not host.certificates:
-            found.append(_unknown(host))
-        found += [_card(host, one, report.checked_at) for one in host.certificates]
-    return sorted(found, key=lambda card: (-weight(card["status"]), card["part"] or 0.0, card["host"], card["title"]))
+            cards.append(_unknown(host))
+        cards += [_card(host, certificate, report.checked_at) for certificate in host.certificates]
+    return sorted(cards, key=lambda card: (-weight(card["status"]), card["part"] or 0.0, card["host"], card["title"]))
 
 
 def _unknown(host: HostReport) -> dict[str, Any]:
     what, _, remedy = (host.error or "nothing is there").partition(" -> ")
-    said = [{"status": "unknown", "code": "not asked", "message": what, "remedy": remedy}]
+    findings = [{"status": "unknown", "code": "not asked", "message": what, "remedy": remedy}]
     return {
         "status": host.status,
         "title": host.host,
@@ -50,28 +50,32 @@ def _unknown(host: HostReport) -> dict[str, Any]:
         "life": "",
         "left": "",
         "facts": [],
-        "findings": said,
+        "findings": findings,
     }
 
 
-def _card(host: HostReport, one: CertificateReport, now: datetime) -> dict[str, Any]:
-    part = one.life_left(now)
+def _card(host: HostReport, certificate: CertificateReport, now: datetime) -> dict[str, Any]:
+    part = certificate.life_left(now)
     facts = []
-    if one.not_after:
-        facts.append(("until", f"{one.not_after:%Y-%m-%d %H:%M} UTC"))
-    if one.served is not None:
-        facts.append(("served", "yes" if one.served else "no"))
-    if one.timer is not None:
-        on = one.timer.enabled and one.timer.active
-        due = f", next {one.timer.next:%H:%M} UTC" if one.timer.next else ""
-        facts.append(("timer", f"on, last tick: {one.timer.last_result or 'none yet'}{due}" if on else "off"))
+    if certificate.not_after:
+        facts.append(("until", f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"))
+    if certificate.served is not None:
+        facts.append(("served", "yes" if certificate.served else "no"))
+    if certificate.timer is not None:
+        on = certificate.timer.enabled and certificate.timer.active
+        due = f", next {certificate.timer.next:%H:%M} UTC" if certificate.timer.next else ""
+        facts.append(("timer", f"on, last tick: {certificate.timer.last_result or 'none yet'}{due}" if on else "off"))
     return {
-        "status": one.status,
-        "title": one.fqdn,
-        "host": f"on {host.host}" if one.kind == "service" else "its own pair",
+        "status": certificate.status,
+        "title": certificate.fqdn,
+        "host": f"on {host.host}" if certificate.kind == "service" else "its own pair",
         "part": part,
         "life": "ok" if part is None or part >= 1 / 3 else "warning" if part else "critical",
-        "left": left(one.not_after - now) if part and one.not_after else "over" if part == 0 else "",
+        "left": duration(certificate.not_after - now)
+        if part and certificate.not_after
+        else "over"
+        if part == 0
+        else "",
         "facts": facts,
-        "findings": one.findings,
+        "findings": certificate.findings,
     }

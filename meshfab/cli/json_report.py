@@ -28,26 +28,26 @@ def of(report: Report) -> dict[str, Any]:
                 "host": host.host,
                 "status": host.status,
                 "error": host.error,
-                "certificates": [_certificate(one, report.checked_at) for one in host.certificates],
+                "certificates": [_certificate(certificate, report.checked_at) for certificate in host.certificates],
             }
             for host in report.hosts
         ],
     }
 
 
-def _certificate(one: CertificateReport, now: datetime) -> dict[str, Any]:
+def _certificate(certificate: CertificateReport, now: datetime) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "fqdn": one.fqdn,
-        "kind": one.kind,
-        "status": one.status,
-        "not_after": _time(one.not_after),
-        "remaining_seconds": int((one.not_after - now).total_seconds()) if one.not_after else None,
-        "serial": one.serial,
-        "sans": list(one.sans),
-        "served_serial": one.served_serial,
-        "timer": _timer(one.timer),
-        "findings": [{"code": f.code, "status": f.status, "message": str(f)} for f in one.findings],
+        "name": certificate.name,
+        "fqdn": certificate.fqdn,
+        "kind": certificate.kind,
+        "status": certificate.status,
+        "not_after": _time(certificate.not_after),
+        "remaining_seconds": int((certificate.not_after - now).total_seconds()) if certificate.not_after else None,
+        "serial": certificate.serial,
+        "sans": list(certificate.sans),
+        "served_serial": certificate.served_serial,
+        "timer": _timer(certificate.timer),
+        "findings": [{"code": f.code, "status": f.status, "message": str(f)} for f in certificate.findings],
     }
 
 

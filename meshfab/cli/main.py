@@ -46,5 +46,5 @@ def main() -> None:
 def _project(start: Path) -> Path:
     """The nearest folder upwards that has a file of settings, as `inv` looks for the nearest tasks.py."""
     names = [f"invoke.{kind}" for kind in ("yaml", "yml", "json", "py")]
-    places = (place for place in (start, *start.parents) if any((place / name).is_file() for name in names))
+    places = (folder for folder in (start, *start.parents) if any((folder / name).is_file() for name in names))
     return next(places, start)

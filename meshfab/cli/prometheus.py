@@ -49,19 +49,19 @@ def _registry(report: Report) -> CollectorRegistry:
     for host in report.hosts:
         gauges["meshfab_host_reachable"].labels(host.host).set(host.error is None)
         gauges["meshfab_host_duration_seconds"].labels(host.host).set(round(host.seconds, 3))
-        for one in host.certificates:
-            _certificate(gauges, host, one)
+        for certificate in host.certificates:
+            _certificate(gauges, host, certificate)
     return registry
 
 
-def _certificate(gauges: dict[str, Gauge], host: HostReport, one: CertificateReport) -> None:
-    each = (host.host, one.name, one.fqdn, one.kind)
-    timer = one.timer
+def _certificate(gauges: dict[str, Gauge], host: HostReport, certificate: CertificateReport) -> None:
+    each = (host.host, certificate.name, certificate.fqdn, certificate.kind)
+    timer = certificate.timer
     values: dict[str, float | None] = {
-        "meshfab_certificate_not_before_timestamp_seconds": _seconds(one.not_before),
-        "meshfab_certificate_expiry_timestamp_seconds": _seconds(one.not_after),
-        "meshfab_certificate_status": EXIT[one.status],
-        "meshfab_certificate_served": one.served,
+        "meshfab_certificate_not_before_timestamp_seconds": _seconds(certificate.not_before),
+        "meshfab_certificate_expiry_timestamp_seconds": _seconds(certificate.not_after),
+        "meshfab_certificate_status": EXIT[certificate.status],
+        "meshfab_certificate_served": certificate.served,
         "meshfab_timer_active": (timer.enabled and timer.active) if timer else None,
         "meshfab_timer_last_success": timer.last_result in ("", "success") if timer else None,
         "meshfab_timer_next_timestamp_seconds": _seconds(timer.next) if timer else None,
@@ -70,9 +70,9 @@ def _certificate(gauges: dict[str, Gauge], host: HostReport, one: CertificateRep
         # A metric without a value is left out: 0 would read as 1970, or as a fault.
         if value is not None:
             gauges[name].labels(*each).set(value)
-    for code in {finding.code for finding in one.findings}:
+    for code in {finding.code for finding in certificate.findings}:
         # Two of one code, as for certificate and key, are one metric.
-        status = worst(finding.status for finding in one.findings if finding.code == code)
+        status = worst(finding.status for finding in certificate.findings if finding.code == code)
         gauges["meshfab_finding_status"].labels(*each, code).set(EXIT[status])
 
 

@@ -52,39 +52,43 @@ class StepPrinter:
 
     def host(self, host_outcome: HostOutcome, *, dry_run: bool) -> None:
         """What `apply` came to on one host: a line where nothing was to do, else all that was done and why."""
-        idle = [one for one in host_outcome.services if not (one.changed or one.notes or one.error)]
-        for one in host_outcome.services:
-            if one not in idle:
-                self._service(one, host_outcome, dry_run=dry_run)
+        idle = [outcome for outcome in host_outcome.services if not (outcome.changed or outcome.notes or outcome.error)]
+        for outcome in host_outcome.services:
+            if outcome not in idle:
+                self._service(outcome, host_outcome, dry_run=dry_run)
         for stray in host_outcome.undeclared:
             self._line("note", f"{host_outcome.host}: {stray}", _YELLOW)
         if host_outcome.error:
             self._line("failed", str(host_outcome.error), _RED)
         if idle or not (host_outcome.services or host_outcome.error):
-            names = ", ".join(one.service.fqdn for one in idle) or "nothing is declared here"
+            names = ", ".join(outcome.service.fqdn for outcome in idle) or "nothing is declared here"
             self._print(f"{self._paint(host_outcome.host, _BOLD)} as declared: {names}")
 
-    def _service(self, one: Outcome, host_outcome: HostOutcome, *, dry_run: bool) -> None:
+    def _service(self, outcome: Outcome, host_outcome: HostOutcome, *, dry_run: bool) -> None:
         for service, verb, text in host_outcome.steps:
-            if service.name == one.service.name:
+            if service.name == outcome.service.name:
                 self.step(verb, text)
-        if one.error:
-            if one.error is not host_outcome.error:
-                self._line("failed", str(one.error), _RED)
-            self._last(one, f"{_changes(one)}, then failed" if one.changed else "failed")
+        if outcome.error:
+            if outcome.error is not host_outcome.error:
+                self._line("failed", str(outcome.error), _RED)
+            self._last(outcome, f"{_changes(outcome)}, then failed" if outcome.changed else "failed")
         elif dry_run:
-            self.dry_run(one)
+            self.dry_run(outcome)
         else:
-            self.outcome(one, host_outcome.seconds)
+            self.outcome(outcome, host_outcome.seconds)
 
     def mesh(self, outcomes: Sequence[HostOutcome], seconds: float, *, dry_run: bool) -> None:
         """The sum of an `apply`, the failed hosts by name."""
-        failed = [one.host for one in outcomes if not one.is_well]
-        changed = [one.host for one in outcomes if one.is_well and any(service.changed for service in one.services)]
-        words = [f"{len(outcomes)} host{'s' * (len(outcomes) != 1)}"]
-        words.append(f"{len(changed)} {'to change' if dry_run else 'changed'}")
-        words.append(f"{len(outcomes) - len(changed) - len(failed)} as declared")
-        text = ", ".join(words) + (
+        failed = [outcome.host for outcome in outcomes if not outcome.is_well]
+        changed = [
+            outcome.host
+            for outcome in outcomes
+            if outcome.is_well and any(service.changed for service in outcome.services)
+        ]
+        parts = [f"{len(outcomes)} host{'s' * (len(outcomes) != 1)}"]
+        parts.append(f"{len(changed)} {'to change' if dry_run else 'changed'}")
+        parts.append(f"{len(outcomes) - len(changed) - len(failed)} as declared")
+        text = ", ".join(parts) + (
             f", {self._paint(f'{len(failed)} failed: ' + ', '.join(failed), _RED)}" if failed else ""
         )
         self._print(f"{text} {self._paint(f'({seconds:.1f} s)', _DIM)}")
@@ -99,10 +103,10 @@ class StepPrinter:
         served, leaf = outcome.served, outcome.leaf
         if served is None or leaf is None:
             return ""
-        asked = f"asked from {served.via}, not from here" if served.via else "asked from here"
+        asked_from = f"asked from {served.via}, not from here" if served.via else "asked from here"
         return (
-            f"https://{outcome.service.fqdn} at {served.address}:{served.port} is the leaf on disk ({asked}), "
-            f"until {leaf.not_after:%Y-%m-%d %H:%M} UTC, {left(leaf.not_after - datetime.now(timezone.utc))} left"
+            f"https://{outcome.service.fqdn} at {served.address}:{served.port} is the leaf on disk ({asked_from}), "
+            f"until {leaf.not_after:%Y-%m-%d %H:%M} UTC, {duration(leaf.not_after - datetime.now(timezone.utc))} left"
         )
 
     def _paint(self, text: str, code: str) -> str:
@@ -116,10 +120,10 @@ def _changes(outcome: Outcome) -> str:
     return f"{len(outcome.changed)} change{'s' if len(outcome.changed) > 1 else ''}"
 
 
-def left(span: timedelta) -> str:
+def duration(span: timedelta) -> str:
     """A span in its largest unit, rounded down.
 
-    >>> left(timedelta(hours=23, minutes=59))
+    >>> duration(timedelta(hours=23, minutes=59))
     '23 h'
     """
     minutes = int(span.total_seconds() // 60)

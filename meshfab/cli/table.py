@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
 from meshfab.checks.report import weight
-from meshfab.cli.step_lines import left
+from meshfab.cli.step_lines import duration
 from meshfab.errors import one_line
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def show(report: Report, to: Console) -> None:
     """Print the table, the findings and the sum."""
     to.print(of(report, to))
     for host in by_weight(report):
-        for status, words, remedy in _sentences(host):
-            _say(to, status, words, remedy)
+        for status, message, remedy in _sentences(host):
+            _say(to, status, message, remedy)
     to.print(summary(report), soft_wrap=True)
 
 
@@ -58,13 +58,13 @@ def of(report: Report, to: Console, *, most: int | None = None) -> ConsoleRender
     table.add_column("TIMER", no_wrap=True)
     table.add_column("NEXT", no_wrap=True, justify="right")
     table.add_column("FINDINGS", overflow="fold")
-    for number, (host, one) in enumerate(_rows(report)):
+    for number, (host, certificate) in enumerate(_rows(report)):
         if number == most:
             break
-        if one is None:
+        if certificate is None:
             table.add_row(_plain(host.host), *[""] * 5, Text("unknown", STYLES["unknown"]))
         else:
-            table.add_row(*_row(host, one, report.checked_at, to))
+            table.add_row(*_row(host, certificate, report.checked_at, to))
     return table
 
 
@@ -77,14 +77,16 @@ def summary(report: Report) -> Text:
     """One line: how many of what, and how long it took."""
     from rich.text import Text
 
-    certificates = [one for host in report.hosts for one in host.certificates]
+    certificates = [certificate for host in report.hosts for certificate in host.certificates]
     count: dict[Status, int] = {"critical": 0, "unknown": 0, "warning": 0, "ok": 0}
-    for status in [one.status for one in certificates] + [host.status for host in report.hosts if host.error]:
+    for status in [certificate.status for certificate in certificates] + [
+        host.status for host in report.hosts if host.error
+    ]:
         count[status] += 1
     hosts = len(report.hosts)
     line = Text(f"{hosts} host{'s' * (hosts != 1)}, {len(certificates)} certificates: ")
-    words = [Text(f"{number} {status}", STYLES[status]) for status, number in count.items() if number]
-    line.append(Text(", ").join(words) if words else Text("nothing to check"))
+    message = [Text(f"{number} {status}", STYLES[status]) for status, number in count.items() if number]
+    line.append(Text(", ").join(message) if message else Text("nothing to check"))
     if report.was_interrupted:
         line.append(" (interrupted)", "bold")
     return line.append(f" ({report.seconds:.1f} s)", "dim")
@@ -93,58 +95,75 @@ def summary(report: Report) -> Text:
 def _rows(report: Report) -> list[tuple[HostReport, CertificateReport | None]]:
     rows: list[tuple[HostReport, CertificateReport | None]] = []
     for host in report.hosts:
-        rows += [(host, one) for one in host.certificates] or [(host, None)]
+        rows += [(host, certificate) for certificate in host.certificates] or [(host, None)]
 
     def rank(row: tuple[HostReport, CertificateReport | None]) -> tuple[Any, ...]:
-        host, one = row
-        if one is None:
+        host, certificate = row
+        if certificate is None:
             return (-weight(host.status), 0.0, host.host, "")
-        return (-weight(one.status), one.life_left(report.checked_at) or 0.0, host.host, one.name)
+        return (
+            -weight(certificate.status),
+            certificate.life_left(report.checked_at) or 0.0,
+            host.host,
+            certificate.name,
+        )
 
     return sorted(rows, key=rank)
 
 
-def _row(host: HostReport, one: CertificateReport, now: datetime, to: Console) -> list[Text]:
+def _row(host: HostReport, certificate: CertificateReport, now: datetime, to: Console) -> list[Text]:
     from rich.text import Text
 
-    style = STYLES[one.status]
-    served = {True: Text("yes", "green"), False: Text("no", "bold red"), None: Text("-", "dim")}[one.served]
-    codes = Text(" ").join(Text(f.code, STYLES[f.status]) for f in one.findings) if one.findings else Text("ok", style)
-    name = _plain(one.name) if one.kind == "service" else Text("(host)", "dim")
-    return [_plain(host.host), name, _life(one, now, to), served, _timer(one), _next(one, now), codes]
+    style = STYLES[certificate.status]
+    served = {True: Text("yes", "green"), False: Text("no", "bold red"), None: Text("-", "dim")}[certificate.served]
+    codes = (
+        Text(" ").join(Text(f.code, STYLES[f.status]) for f in certificate.findings)
+        if certificate.findings
+        else Text("ok", style)
+    )
+    name = _plain(certificate.name) if certificate.kind == "service" else Text("(host)", "dim")
+    return [
+        _plain(host.host),
+        name,
+        _life(certificate, now, to),
+        served,
+        _timer(certificate),
+        _next(certificate, now),
+        codes,
+    ]
 
 
-def _life(one: CertificateReport, now: datetime, to: Console) -> Text:
+def _life(certificate: CertificateReport, now: datetime, to: Console) -> Text:
     from rich.text import Text
 
-    part = one.life_left(now)
-    if part is None or one.not_after is None:
+    part = certificate.life_left(now)
+    if part is None or certificate.not_after is None:
         return Text("-", "dim")
     # A little life is more than none.
     filled = max(round(part * _BAR), 1 if part else 0)
     full, empty = ("━", "─") if "utf" in to.encoding.lower() else ("#", ".")
     style = "bold red" if not part else "yellow" if part < 1 / 3 else "green"
-    words = left(one.not_after - now) if part else "over"
-    return Text(full * filled, style).append(empty * (_BAR - filled), "dim").append(f" {words}")
+    message = duration(certificate.not_after - now) if part else "over"
+    return Text(full * filled, style).append(empty * (_BAR - filled), "dim").append(f" {message}")
 
 
-def _timer(one: CertificateReport) -> Text:
+def _timer(certificate: CertificateReport) -> Text:
     from rich.text import Text
 
-    if one.timer is None:
+    if certificate.timer is None:
         return Text("-", "dim")
-    if not one.timer.enabled or not one.timer.active:
+    if not certificate.timer.enabled or not certificate.timer.active:
         return Text("off", "bold red")
-    has_failed = one.timer.last_result not in ("", "success")
+    has_failed = certificate.timer.last_result not in ("", "success")
     return Text("failed", "yellow") if has_failed else Text("ok", "green")
 
 
-def _next(one: CertificateReport, now: datetime) -> Text:
+def _next(certificate: CertificateReport, now: datetime) -> Text:
     from rich.text import Text
 
-    if one.timer is None or one.timer.next is None:
+    if certificate.timer is None or certificate.timer.next is None:
         return Text("-", "dim")
-    return Text(left(max(one.timer.next - now, timedelta())))
+    return Text(duration(max(certificate.timer.next - now, timedelta())))
 
 
 def _sentences(host: HostReport) -> Iterator[tuple[Status, str, str]]:
@@ -152,25 +171,25 @@ def _sentences(host: HostReport) -> Iterator[tuple[Status, str, str]]:
     if host.error is not None:
         what, _, remedy = host.error.partition(" -> ")
         yield "unknown", one_line(f"{host.host}: {what}"), one_line(remedy)
-    for one in sorted(host.certificates, key=lambda one: -weight(one.status)):
-        where = f"{host.host} {one.name}" if one.kind == "service" else host.host
-        for finding, after in zip_longest(one.findings, one.findings[1:]):
+    for certificate in sorted(host.certificates, key=lambda certificate: -weight(certificate.status)):
+        prefix = f"{host.host} {certificate.name}" if certificate.kind == "service" else host.host
+        for finding, after in zip_longest(certificate.findings, certificate.findings[1:]):
             is_said_below = after is not None and after.remedy == finding.remedy
-            words = one_line(f"{where}: {finding.code}: {finding.message}")
-            yield finding.status, words, "" if is_said_below else one_line(finding.remedy)
+            message = one_line(f"{prefix}: {finding.code}: {finding.message}")
+            yield finding.status, message, "" if is_said_below else one_line(finding.remedy)
 
 
-def _say(to: Console, status: Status, words: str, remedy: str) -> None:
+def _say(to: Console, status: Status, message: str, remedy: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
     head = Text(f"{status:<8}", STYLES[status])
     if to.is_terminal:
         grid = Table.grid(padding=(0, 1))
-        grid.add_row(head, Text(words))
+        grid.add_row(head, Text(message))
         to.print(grid)
     else:
-        to.print(Text.assemble(head, " ", words), soft_wrap=True)
+        to.print(Text.assemble(head, " ", message), soft_wrap=True)
     if remedy:
         # soft_wrap: a command that is copied must not have line breaks of ours in it.
         to.print(Text.assemble(f"{'':8} -> ", (remedy, "bold")), soft_wrap=True)

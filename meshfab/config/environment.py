@@ -26,8 +26,8 @@ def read(config: Any, key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(prefix, str):
         return {}
     single = {name: value for name, value in defaults.items() if isinstance(value, (str, int, type(None)))}
-    said = {name: os.environ.get(f"{prefix}{key}_{name}".upper()) for name in single}
-    return {name: _cast(f"{key}.{name}", word, single[name]) for name, word in said.items() if word is not None}
+    variables = {name: os.environ.get(f"{prefix}{key}_{name}".upper()) for name in single}
+    return {name: _cast(f"{key}.{name}", word, single[name]) for name, word in variables.items() if word is not None}
 
 
 def _cast(name: str, word: str, default: object) -> object:

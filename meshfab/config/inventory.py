@@ -40,11 +40,11 @@ def shares(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
     Raises:
         InputError: a service is not declared as it should be.
     """
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    shares_by_host: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name in settings.services:
         for host in _places(name, settings):
-            found.setdefault(host, {})[name] = _said(name, settings)
-    return found
+            shares_by_host.setdefault(host, {})[name] = _said(name, settings)
+    return shares_by_host
 
 
 def check(settings: Settings) -> None:
@@ -64,25 +64,25 @@ def check(settings: Settings) -> None:
 
 
 def _service(name: str, settings: Settings) -> Service:
-    said = _said(name, settings)
+    options = _said(name, settings)
     lists: dict[str, tuple[str, ...] | None] = {}
     for key in ("sans", "listen"):
-        value = said.get(key)
+        value = options.get(key)
         if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
             raise InputError(f"meshfab.services.{name}.{key} is not a list")
         lists[key] = None if value is None else tuple(value)
     for key in ("mtls", "vhost"):
-        if not isinstance(said.get(key, False), bool):
-            raise InputError(f"meshfab.services.{name}.{key} is {said[key]!r}", remedy="set true or false")
+        if not isinstance(options.get(key, False), bool):
+            raise InputError(f"meshfab.services.{name}.{key} is {options[key]!r}", remedy="set true or false")
     try:
         return Service.of(
             name,
             settings,
             sans=lists["sans"],
             listen=lists["listen"],
-            upstream=said.get("upstream"),
-            mtls=said.get("mtls", False),
-            vhost=said.get("vhost", True),
+            upstream=options.get("upstream"),
+            mtls=options.get("mtls", False),
+            vhost=options.get("vhost", True),
         )
     except InputError as error:
         # The words are those of one service's command line; here there are many.
@@ -90,25 +90,25 @@ def _service(name: str, settings: Settings) -> Service:
 
 
 def _places(name: str, settings: Settings) -> tuple[str, ...]:
-    said = _said(name, settings)
-    several = said.get("hosts", ())
+    options = _said(name, settings)
+    several = options.get("hosts", ())
     if isinstance(several, str) or not isinstance(several, Sequence):
         raise InputError(f"meshfab.services.{name}.hosts is not a list of hosts")
-    found = [*([said["host"]] if "host" in said else []), *several]
-    if not found:
+    hosts = [*([options["host"]] if "host" in options else []), *several]
+    if not hosts:
         raise InputError(f"meshfab.services.{name} names no host", remedy=f"set meshfab.services.{name}.host")
     try:
-        return tuple(validation.host(host) for host in found)
+        return tuple(validation.host(host) for host in hosts)
     except InputError as error:
         raise InputError(f"meshfab.services.{name}: {error.what}", remedy=error.remedy) from None
 
 
 def _said(name: str, settings: Settings) -> Mapping[str, Any]:
-    said = settings.services[name]
-    if not isinstance(said, Mapping):
+    options = settings.services[name]
+    if not isinstance(options, Mapping):
         raise InputError(f"meshfab.services.{name} is not a mapping", remedy="write it as NAME: {host: HOST}")
-    for key in said:
+    for key in options:
         if key not in _KEYS:
             known = ", ".join(sorted(_KEYS))
             raise InputError(f"unknown setting meshfab.services.{name}.{key}", remedy=f"known are {known}")
-    return said
+    return options

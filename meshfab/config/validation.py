@@ -97,8 +97,8 @@ def url(word: object, what: str, *, schemes: tuple[str, ...] = ("http", "https")
     """A URL with a host, one of the schemes, and no character that ends an nginx directive."""
     text = _text(word, what)
     remedy = f"write it like {schemes[0]}://127.0.0.1:8080"
-    scheme, found, rest = text.partition("://")
-    if scheme not in schemes or not found or not _URL_TAIL.fullmatch(rest.replace("[", "").replace("]", "")):
+    scheme, separator, rest = text.partition("://")
+    if scheme not in schemes or not separator or not _URL_TAIL.fullmatch(rest.replace("[", "").replace("]", "")):
         raise InputError(f"{what} {_shown(text)} is not a plain {' or '.join(schemes)} URL", remedy=remedy)
     try:
         parts = urlsplit(text)

@@ -91,8 +91,8 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
             state, extra = shell.batch([facts.request(settings, declared), _request(settings, declared)])
             seen = facts.parse(state, shell.host, settings, declared)
     except MeshfabError as error:
-        return tuple(preconditions.of_login(error))
-    return (*preconditions.of_login(None), *_of_host(seen, facts.fields(extra.out), settings, declared))
+        return tuple(preconditions.check_login(error))
+    return (*preconditions.check_login(None), *_of_host(seen, facts.fields(extra.out), settings, declared))
 
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
@@ -110,30 +110,30 @@ def _request(settings: Settings, declared: Sequence[Service]) -> Request:
     ca, port = _ca(settings)
     names = " ".join([ca, *(service.fqdn for service in declared)])
     folders = (settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system")
-    words = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names)
+    args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names)
     # /tmp and /run carry the password and the new pair for a moment.
-    return Request("doctor", (*words, *folders, "/tmp", "/run"))  # noqa: S108
+    return Request("doctor", (*args, *folders, "/tmp", "/run"))  # noqa: S108
 
 
 def _of_host(
-    state: facts.HostState, said: dict[str, str], settings: Settings, declared: Sequence[Service]
+    state: facts.HostState, answers: dict[str, str], settings: Settings, declared: Sequence[Service]
 ) -> Iterator[Finding]:
-    version = one_line(said.get("step.version", ""))
-    for tool in preconditions.of_tools(state.tools):
+    version = one_line(answers.get("step.version", ""))
+    for tool in preconditions.check_tools(state.tools):
         has_version = tool.code == "step" and tool.status == "ok" and version
         yield Finding("step", "ok", f"{tool.message}, {version}") if has_version else tool
-    yield preconditions.of_systemd(said.get("systemd", ""), runs="systemd.runs" in said)
-    yield from preconditions.of_nginx(state, said.get("users", "").split())
-    yield from preconditions.of_root(state.root, settings.root)
+    yield preconditions.check_systemd(answers.get("systemd", ""), runs="systemd.runs" in answers)
+    yield from preconditions.check_nginx(state, answers.get("users", "").split())
+    yield from preconditions.check_root(state.root, settings.root)
     resolved: dict[str, set[str]] = {}
-    for row in said.get("resolved", "").splitlines():
+    for row in answers.get("resolved", "").splitlines():
         name, _, address = row.partition(" ")
         resolved.setdefault(name, set()).add(address)
-    there = {name: frozenset(addresses) for name, addresses in resolved.items()}
-    here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
-    yield from preconditions.of_names(there, here, state.addresses, _ca(settings)[0])
-    yield from ca_checks.checks(said, state.root, settings)
-    yield from preconditions.of_folders(said.get("folders", ""))
+    addresses_there = {name: frozenset(addresses) for name, addresses in resolved.items()}
+    addresses_here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
+    yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0])
+    yield from ca_checks.check_ca(answers, state.root, settings)
+    yield from preconditions.check_folders(answers.get("folders", ""))
 
 
 def _ca(settings: Settings) -> tuple[str, int]:

@@ -55,8 +55,10 @@ def check_host(
     """One host, within its own deadline; whatever is wrong with it is in the report."""
     began = time.monotonic()
     try:
-        seen = _observe(host, settings, config, seconds, jumps)
-        certificates = evaluate.host(seen.discovery, seen.observations, settings, seen.asked, seen.public)
+        observation = _observe(host, settings, config, seconds, jumps)
+        certificates = evaluate.evaluate_host(
+            observation.discovery, observation.observations, settings, observation.asked, observation.public
+        )
     except MeshfabError as error:
         return HostReport(host, error=_message(error), seconds=time.monotonic() - began)
     except Exception as error:  # a host may answer anything; one that confuses us hides no other
@@ -71,10 +73,13 @@ def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: 
         before = datetime.now(timezone.utc)
         answer = shell.batch([discovery.request(settings, declared)])[0]
         after = datetime.now(timezone.utc)
-        seen = discovery.parse(answer, shell.host, settings, declared)
-        endpoints = {service.fqdn: cross_checks.expected_endpoint(seen, service, settings) for service in seen.services}
-        observations = EndpointProbe(shell).observe(seen.state.addresses, endpoints)
-    return HostObservation(seen, observations, _public(list(endpoints), settings), (before, after))
+        discovered = discovery.parse(answer, shell.host, settings, declared)
+        endpoints = {
+            service.fqdn: cross_checks.expected_endpoint(discovered, service, settings)
+            for service in discovered.services
+        }
+        observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints)
+    return HostObservation(discovered, observations, _public(list(endpoints), settings), (before, after))
 
 
 def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ...]]:

@@ -161,9 +161,9 @@ def _walk(leaf: Leaf, roots: list[Certificate], moment: datetime) -> str:
     from cryptography import x509
 
     first = below = x509.load_der_x509_certificate(leaf.der)
-    left = [x509.load_der_x509_certificate(der) for der in leaf.issuers]
+    remaining = [x509.load_der_x509_certificate(der) for der in leaf.issuers]
     while True:
-        issuer = next((one for one in (*roots, *left) if _is_issuer(one, below)), None)
+        issuer = next((candidate for candidate in (*roots, *remaining) if _is_issuer(candidate, below)), None)
         if issuer is None:
             return "neither the root nor a certificate in the file issued " + ("it" if below == first else "its issuer")
         if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
@@ -171,7 +171,7 @@ def _walk(leaf: Leaf, roots: list[Certificate], moment: datetime) -> str:
             return f"its issuer is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only"
         if issuer in roots:
             return ""
-        left.remove(issuer)
+        remaining.remove(issuer)
         below = issuer
 
 

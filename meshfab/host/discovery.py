@@ -82,9 +82,9 @@ def request(settings: Settings, declared: Sequence[Service], *, judge: bool = Tr
 
     Without that there is no `own`, and `secrets`, `resolved` and `failed` are empty.
     """
-    root, conf_dir, *words = facts.request(settings, declared).args
+    root, conf_dir, *service_args = facts.request(settings, declared).args
     folders = (settings.domain, settings.cert_dir, settings.key_dir)
-    return Request("discover+probe", (root, conf_dir, *folders, "judge" if judge else "", *words))
+    return Request("discover+probe", (root, conf_dir, *folders, "judge" if judge else "", *service_args))
 
 
 def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Discovery:
@@ -93,46 +93,46 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     Raises:
         ConnectError: it is not the answer of our script.
     """
-    said = facts.fields(answer.out)
+    fields = facts.fields(answer.out)
     by_name = {service.name: service for service in declared}
-    for name in said.get("found", "").split()[:_MOST_FOUND]:
+    for name in fields.get("found", "").split()[:_MOST_FOUND]:
         try:
             by_name.setdefault(name, Service.of(name, settings))
         except InputError:
             continue  # no name that a service can have: somebody else's file
-    own = _own(said.get("own", ""))
-    names = [*by_name, *([own.name] if own else [])]
-    state = facts.from_fields(said, host, settings, names, stderr=answer.err)
+    host_pair = _own(fields.get("own", ""))
+    names = [*by_name, *([host_pair.name] if host_pair else [])]
+    state = facts.from_fields(fields, host, settings, names, stderr=answer.err)
     resolved: dict[str, set[str]] = {}
-    for row in said.get("resolved", "").splitlines():
+    for row in fields.get("resolved", "").splitlines():
         name, _, address = row.partition(" ")
         resolved.setdefault(name, set()).add(address)
     return Discovery(
         state=state,
-        own=own,
+        own=host_pair,
         services=tuple(by_name.values()),
         declared=frozenset(service.name for service in declared),
-        vhosted=frozenset(said.get("vhosted", "").split()),
-        secrets=tuple(said.get("secrets", "").splitlines()),
+        vhosted=frozenset(fields.get("vhosted", "").split()),
+        secrets=tuple(fields.get("secrets", "").splitlines()),
         resolved={name: frozenset(addresses) for name, addresses in resolved.items()},
-        failed={name: said[f"{name}/failed"] for name in by_name if f"{name}/failed" in said},
+        failed={name: fields[f"{name}/failed"] for name in by_name if f"{name}/failed" in fields},
     )
 
 
-def undeclared(seen: Discovery) -> tuple[str, ...]:
+def undeclared(discovery: Discovery) -> tuple[str, ...]:
     """A sentence on each service that lies on the host and is not declared for it. Nobody removes one unasked."""
-    found = []
-    for service in seen.services:
-        timer = seen.state.unit(service.timer)
+    sentences = []
+    for service in discovery.services:
+        timer = discovery.state.unit(service.timer)
         parts = [
-            "a pair" * (seen.state.services[service.name].cert is not None),
+            "a pair" * (discovery.state.services[service.name].cert is not None),
             "a timer" * (timer.enabled == "enabled" or timer.active == "active"),
-            "a place in nginx's configuration" * (service.name in seen.vhosted),
+            "a place in nginx's configuration" * (service.name in discovery.vhosted),
         ]
-        if service.name not in seen.declared and any(parts):
+        if service.name not in discovery.declared and any(parts):
             what = ", ".join(part for part in parts if part)
-            found.append(f"orphan: {service.fqdn} has {what} here and is not declared; left as it is")
-    return tuple(found)
+            sentences.append(f"orphan: {service.fqdn} has {what} here and is not declared; left as it is")
+    return tuple(sentences)
 
 
 def elapse(text: str) -> datetime | None:

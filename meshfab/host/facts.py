@@ -138,7 +138,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
 
 
 def from_fields(
-    said: Mapping[str, str], host: str, settings: Settings, names: Iterable[str], *, stderr: str = ""
+    answers: Mapping[str, str], host: str, settings: Settings, names: Iterable[str], *, stderr: str = ""
 ) -> HostState:
     """The same of an answer that was split into its fields already.
 
@@ -153,7 +153,7 @@ def from_fields(
         ConnectError: it is not the answer of our script.
     """
     try:
-        now = datetime.fromtimestamp(int(said["now"]), timezone.utc)
+        now = datetime.fromtimestamp(int(answers["now"]), timezone.utc)
     except (KeyError, ValueError, OverflowError, OSError):
         raise ConnectError(
             f"the probe's answer makes no sense ({stderr or 'no error message'})",
@@ -163,41 +163,41 @@ def from_fields(
     return HostState(
         host=host,
         now=now,
-        addresses=tuple(said.get("addresses", "").split()),
-        tools={path.rpartition("/")[2]: path for path in said.get("tools", "").splitlines()},
-        root=said.get("root"),
-        nginx_conf=said.get("nginx.conf", ""),
-        nginx_version=_version(said.get("nginx.conf", "")),
+        addresses=tuple(answers.get("addresses", "").split()),
+        tools={path.rpartition("/")[2]: path for path in answers.get("tools", "").splitlines()},
+        root=answers.get("root"),
+        nginx_conf=answers.get("nginx.conf", ""),
+        nginx_version=_version(answers.get("nginx.conf", "")),
         nginx_user=settings.nginx_user
-        or _user(said.get("nginx.conf", ""))
-        or _user(f"user {said.get('nginx.user', '')};")
+        or _user(answers.get("nginx.conf", ""))
+        or _user(f"user {answers.get('nginx.user', '')};")
         or "nginx",
-        has_sites="nginx.sites" in said,
-        has_ipv6="no-ipv6" not in said,
-        digests={row[66:]: row[:64] for row in said.get("digests", "").splitlines()},
-        stats=_stats(said.get("stats", "")),
-        units=_units(said.get("units", "")),
-        services={name: _service(said, name) for name in names},
+        has_sites="nginx.sites" in answers,
+        has_ipv6="no-ipv6" not in answers,
+        digests={row[66:]: row[:64] for row in answers.get("digests", "").splitlines()},
+        stats=_stats(answers.get("stats", "")),
+        units=_units(answers.get("units", "")),
+        services={name: _service(answers, name) for name in names},
     )
 
 
 def fields(out: bytes) -> dict[str, str]:
     """Split "<key> <bytes>\\n<value>\\n" records; what follows a broken one is dropped."""
-    found: dict[str, str] = {}
+    answers: dict[str, str] = {}
     at = 0
     while head := _HEAD.match(out, at):
         end = head.end() + int(head[2])
         if out[end : end + 1] != b"\n":
             break
-        found[head[1].decode()] = out[head.end() : end].decode("utf-8", "replace")
+        answers[head[1].decode()] = out[head.end() : end].decode("utf-8", "replace")
         at = end + 1
-    return {**_texts(found.get("keys", ""), found.get("texts", "")), **found}
+    return {**_texts(answers.get("keys", ""), answers.get("texts", "")), **answers}
 
 
-def _texts(keys: str, texts: str) -> dict[str, str]:
+def _texts(keys: str, grep_output: str) -> dict[str, str]:
     """Files by their key, of rows of "<key> <path>" and of what `grep -H` says of all the paths, "<path>:<line>"."""
     lines: dict[str, list[str]] = {}
-    for row in texts.split("\n"):
+    for row in grep_output.split("\n"):
         path, _, line = row.partition(":")
         lines.setdefault(path, []).append(line)
     return {
@@ -206,43 +206,43 @@ def _texts(keys: str, texts: str) -> dict[str, str]:
     }
 
 
-def _service(said: Mapping[str, str], name: str) -> ServiceState:
+def _service(answers: Mapping[str, str], name: str) -> ServiceState:
     prefix = f"{name}/vhost:"
     return ServiceState(
-        cert=said.get(f"{name}/cert"),
-        public=said.get(f"{name}/public"),
-        acl=said.get(f"{name}/acl", ""),
-        staged=said.get(f"{name}/staged"),
-        has_leftovers=f"{name}/leftovers" in said,
-        secret=said.get(f"{name}/secret"),
-        is_secret_folder=f"{name}/secret-folder" in said,
-        vhosts={key[len(prefix) :]: text for key, text in said.items() if key.startswith(prefix)},
+        cert=answers.get(f"{name}/cert"),
+        public=answers.get(f"{name}/public"),
+        acl=answers.get(f"{name}/acl", ""),
+        staged=answers.get(f"{name}/staged"),
+        has_leftovers=f"{name}/leftovers" in answers,
+        secret=answers.get(f"{name}/secret"),
+        is_secret_folder=f"{name}/secret-folder" in answers,
+        vhosts={key[len(prefix) :]: text for key, text in answers.items() if key.startswith(prefix)},
     )
 
 
 def _stats(text: str) -> dict[str, Stat]:
-    found = {}
+    stats = {}
     for row in text.splitlines():
-        words = row.split("|")
-        if len(words) == 4 and re.fullmatch("[0-7]{1,5}", words[3]):
-            found[words[0]] = Stat(words[1], words[2], int(words[3], 8))
-    return found
+        columns = row.split("|")
+        if len(columns) == 4 and re.fullmatch("[0-7]{1,5}", columns[3]):
+            stats[columns[0]] = Stat(columns[1], columns[2], int(columns[3], 8))
+    return stats
 
 
 def _units(text: str) -> dict[str, Unit]:
-    found = {}
+    units = {}
     for block in text.split("\n\n"):
-        said = dict(row.split("=", 1) for row in block.splitlines() if "=" in row)
-        found[said.get("Id", "")] = Unit(
-            load=said.get("LoadState", ""),
-            enabled=said.get("UnitFileState", ""),
-            active=said.get("ActiveState", ""),
-            result=said.get("Result", ""),
-            needs_reload=said.get("NeedDaemonReload") == "yes",
-            elapses=said.get("NextElapseUSecRealtime", ""),
-            main_pid=said.get("MainPID", ""),
+        properties = dict(row.split("=", 1) for row in block.splitlines() if "=" in row)
+        units[properties.get("Id", "")] = Unit(
+            load=properties.get("LoadState", ""),
+            enabled=properties.get("UnitFileState", ""),
+            active=properties.get("ActiveState", ""),
+            result=properties.get("Result", ""),
+            needs_reload=properties.get("NeedDaemonReload") == "yes",
+            elapses=properties.get("NextElapseUSecRealtime", ""),
+            main_pid=properties.get("MainPID", ""),
         )
-    return found
+    return units
 
 
 def _user(conf: str) -> str:

@@ -34,25 +34,25 @@ def wanted(service: Service, settings: Settings) -> list[File]:
     """The files that renew this service."""
     folder = resources.folder("unit-files")
     units = [File(path, mode, (folder / name).read_text(encoding="utf-8")) for path, (name, mode) in UNITS.items()]
-    own = [File(service.env_file, "0644", _env(service, settings))]
+    service_files = [File(service.env_file, "0644", _env(service, settings))]
     folder_of_certs = service.cert.rpartition("/")[0]
     if not f"{folder_of_certs}/".startswith(_OPEN_TO_THE_UNIT):
-        own.append(File(service.drop_in, "0644", _DROP_IN.format(folder=folder_of_certs)))
-    return [*units, *own]
+        service_files.append(File(service.drop_in, "0644", _DROP_IN.format(folder=folder_of_certs)))
+    return [*units, *service_files]
 
 
 def drift(state: HostState, wanted: Sequence[File]) -> dict[str, str]:
     """The files that are not as wanted, by path, each with a word on what is wrong."""
-    found = {}
+    faults = {}
     for file in wanted:
         name, stat = file.path.rpartition("/")[2], state.stats.get(file.path)
         if file.path not in state.digests:
-            found[file.path] = f"{name} is missing"
+            faults[file.path] = f"{name} is missing"
         elif state.digests[file.path] != file.digest:
-            found[file.path] = f"{name} differs"
+            faults[file.path] = f"{name} differs"
         elif stat and stat.mode != int(file.mode, 8):
-            found[file.path] = f"{name} has the mode {stat.mode:04o}"
-    return found
+            faults[file.path] = f"{name} has the mode {stat.mode:04o}"
+    return faults
 
 
 def unread(state: HostState, service: Service) -> list[str]:

@@ -34,25 +34,29 @@ class Activation:
     starts: bool = False
 
 
-def wire(state: HostState, activations: Sequence[Activation]) -> Request:
+def install(state: HostState, activations: Sequence[Activation]) -> Request:
     """Put the files in, try the configuration and load it; what was there before comes back when nginx refuses."""
     loaded = [activation for activation in activations if activation.change.is_loaded]
     action = _action(loaded) if loaded else ""
-    if action == "reload" and any(activation.change.place for activation in loaded) and config_dump.is_free(state, 443):
+    if (
+        action == "reload"
+        and any(activation.change.vhost_path for activation in loaded)
+        and config_dump.is_port_free(state, 443)
+    ):
         action = "open"
     names = " ".join(name for activation in loaded for name in activation.names)
-    words = [word for activation in activations for word in _words(activation.change)]
-    return Request("install_config", (action, *_whom(state), names, *words))
+    file_args = [word for activation in activations for word in _file_args(activation.change)]
+    return Request("install_config", (action, *_nginx_args(state), names, *file_args))
 
 
 def reload(state: HostState, activations: Sequence[Activation]) -> Request:
     """Try the configuration, then load it."""
-    return Request("reload", (_action(activations), *_whom(state)))
+    return Request("reload", (_action(activations), *_nginx_args(state)))
 
 
-def unwire(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
+def remove(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
     """Take the files of this run out again, or only load what is there when it wrote none, or took them out itself."""
-    words = [
+    file_args = [
         word
         for activation in activations
         for file, link in zip(activation.change.files, _links(activation.change), strict=True)
@@ -60,17 +64,17 @@ def unwire(state: HostState, activations: Sequence[Activation], *, is_wired: boo
         for word in (file.path, link, file.digest)
     ]
     action = "stop" if any(activation.starts for activation in activations) else "reload"
-    return Request("remove_config", (action, *_whom(state), *words))
+    return Request("remove_config", (action, *_nginx_args(state), *file_args))
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
     """The error that a failed `wire`, `reload` or `unwire` stands for."""
     if answer.status == 7:
-        return _not_taken_up(config_dump.emergency(answer.err), state)
+        return _not_taken_up(config_dump.error_line(answer.err), state)
     if answer.status == 75:
         return LockedError(answer.err, host=state.host, remedy="try again when that has ended")
     what, remedy = {
-        3: (f"nginx refuses the configuration: {config_dump.emergency(answer.err)}", ""),
+        3: (f"nginx refuses the configuration: {config_dump.error_line(answer.err)}", ""),
         4: (f"nginx would ignore a server: {answer.err}", "take one out; "),
         5: (f"nginx's configuration includes nothing at {answer.err}", "include it, or set meshfab.conf_dir; "),
         6: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
@@ -78,17 +82,17 @@ def explain(answer: Answer, state: HostState) -> MeshfabError:
     return NginxError(what, host=state.host, remedy=remedy + _BACK)
 
 
-def _not_taken_up(words: str, state: HostState) -> NginxError:
-    what, remedy = f"nginx was reloaded and did not take the configuration up: {words}", "repair that"
-    port = re.search(r":(\d+) failed \(98:", words)
+def _not_taken_up(output: str, state: HostState) -> NginxError:
+    what, remedy = f"nginx was reloaded and did not take the configuration up: {output}", "repair that"
+    port = re.search(r":(\d+) failed \(98:", output)
     if port and listeners.holds(state, int(port[1])):
         # A wildcard and a single address cannot be bound side by side, and a reload binds before it lets go.
-        what = f"a running nginx cannot change between all addresses and single ones: {words}"
+        what = f"a running nginx cannot change between all addresses and single ones: {output}"
         remedy = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
     return NginxError(what, host=state.host, remedy=f"{remedy}; {_BACK}")
 
 
-def _whom(state: HostState) -> tuple[str, str]:
+def _nginx_args(state: HostState) -> tuple[str, str]:
     """What `load` of the prelude is told of nginx: where it complains, and the process that is to reload."""
     return config_dump.error_log(state), state.unit("nginx.service").main_pid
 
@@ -97,18 +101,18 @@ def _action(activations: Sequence[Activation]) -> str:
     return "start" if any(activation.starts for activation in activations) else "reload"
 
 
-def _words(wiring: NginxChange) -> list[str]:
+def _file_args(change: NginxChange) -> list[str]:
     """What install_config.sh is told of each file: its path, its link, what `nginx -T` is to call it, and its text."""
-    shown = wiring.place.link or wiring.place.path if wiring.place else wiring.files[0].path
-    if not wiring.is_loaded:
-        shown = ""
-    words = []
-    for file, link in zip(wiring.files, _links(wiring), strict=True):
-        words += [file.path, link, shown, file.text]
-        shown = ""
-    return words
+    dump_path = change.vhost_path.link or change.vhost_path.path if change.vhost_path else change.files[0].path
+    if not change.is_loaded:
+        dump_path = ""
+    args = []
+    for file, link in zip(change.files, _links(change), strict=True):
+        args += [file.path, link, dump_path, file.text]
+        dump_path = ""
+    return args
 
 
-def _links(wiring: NginxChange) -> list[str]:
+def _links(change: NginxChange) -> list[str]:
     """The link to each file; only the first one, a vhost, may need one."""
-    return [wiring.link if number == 0 else "" for number in range(len(wiring.files))]
+    return [change.link if number == 0 else "" for number in range(len(change.files))]

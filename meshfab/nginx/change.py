@@ -24,7 +24,7 @@ class NginxChange:
 
     Attributes:
         reason: why files are to be written; empty when nothing is.
-        place: where our vhost lies; None when the vhost is not ours.
+        vhost_path: where our vhost lies; None when the vhost is not ours.
         files: what is to be written; the first one is the vhost where there is one.
         link: the link that is to be made to the first file, or "".
         is_loaded: whether nginx includes the files, and so has to be reloaded.
@@ -33,7 +33,7 @@ class NginxChange:
     """
 
     reason: str = ""
-    place: VhostPath | None = None
+    vhost_path: VhostPath | None = None
     files: tuple[File | LazyFile, ...] = ()
     link: str = ""
     is_loaded: bool = True
@@ -43,7 +43,7 @@ class NginxChange:
     @property
     def verb(self) -> Literal["vhost", "snippet"]:
         """What the files are."""
-        return "vhost" if self.place else "snippet"
+        return "vhost" if self.vhost_path else "snippet"
 
 
 def decide(
@@ -58,7 +58,7 @@ def decide(
     Raises:
         NginxError: the configuration was broken before we came, or what is in the way is not ours to change.
     """
-    where, words = layout.place(state, service, settings), config_dump.broken(state)
+    where, words = layout.choose_vhost_path(state, service, settings), config_dump.config_error(state)
     text = state.services[service.name].vhosts.get(where.path)
     mark = vhost.read_header(text) if text else None
     if words:
@@ -66,26 +66,26 @@ def decide(
             # The pair is what nginx complains about: with a new one the configuration can be read.
             return NginxChange(config_unreadable=True)
         raise NginxError(
-            f"nginx's configuration was broken before we came: {config_dump.emergency(words)}",
+            f"nginx's configuration was broken before we came: {config_dump.error_line(words)}",
             host=state.host,
             remedy="repair it (nginx -t), then run this again",
         )
-    job = ChangePlanner(state, service, settings, where, force)
-    if text and mark and layout.knows(state, where):
-        return job.ours(text, mark)
+    planner = ChangePlanner(state, service, settings, where, force)
+    if text and mark and layout.is_included(state, where):
+        return planner.managed(text, mark)
     found = server_blocks.find(state, service)
-    if not service.vhost or (found and job.has_snippets):
-        wired = job.snippets(found)
+    if not service.vhost or (found and planner.has_snippets):
+        wired = planner.snippets(found)
         return replace(wired, notes=(*wired.notes, *_shut(state, service)))
     if found:
-        return job.theirs(found)
+        return planner.unmanaged(found)
     if text is not None and not (mark and (mark.is_untouched or force)):
         raise NginxError(
             f"{where.path} was not written by meshfab, or edited since, and is not enabled",
             host=state.host,
             remedy="enable it, or move it away",
         )
-    return job.write("no server of nginx answers to the name")
+    return planner.write("no server of nginx answers to the name")
 
 
 def is_ours(text: str) -> bool:
@@ -96,9 +96,9 @@ def is_ours(text: str) -> bool:
 
 def serving_endpoint(state: HostState, service: Service, settings: Settings) -> Endpoint | None:
     """Where nginx serves the pair; None where it does not."""
-    where = layout.place(state, service, settings)
+    where = layout.choose_vhost_path(state, service, settings)
     text = state.services[service.name].vhosts.get(where.path)
-    if text and layout.knows(state, where) and is_ours(text):
+    if text and layout.is_included(state, where) and is_ours(text):
         return Endpoint(listeners.addresses(state, service, settings))
     found = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
     return Endpoint(found[0].hosts, found[0].ports[0]) if found else None
@@ -119,19 +119,21 @@ class ChangePlanner:
         """Whether an earlier run wrote files for a vhost of theirs to include."""
         return snippets.path(self.service, "tls") in self.state.services[self.service.name].vhosts
 
-    def ours(self, text: str, mark: vhost.ManagedHeader) -> NginxChange:
+    def managed(self, text: str, mark: vhost.ManagedHeader) -> NginxChange:
         """Our vhost, live: as wanted, written for other settings, or edited by hand."""
         listens = listeners.listens(self.state, self.service, self.settings)
-        is_wanted = mark.wants == vhost.wants(self.service, self.settings, self.state.nginx_version, listens)
+        is_wanted = mark.input_digest == vhost.input_digest(
+            self.service, self.settings, self.state.nginx_version, listens
+        )
         twice = config_dump.conflicts(self.state, self.service)
         notes = tuple(f"nginx ignores one of two servers for {where}: take one out" for where in twice)
         if mark.is_untouched:
             if is_wanted or not self.service.vhost:
-                return NginxChange(place=self.where, notes=notes)
+                return NginxChange(vhost_path=self.where, notes=notes)
             return self.write("it was written for other settings")
         if self.force and self.service.vhost:
             return self.write("it was edited by hand, and --force is given")
-        is_asked = mark.asked == vhost.asked(self.service) or not self.service.vhost
+        is_asked = mark.requested == vhost.requested(self.service) or not self.service.vhost
         if is_asked and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
             note = f"{self.where.path} was edited by hand since meshfab wrote it: left as it is"
             return NginxChange(notes=(note, *notes))
@@ -142,7 +144,7 @@ class ChangePlanner:
             diff=vhost.diff(self.where.path, text, self._render()),
         )
 
-    def theirs(self, found: list[Server]) -> NginxChange:
+    def unmanaged(self, found: list[Server]) -> NginxChange:
         """Server blocks that somebody wrote: right as they are, or theirs to change."""
         wrong = [block for block in found if not block.has_pair(self.service)]
         if wrong:
@@ -160,15 +162,15 @@ class ChangePlanner:
         if found and all(block.has_pair(self.service) for block in found):
             if not self.has_snippets and not self.service.mtls:
                 # Their vhost names the pair itself: a snippet that nobody includes would only puzzle.
-                return self.theirs(found)
+                return self.unmanaged(found)
             notes = [_adopted(found[0])]
         else:
             notes = snippets.how_to_include(self.service, found)
         mtls = snippets.path(self.service, "mtls")
-        if self.service.mtls and not layout.knows(self.state, layout.VhostPath(mtls)):
+        if self.service.mtls and not layout.is_included(self.state, layout.VhostPath(mtls)):
             notes.append(f"beside its proxy_pass: include {mtls};")
         files = snippets.lacking(self.state, self.service, self.settings, force=self.force)
-        is_loaded = any(layout.knows(self.state, layout.VhostPath(file.path)) for file in files)
+        is_loaded = any(layout.is_included(self.state, layout.VhostPath(file.path)) for file in files)
         reason = "for a vhost of yours to include" if files else ""
         return NginxChange(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
 
@@ -176,8 +178,8 @@ class ChangePlanner:
         """Our vhost, unless that would cost others something."""
         self._require_free_names()
         self._require_free_addresses()
-        is_known = layout.knows(self.state, self.where)
-        if not is_known and not layout.includes(self.state, self.where):
+        is_known = layout.is_included(self.state, self.where)
+        if not is_known and not layout.would_include(self.state, self.where):
             path = self.where.path
             raise NginxError(
                 f"nginx's configuration includes nothing at {path}",

@@ -21,22 +21,22 @@ def dump(conf: str) -> dict[str, str]:
     return {path: text.removeprefix("\n") for path, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
-def broken(state: HostState) -> str:
+def config_error(state: HostState) -> str:
     """nginx's own words about a configuration it refuses; empty when it is sound."""
     return "" if FILE.search(state.nginx_conf) else " ".join(state.nginx_conf.split())
 
 
-def is_about(words: str, service: Service) -> bool:
+def is_about(output: str, service: Service) -> bool:
     """Whether nginx's complaint is about this service's own pair, which a mint heals."""
-    return any(re.search(rf"{re.escape(path)}(?![\w.-])", words) for path in (service.cert, service.key))
+    return any(re.search(rf"{re.escape(path)}(?![\w.-])", output) for path in (service.cert, service.key))
 
 
-def is_free(state: HostState, port: int) -> bool:
+def is_port_free(state: HostState, port: int) -> bool:
     """Whether surely no server listens on the port. Read without the grammar, which costs more than it could save."""
     return not re.search(rf"^\s*listen\s[^;]*\b{port}\b", state.nginx_conf, re.MULTILINE)
 
 
-def loads(state: HostState, service: Service) -> bool:
+def names_pair(state: HostState, service: Service) -> bool:
     """Whether the live configuration names the pair at all, so that a new one needs a reload."""
     return service.cert in state.nginx_conf
 
@@ -53,7 +53,7 @@ def error_log(state: HostState) -> str:
     return match[1] if match else "/var/log/nginx/error.log"
 
 
-def emergency(words: str) -> str:
+def error_line(output: str) -> str:
     """The line that matters of what `nginx -t` prints."""
-    match = re.search(r"\[emerg\] (?:\d+#\d+: )?(.*?)(?:\s+nginx: |$)", words)
-    return match[1] if match else words
+    match = re.search(r"\[emerg\] (?:\d+#\d+: )?(.*?)(?:\s+nginx: |$)", output)
+    return match[1] if match else output

@@ -26,27 +26,27 @@ class VhostPath:
     link: str = ""
 
 
-def place(state: HostState, service: Service, settings: Settings) -> VhostPath:
+def choose_vhost_path(state: HostState, service: Service, settings: Settings) -> VhostPath:
     """The vhost's path in the host's own layout: Debian's sites-available and a link, else conf.d."""
     file = f"{service.fqdn}.conf"
     if settings.conf_dir:
         return VhostPath(f"{settings.conf_dir}/{file}")
     site = VhostPath(f"{PREFIX}/sites-available/{file}", f"{PREFIX}/sites-enabled/{file}")
-    if state.has_sites and includes(state, site):
+    if state.has_sites and would_include(state, site):
         return site
     return VhostPath(f"{PREFIX}/conf.d/{file}")
 
 
-def includes(state: HostState, where: VhostPath) -> bool:
+def would_include(state: HostState, vhost_path: VhostPath) -> bool:
     """Whether some `include` of the live configuration takes in a file at this place, once there is one."""
-    path = PurePosixPath(where.link or where.path)
+    path = PurePosixPath(vhost_path.link or vhost_path.path)
     patterns = (PurePosixPath(PREFIX, match[1]) for match in _INCLUDE.finditer(state.nginx_conf))
     return any(path.match(str(pattern)) for pattern in patterns)
 
 
-def knows(state: HostState, where: VhostPath) -> bool:
+def is_included(state: HostState, vhost_path: VhostPath) -> bool:
     """Whether the live configuration includes a vhost at this place."""
-    return f"# configuration file {where.link or where.path}:" in state.nginx_conf
+    return f"# configuration file {vhost_path.link or vhost_path.path}:" in state.nginx_conf
 
 
 def must_start(state: HostState, *, start: bool) -> bool:

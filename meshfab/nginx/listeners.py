@@ -43,42 +43,42 @@ def addresses(state: HostState, service: Service, settings: Settings) -> tuple[s
     """
     import ipaddress
 
-    asked = service.listen or settings.listen
-    if "all" in asked:
+    requested = service.listen or settings.listen
+    if "all" in requested:
         return ()
-    found: list[str] = []
-    for word in asked:
+    addresses_found: list[str] = []
+    for word in requested:
         if "/" not in word:
-            found.append(word)
+            addresses_found.append(word)
             continue
         network = ipaddress.ip_network(word)
-        own = [address for address in state.addresses if _is_in(address, network)]
-        if not own:
+        host_addresses = [address for address in state.addresses if _is_in(address, network)]
+        if not host_addresses:
             has = ", ".join(state.addresses) or "none"
             raise NginxError(
                 f"no address of the host is in {word} (it has {has})", host=state.host, remedy="see --listen"
             )
-        found += own
-    return tuple(dict.fromkeys(found))
+        addresses_found += host_addresses
+    return tuple(dict.fromkeys(addresses_found))
 
 
 def listens(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
     """What stands behind `listen` in our vhost."""
-    own = tuple(f"{_bracketed(address)}:443" for address in addresses(state, service, settings))
-    return own or (("443", "[::]:443") if state.has_ipv6 else ("443",))
+    own_addresses = tuple(f"{_bracketed(address)}:443" for address in addresses(state, service, settings))
+    return own_addresses or (("443", "[::]:443") if state.has_ipv6 else ("443",))
 
 
-def shadowed_listener(state: HostState, own: tuple[str, ...], but: VhostPath) -> str:
+def shadowed_listener(state: HostState, listen_addresses: tuple[str, ...], except_path: VhostPath) -> str:
     """The "file:line" of a wildcard `listen` that a `listen` on addresses of our own would take connections from.
 
     nginx picks the socket before the name: with `listen 10.87.0.12:443` in one server, no server that has only
     `listen 443` is reached at that address any more, whatever name was asked for.
     """
-    there = [(at, host) for at, host, port in _listening(state, but) if port == 443]
-    taken = {host for _, host in there}
-    for address in own:
+    listening = [(at, host) for at, host, port in _listening(state, except_path) if port == 443]
+    taken = {host for _, host in listening}
+    for address in listen_addresses:
         wild = WILD[3:] if ":" in address else WILD[:3]
-        for at, host in there:
+        for at, host in listening:
             if host in wild and _bracketed(address) not in taken:
                 return at
     return ""
@@ -89,19 +89,19 @@ def holds(state: HostState, port: int) -> bool:
     return any(listened == port for _, _, listened in _listening(state))
 
 
-def overriding_listener(state: HostState, address: str, port: int, but: VhostPath) -> str:
+def overriding_listener(state: HostState, address: str, port: int, except_path: VhostPath) -> str:
     """The "file:line" of a `listen` on just this address, behind which a wildcard is not reached there."""
     wanted = (_bracketed(address), port)
-    return next((at for at, host, listened in _listening(state, but) if (host, listened) == wanted), "")
+    return next((at for at, host, listened in _listening(state, except_path) if (host, listened) == wanted), "")
 
 
-def _listening(state: HostState, but: VhostPath | None = None) -> Iterator[tuple[str, str, int]]:
+def _listening(state: HostState, except_path: VhostPath | None = None) -> Iterator[tuple[str, str, int]]:
     """Every `listen` outside our own vhost: its "file:line", host and port.
 
     A pattern will do: what it finds only makes us ask before we act, and a host may have hundreds of files.
     """
     for path, text in dump(state.nginx_conf).items():
-        if not but or path not in (but.path, but.link):
+        if not except_path or path not in (except_path.path, except_path.link):
             for match in _LISTEN.finditer(text):
                 yield f"{path}:{text.count(chr(10), 0, match.start(1)) + 1}", *socket_of(match[1].split())
 

@@ -21,11 +21,11 @@ def merge_previous_options(state: HostState, service: Service) -> Service:
     """
     have = state.services[service.name]
     changes: dict[str, Any] = {}
-    mark = next((mark for mark in map(vhost.read_header, have.vhosts.values()) if mark), None)
-    if mark and service.listen is None and isinstance(mark.asked.get("listen"), list):
-        changes.update(listen=tuple(mark.asked["listen"]))
-    if mark and service.upstream is None and isinstance(mark.asked.get("upstream"), str):
-        changes.update(upstream=mark.asked["upstream"], mtls=service.mtls or bool(mark.asked.get("mtls")))
+    header = next((header for header in map(vhost.read_header, have.vhosts.values()) if header), None)
+    if header and service.listen is None and isinstance(header.requested.get("listen"), list):
+        changes.update(listen=tuple(header.requested["listen"]))
+    if header and service.upstream is None and isinstance(header.requested.get("upstream"), str):
+        changes.update(upstream=header.requested["upstream"], mtls=service.mtls or bool(header.requested.get("mtls")))
     if service.sans is None:
         changes["sans"] = _more_names(have.cert, service)
     try:

@@ -47,7 +47,7 @@ class Server:
         return (self.cert, self.key) == (service.cert, service.key)
 
 
-def find(state: HostState, service: Service, name: str = "", but: VhostPath | None = None) -> list[Server]:
+def find(state: HostState, service: Service, name: str = "", except_path: VhostPath | None = None) -> list[Server]:
     """The TLS server blocks for the service's name, found with nginx's grammar and not with a pattern.
 
     Args:
@@ -55,13 +55,13 @@ def find(state: HostState, service: Service, name: str = "", but: VhostPath | No
         but: a place to leave out, where our own vhost lies.
     """
     name, files = (name or service.fqdn).lower(), dump(state.nginx_conf)
-    skipped = (but.path, but.link) if but else ()
-    found = []
+    skipped = (except_path.path, except_path.link) if except_path else ()
+    servers = []
     for path, text in files.items():
         # Only files that hold the name at all are parsed: a host may have hundreds.
         if name in text.lower() and path not in skipped:
-            found += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
-    return [server for server in found if server]
+            servers += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
+    return [server for server in servers if server]
 
 
 @functools.lru_cache(maxsize=64)
@@ -89,20 +89,20 @@ def _blocks(directives: list[dict[str, Any]], name: str) -> Iterator[dict[str, A
 
 def _server(block: dict[str, Any], path: str, service: Service, name: str, files: dict[str, str]) -> Server | None:
     """What a block says, if it answers to the name over TLS."""
-    said: dict[str, list[tuple[str, list[str]]]] = {}
+    directives: dict[str, list[tuple[str, list[str]]]] = {}
     for at, directive in _flat(block["block"], path, files):
-        said.setdefault(directive["directive"], []).append((at, directive["args"]))
+        directives.setdefault(directive["directive"], []).append((at, directive["args"]))
     # nginx compares names without regard to case.
-    names = [arg.lower() for _, args in said.get("server_name", []) for arg in args]
-    has_ssl = any(args == ["on"] for _, args in said.get("ssl", []))
-    tls = [args for _, args in said.get("listen", []) if has_ssl or "ssl" in args]
+    names = [arg.lower() for _, args in directives.get("server_name", []) for arg in args]
+    has_ssl = any(args == ["on"] for _, args in directives.get("ssl", []))
+    tls = [args for _, args in directives.get("listen", []) if has_ssl or "ssl" in args]
     if name not in names or not tls:
         return None
-    pairs = list(zip(said.get("ssl_certificate", []), said.get("ssl_certificate_key", []), strict=False))
+    pairs = list(zip(directives.get("ssl_certificate", []), directives.get("ssl_certificate_key", []), strict=False))
     # One certificate for each kind of key may stand there.
     pairs.sort(key=lambda pair: [args for _, args in pair] != [[service.cert], [service.key]])
     (cert_at, cert), (key_at, key) = pairs[0] if pairs else (("", [""]), ("", [""]))
-    sockets = [_asked_at(args) for args in tls]
+    sockets = [_client_socket(args) for args in tls]
     return Server(
         path,
         block["line"],
@@ -126,9 +126,9 @@ def _flat(directives: list[dict[str, Any]], path: str, files: dict[str, str]) ->
             yield f"{path}:{directive['line']}", directive
 
 
-def socket_of(words: list[str]) -> tuple[str, int]:
+def socket_of(args: list[str]) -> tuple[str, int]:
     """The address ("" for all) and port of a `listen` with these words."""
-    address = words[0]
+    address = args[0]
     host, colon, tail = address.rpartition(":")
     if address.isdigit():
         return "", int(address)
@@ -138,7 +138,7 @@ def socket_of(words: list[str]) -> tuple[str, int]:
     return address, 80
 
 
-def _asked_at(words: list[str]) -> tuple[str, int]:
+def _client_socket(args: list[str]) -> tuple[str, int]:
     """Where clients reach a `listen`: one behind a proxy on the host is reached where that proxy listens."""
-    is_behind = words[0].startswith(("unix:", "127.", "[::1]", "localhost")) or "proxy_protocol" in words
-    return ("", 443) if is_behind else socket_of(words)
+    is_behind = args[0].startswith(("unix:", "127.", "[::1]", "localhost")) or "proxy_protocol" in args
+    return ("", 443) if is_behind else socket_of(args)

@@ -30,36 +30,36 @@ def lacking(state: HostState, service: Service, settings: Settings, *, force: bo
         EditedError: one was edited by hand since, and `force` is not given.
     """
     parts: tuple[Part, ...] = ("tls", "mtls") if service.mtls else ("tls",)
-    files = (_file(state, service, settings, part, force) for part in parts)
-    return tuple(file for file in files if file)
+    wanted_files = (_file(state, service, settings, part, force) for part in parts)
+    return tuple(file for file in wanted_files if file)
 
 
-def how_to_include(service: Service, found: list[Server]) -> list[str]:
+def how_to_include(service: Service, servers: list[Server]) -> list[str]:
     """What to tell an operator whose vhost does not serve the pair."""
     line = f"include {path(service, 'tls')};"
-    if not found:
+    if not servers:
         first = f"no server of nginx answers to {service.fqdn} yet, so nothing proves the pair"
         return [f"{first}: name it in a vhost of yours, with: {line}"]
-    wrong = [block for block in found if not block.has_pair(service)]
-    where = [" and ".join(block.lines) or f"{block.file}:{block.line}" for block in wrong]
-    return [f"{service.fqdn} is served with another pair: put `{line}` in the place of {at}" for at in where]
+    unmanaged = [block for block in servers if not block.has_pair(service)]
+    locations = [" and ".join(block.lines) or f"{block.file}:{block.line}" for block in unmanaged]
+    return [f"{service.fqdn} is served with another pair: put `{line}` in the place of {at}" for at in locations]
 
 
 def _file(state: HostState, service: Service, settings: Settings, part: Part, force: bool) -> File | None:
     """The file to write; None where it lies there as wanted."""
-    place = path(service, part)
+    location = path(service, part)
     render = functools.partial(vhost.render, service, settings, state.nginx_version, (), part)
-    text = state.services[service.name].vhosts.get(place)
-    mark = vhost.read_header(text) if text else None
-    if mark and mark.is_untouched:
-        wants = vhost.wants(service, settings, state.nginx_version, (), part)
-        if mark.wants == wants:
+    text = state.services[service.name].vhosts.get(location)
+    header = vhost.read_header(text) if text else None
+    if header and header.is_untouched:
+        input_digest = vhost.input_digest(service, settings, state.nginx_version, (), part)
+        if header.input_digest == input_digest:
             return None
-    elif text is not None and not (mark and force):
+    elif text is not None and not (header and force):
         raise EditedError(
-            f"{place} was edited by hand since meshfab wrote it, or not written by it",
+            f"{location} was edited by hand since meshfab wrote it, or not written by it",
             host=state.host,
-            remedy=vhost.HOW_TO_FORCE if mark else "move it away",
-            diff=vhost.diff(place, text, render()),
+            remedy=vhost.HOW_TO_FORCE if header else "move it away",
+            diff=vhost.diff(location, text, render()),
         )
-    return File(place, "0644", render())
+    return File(location, "0644", render())

@@ -44,8 +44,8 @@ EVERYWHERE = ("443", "[::]:443")
 class ManagedHeader:
     """The first line of a file of ours, and whether the text below is as we wrote it."""
 
-    asked: dict[str, Any]
-    wants: str
+    requested: dict[str, Any]
+    input_digest: str
     is_untouched: bool
 
 
@@ -55,21 +55,21 @@ def read_header(text: str) -> ManagedHeader | None:
     if not match:
         return None
     try:
-        asked = json.loads(match[1])
+        requested = json.loads(match[1])
     except ValueError:
         return None
     # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
     body = text[match.end() :].rstrip("\n") + "\n"
-    return ManagedHeader(asked, match[2], resources.digest(body)[:16] == match[3])
+    return ManagedHeader(requested, match[2], resources.digest(body)[:16] == match[3])
 
 
-def asked(service: Service) -> dict[str, Any]:
+def requested(service: Service) -> dict[str, Any]:
     """What the mark keeps of what was asked for, so that a run which leaves it out undoes nothing."""
     listen = list(service.listen) if service.listen else None
     return {"upstream": service.upstream, "mtls": service.mtls, "names": list(service.names), "listen": listen}
 
 
-def wants(
+def input_digest(
     service: Service,
     settings: Settings,
     nginx_version: tuple[int, ...],
@@ -110,8 +110,8 @@ def render(
         raise InputError(
             f"the template {part}.conf.j2 cannot be rendered: {error}", remedy=f"see {settings.snippets}"
         ) from None
-    about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(asked(service))}"
-    digest = wants(service, settings, nginx_version, listens, part)
+    about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(requested(service))}"
+    digest = input_digest(service, settings, nginx_version, listens, part)
     return f"{about} wants={digest} text={resources.digest(text)[:16]}\n{text}"
 
 
@@ -132,8 +132,8 @@ def _environment(folders: tuple[Path, ...]) -> Environment:
 
 
 def _folders(settings: Settings) -> tuple[Path, ...]:
-    own, ours = settings.snippets_folder, resources.folder("nginx-snippets")
-    return (own, ours) if own else (ours,)
+    operator_folder, shipped_folder = settings.snippets_folder, resources.folder("nginx-snippets")
+    return (operator_folder, shipped_folder) if operator_folder else (shipped_folder,)
 
 
 def _source(settings: Settings, name: str) -> Path:

@@ -163,8 +163,8 @@ def make_request(
 
 def run(c: Connection, request: ProvisionRequest, on_step: OnStep | None = None) -> Outcome:
     """Carry out a request for one service, or raise why it failed. Errors as for `provision`."""
-    tell = (lambda _service, verb, text: on_step(verb, text)) if on_step else None
-    outcome = HostRun(c, request, tell).converge()[0]
+    on_service_step = (lambda _service, verb, text: on_step(verb, text)) if on_step else None
+    outcome = HostRun(c, request, on_service_step).converge()[0]
     if outcome.error:
         raise outcome.error
     return outcome

@@ -69,8 +69,8 @@ def execute(
 def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
     """A unified diff of every file that the plan would change; reads, and writes nothing."""
     texts = {file.path: file.text for file in (*plan.files, *plan.nginx_change.files)}
-    there = facts.fields(shell.run("read", *texts).out) if texts else {}
-    return tuple(vhost.diff(path, there.get(path), text) for path, text in texts.items())
+    old_texts = facts.fields(shell.run("read", *texts).out) if texts else {}
+    return tuple(vhost.diff(path, old_texts.get(path), text) for path, text in texts.items())
 
 
 def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequest) -> Leaf:
@@ -124,9 +124,9 @@ def _prove(
         if disk is None:
             continue
         try:
-            shown = check.wait_until_served(disk)
-            if shown.der != disk.der:
-                results[name] = rollback.not_served(shell, state, check, shown)
+            answer = check.wait_until_served(disk)
+            if answer.der != disk.der:
+                results[name] = rollback.not_served(shell, state, check, answer)
         except MeshfabError as error:
             results[name] = error
     return results
@@ -173,7 +173,7 @@ def _remove_backups_request(plans: Sequence[Plan]) -> Request:
     paths: list[str] = []
     for plan in plans:
         paths += [plan.service.cert, plan.service.key, *(file.path for file in plan.nginx_change.files)]
-        paths += [plan.place.path] if plan.place and not plan.nginx_change.files else []
+        paths += [plan.vhost_path.path] if plan.vhost_path and not plan.nginx_change.files else []
     return Request("remove_backups", tuple(paths))
 
 

@@ -78,7 +78,7 @@ def renew_service(
 def _require_set_up(state: HostState, service: Service, settings: Settings) -> Leaf:
     """The leaf to renew, where everything that renews it is in place."""
     wanted = renewal_units.wanted(service, settings)
-    faults = [finding.message for finding in service_checks.of_renewal(state, service, wanted)]
+    faults = [finding.message for finding in service_checks.check_renewal(state, service, wanted)]
     remedy = f"inv provision --name {service.name} --host {state.host}"
     if faults:
         raise NotReadyError(f"the renewal is not set up right: {'; '.join(faults)}", host=state.host, remedy=remedy)
@@ -96,10 +96,8 @@ def _verify(
     if endpoint is None:
         note = f"no server of nginx answers to {service.fqdn}, so nothing proves the renewal on the wire"
         return Outcome(state.host, service, changed, new, notes=(note,))
-    shown = wait_until_served(probe, state, service.fqdn, endpoint, new)
-    if shown.der == new.der:
-        return Outcome(state.host, service, changed, new, shown)
-    what = (
-        f"renewed, and clients at {shown.address}:{shown.port} do not get the new leaf ({shown.why or 'another one'})"
-    )
+    answer = wait_until_served(probe, state, service.fqdn, endpoint, new)
+    if answer.der == new.der:
+        return Outcome(state.host, service, changed, new, answer)
+    what = f"renewed, and clients at {answer.address}:{answer.port} do not get the new leaf ({answer.why or 'another one'})"
     raise ServedError(what, host=state.host, remedy="see nginx's error log there")

@@ -95,24 +95,24 @@ class HostRun:
         self.shell.interrupt(why)
 
     def _convergence_loop(self, services: Sequence[Service]) -> None:
-        seen, is_locked = self._observe(services), False
+        observation, is_locked = self._observe(services), False
         for _ in range(_ROUNDS + len(services) - 1):
-            pending = self._pending_plans(seen, services)
+            pending = self._pending_plans(observation, services)
             if not pending:
                 return
-            if not is_locked and self._lock(seen.state.now, self._unfinished(services)):
+            if not is_locked and self._lock(observation.state.now, self._unfinished(services)):
                 # Somebody else was at work meanwhile: what was observed is old.
-                is_locked, seen = True, self._observe(services)
+                is_locked, observation = True, self._observe(services)
                 continue
             is_locked = True
-            self._execute(seen, pending)
+            self._execute(observation, pending)
             if not self._unfinished(services):
                 return
-            seen = self._observe(services)
-        self._give_up(seen, services)
+            observation = self._observe(services)
+        self._give_up(observation, services)
 
-    def _give_up(self, seen: HostObservation, services: Sequence[Service]) -> None:
-        plans = {plan.service.name: plan for plan in self._plans(seen, self._unfinished(services))}
+    def _give_up(self, observation: HostObservation, services: Sequence[Service]) -> None:
+        plans = {plan.service.name: plan for plan in self._plans(observation, self._unfinished(services))}
         for service in self._unfinished(services):
             steps = plans[service.name].steps if service.name in plans else ()
             what = "; ".join(f"{step.verb}: {step.reason}" for step in steps) or "nginx's configuration cannot be read"
@@ -133,28 +133,30 @@ class HostRun:
         return [service for service in services if service.name not in self._outcomes]
 
     def _observe(self, services: Sequence[Service]) -> HostObservation:
-        seen = observe(self.shell, self._probe, self.request, self._unfinished(services))
-        self.undeclared = seen.undeclared
-        return seen
+        observation = observe(self.shell, self._probe, self.request, self._unfinished(services))
+        self.undeclared = observation.undeclared
+        return observation
 
-    def _pending_plans(self, seen: HostObservation, services: Sequence[Service]) -> list[Plan]:
+    def _pending_plans(self, observation: HostObservation, services: Sequence[Service]) -> list[Plan]:
         """The plans with something to do; for the other services the run has come to its end."""
         pending = []
-        for plan in self._plans(seen, self._unfinished(services)):
+        for plan in self._plans(observation, self._unfinished(services)):
             if plan.steps and not self.request.dry_run:
                 pending.append(plan)
             else:
-                self._end(seen.state, plan, certificate.leaf_of(seen.state.services[plan.service.name].cert))
+                self._end(
+                    observation.state, plan, certificate.leaf_of(observation.state.services[plan.service.name].cert)
+                )
         return pending
 
-    def _plans(self, seen: HostObservation, services: Sequence[Service]) -> list[Plan]:
+    def _plans(self, observation: HostObservation, services: Sequence[Service]) -> list[Plan]:
         plans: list[Plan] = []
         refused: list[tuple[Service, MeshfabError]] = []
         for service in services:
             try:
-                if service.name in seen.refused:
-                    raise seen.refused[service.name]
-                plans.append(make_plan(seen.state, seen.services[service.name], self.request))
+                if service.name in observation.refused:
+                    raise observation.refused[service.name]
+                plans.append(make_plan(observation.state, observation.services[service.name], self.request))
             except MeshfabError as error:
                 refused.append((service, error))
         # nginx names one bad pair and reads no further: once that is healed, the others are looked at again.
@@ -164,8 +166,8 @@ class HostRun:
                 self._fail(service, why)
         return plans
 
-    def _execute(self, seen: HostObservation, pending: Sequence[Plan]) -> None:
-        results = execute.execute(self.shell, self._probe, seen, pending, self.request, self.on_step or _silent)
+    def _execute(self, observation: HostObservation, pending: Sequence[Plan]) -> None:
+        results = execute.execute(self.shell, self._probe, observation, pending, self.request, self.on_step or _silent)
         for plan in pending:
             name, result = plan.service.name, results[plan.service.name]
             if isinstance(result, MeshfabError):
@@ -173,7 +175,7 @@ class HostRun:
                 continue
             self._changed[name] = self._changed.get(name, ()) + plan.steps
             if not plan.nginx_change.config_unreadable:
-                self._end(seen.state, plan, result)
+                self._end(observation.state, plan, result)
 
     def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
         """Take the services' locks; True when we had to wait for one."""
@@ -198,8 +200,8 @@ class HostRun:
         changed = plan.steps if dry_run else self._changed.get(name, ())
         diffs = execute.diffs(self.shell, plan) if dry_run else ()
         clients = self._probe.latest.get(plan.service.fqdn) if plan.endpoint else None
-        shown = clients.served(leaf.der if leaf else None) if clients else None
-        self._outcomes[name] = Outcome(state.host, plan.service, changed, leaf, shown, plan.notes, diffs)
+        answer = clients.served(leaf.der if leaf else None) if clients else None
+        self._outcomes[name] = Outcome(state.host, plan.service, changed, leaf, answer, plan.notes, diffs)
 
     def _fail(self, service: Service, error: MeshfabError) -> None:
         changed = self._changed.get(service.name, ())

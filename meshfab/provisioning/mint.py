@@ -31,13 +31,13 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
         MintError: the CA is down or refuses, or the pair does not pass; nothing is left of it.
         SecretLeftError: the password's removal could not be verified.
     """
-    asked = (settings.provisioner, settings.ca_url, settings.root, *service.names)
-    request = Request("mint", (str(state.step), staging(service), service.secret, *asked))
+    ca_args = (settings.provisioner, settings.ca_url, settings.root, *service.names)
+    request = Request("mint", (str(state.step), staging(service), service.secret, *ca_args))
     answer = password_transfer.mint_with_password(shell, service, password, request)
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
-    said = facts.fields(answer.out)
-    leaf, wrong = _examined(state, service, said)
+    fields = facts.fields(answer.out)
+    leaf, wrong = _examined(state, service, fields)
     if leaf is None or wrong:
         raise MintError(
             f"the CA's new pair is not fit: {'; '.join(wrong)}",
@@ -67,12 +67,14 @@ def restore(service: Service) -> Request:
     return Request("restore_pair", (service.cert, service.key))
 
 
-def _examined(state: HostState, service: Service, said: dict[str, str]) -> tuple[Leaf | None, list[str]]:
+def _examined(state: HostState, service: Service, fields: dict[str, str]) -> tuple[Leaf | None, list[str]]:
     import dataclasses
 
-    fresh = facts.ServiceState(cert=said.get("cert", ""), public=said.get("public"))
-    seen = dataclasses.replace(state, services={service.name: fresh}, stats={})
-    wrong = [finding.message for finding in service_checks.of_pair(seen, service) if finding.status == "critical"]
+    fresh = facts.ServiceState(cert=fields.get("cert", ""), public=fields.get("public"))
+    staged_state = dataclasses.replace(state, services={service.name: fresh}, stats={})
+    wrong = [
+        finding.message for finding in service_checks.check_pair(staged_state, service) if finding.status == "critical"
+    ]
     try:
         return certificate.read_leaf(fresh.cert or ""), wrong
     except ValueError:
@@ -96,7 +98,7 @@ def not_moved(answer: Answer, state: HostState) -> MeshfabError:
 
 def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
     """What `step ca certificate` said, sorted by what the operator can do about it."""
-    said = answer.err
+    output = answer.err
     cases = {
         ("decrypt", "password", "decryption"): (
             "the CA's provisioner does not take this password",
@@ -124,8 +126,8 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
         ),
     }
     if answer.status == 124:
-        said = "timeout: no answer within 60 s"
-    for marks, (what, remedy) in cases.items():
-        if any(mark in said for mark in marks):
-            return MintError(f"{what} ({said})", host=host, remedy=remedy)
-    return MintError(f"step ca certificate failed: {said}", host=host, remedy="see the CA's log")
+        output = "timeout: no answer within 60 s"
+    for words_of_case, (what, remedy) in cases.items():
+        if any(word in output for word in words_of_case):
+            return MintError(f"{what} ({output})", host=host, remedy=remedy)
+    return MintError(f"step ca certificate failed: {output}", host=host, remedy="see the CA's log")

@@ -87,8 +87,8 @@ def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple
     if not request.covers_all_services:
         return facts.read_host(shell, settings, services), ()
     answer = shell.batch([discovery.request(settings, services, judge=False)])[0]
-    seen = discovery.parse(answer, shell.host, settings, services)
-    return seen.state, discovery.undeclared(seen)
+    discovered = discovery.parse(answer, shell.host, settings, services)
+    return discovered.state, discovery.undeclared(discovered)
 
 
 def _require_ready(state: HostState, request: ProvisionRequest) -> None:
@@ -98,15 +98,15 @@ def _require_ready(state: HostState, request: ProvisionRequest) -> None:
         NotReadyError: a program or the root is missing; the message names the package.
     """
     if "mint" in request.parts or not request.dry_run:
-        tools = preconditions.of_tools(state.tools)
-        preconditions.require([*tools, *preconditions.of_root(state.root, request.settings.root)], state.host)
+        tools = preconditions.check_tools(state.tools)
+        preconditions.require([*tools, *preconditions.check_root(state.root, request.settings.root)], state.host)
     if "wire-nginx" in request.parts:
-        preconditions.require(preconditions.of_nginx_program(state.tools), state.host)
+        preconditions.require(preconditions.check_nginx_program(state.tools), state.host)
 
 
 def _of_service(
     state: HostState, service: Service, endpoint: Endpoint | None, clients: EndpointObservation | None
 ) -> ServiceObservation:
     disk = certificate.leaf_of(state.services[service.name].cert)
-    shown = clients.served(disk.der if disk else None) if clients else None
-    return ServiceObservation(service, endpoint, clients, shown.der if shown else None)
+    answer = clients.served(disk.der if disk else None) if clients else None
+    return ServiceObservation(service, endpoint, clients, answer.der if answer else None)

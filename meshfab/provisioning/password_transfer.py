@@ -67,24 +67,24 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
 @contextmanager
 def password_on_host(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
     """The same over a root shell at hand."""
-    words = _words(service)
+    script_args = _words(service)
     try:
-        answer = shell.run("put_password", *words, data=password.reveal())
+        answer = shell.run("put_password", *script_args, data=password.reveal())
         if not answer.ok:
             raise _refused(answer.status, answer.err, shell.host, service.secret)
         yield service.secret
     finally:
         with signals_ignored():
-            _remove(shell, words)
+            _remove(shell, script_args)
 
 
 def mint_with_password(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
     """The answer of a script that runs while the password lies there: put, used and removed in one round trip."""
-    words = _words(service)
+    script_args = _words(service)
     is_gone = False
     try:
         put, *rest = shell.batch(
-            [Request("put_password", words, password.reveal()), borrower, Request("remove_password", words)]
+            [Request("put_password", script_args, password.reveal()), borrower, Request("remove_password", script_args)]
         )
         is_gone = len(rest) == 2 and rest[1].ok
         if not put.ok:
@@ -93,7 +93,7 @@ def mint_with_password(shell: RootShell, service: Service, password: Password, b
     finally:
         if not is_gone:
             with signals_ignored():
-                _remove(shell, words)
+                _remove(shell, script_args)
 
 
 def sweep(service: Service) -> Request:
@@ -116,13 +116,13 @@ def signals_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
-    if status == 3 and "unrecognized option" in said:
-        what = f"systemd is too old: systemd-run has no {said.rpartition(' ')[2]}, which removes the password"
+def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:
+    if status == 3 and "unrecognized option" in output:
+        what = f"systemd is too old: systemd-run has no {output.rpartition(' ')[2]}, which removes the password"
         return NotReadyError(what, host=host, remedy="needs systemd 236 or newer")
     if status == 3:
         return NotReadyError(
-            f"systemd-run cannot arm the reaper that removes the password ({said})",
+            f"systemd-run cannot arm the reaper that removes the password ({output})",
             host=host,
             remedy="is systemd running there?",
         )
@@ -131,34 +131,34 @@ def _refused(status: int, said: str, host: str, path: str) -> MeshfabError:
             f"{path} is a folder, which we do not remove", host=host, remedy=f"look at it, then `rm -r {path}`"
         )
     return MintError(
-        f"the password could not be put on the host: {said}", host=host, remedy="is /tmp full or read-only?"
+        f"the password could not be put on the host: {output}", host=host, remedy="is /tmp full or read-only?"
     )
 
 
-def _remove(shell: RootShell, words: tuple[str, ...]) -> None:
+def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
     """Remove and verify: over the shell at hand, beside it while a command runs in it, else over a fresh connection."""
-    said = ""
+    output = ""
     for attempt in range(3):
         try:
             if attempt == 0 and shell.is_idle:
-                answer = shell.batch([Request("remove_password", words)], timeout=5)[0]
+                answer = shell.batch([Request("remove_password", script_args)], timeout=5)[0]
             else:
                 if attempt:
                     shell.c.close()
                 with RootShell(shell.c, timeout=5) as fresh:
                     # What still runs there holds the lock and may read the file: it is ended first.
-                    answer = fresh.batch([Request("stop", (shell.pid,)), Request("remove_password", words)])[-1]
+                    answer = fresh.batch([Request("stop", (shell.pid,)), Request("remove_password", script_args)])[-1]
         except (ConnectError, NotReadyError, OSError, EOFError) as error:
-            said = str(error)
+            output = str(error)
             continue
         if answer.ok:
             return
-        said = answer.err
+        output = answer.err
     raise SecretLeftError(
-        f"THE PASSWORD MAY STILL LIE at {words[0]} ({said});"
+        f"THE PASSWORD MAY STILL LIE at {script_args[0]} ({output});"
         f" the host itself removes it within {REAPER_SECONDS} s if it runs",
         host=shell.host,
-        remedy=f"ssh {shell.host} sudo rm -f {words[0]}",
+        remedy=f"ssh {shell.host} sudo rm -f {script_args[0]}",
     )
 
 

@@ -65,9 +65,9 @@ class Plan:
     starts: bool = False
 
     @property
-    def place(self) -> VhostPath | None:
+    def vhost_path(self) -> VhostPath | None:
         """Where our vhost lies; None when the vhost is not ours to write."""
-        return self.nginx_change.place
+        return self.nginx_change.vhost_path
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         MintError: something lies where the password would.
     """
     service, settings, parts = observed.service, request.settings, request.parts
-    faults = service_checks.of_pair(state, service)
+    faults = service_checks.check_pair(state, service)
     steps = _pair_steps(state, service, faults) if "mint" in parts else []
     files: list[File] = []
     if "renew-enable" in parts:
@@ -124,7 +124,7 @@ def _endpoint(
     state: HostState, observed: ServiceObservation, request: ProvisionRequest, nginx_change: NginxChange
 ) -> Endpoint | None:
     """Where the service is asked for once the plan is done."""
-    if nginx_change.place and nginx_change.reason:
+    if nginx_change.vhost_path and nginx_change.reason:
         return Endpoint(listeners.addresses(state, observed.service, request.settings))
     if "wire-nginx" not in request.parts and not _is_running(state):
         return None
@@ -149,7 +149,7 @@ def _load_steps(
 ) -> list[Step]:
     service = observed.service
     if any(step.verb == "mint" for step in steps):
-        return [Step("reload", "nginx holds the old pair")] * config_dump.loads(state, service)
+        return [Step("reload", "nginx holds the old pair")] * config_dump.names_pair(state, service)
     return _serving_steps(state, service, faults, observed.served) if endpoint else []
 
 
@@ -178,12 +178,12 @@ def _completes(staged: str | None, public: str | None, state: HostState, service
         return False
     moved = dataclasses.replace(state.services[service.name], cert=staged)
     as_if = dataclasses.replace(state, services={**state.services, service.name: moved})
-    return not any(fault.code in _MINT_HEALS for fault in service_checks.of_pair(as_if, service))
+    return not any(fault.code in _MINT_HEALS for fault in service_checks.check_pair(as_if, service))
 
 
 def _renewal_steps(state: HostState, service: Service, wanted: list[File]) -> list[Step]:
     steps = []
-    for fault in service_checks.of_renewal(state, service, wanted):
+    for fault in service_checks.check_renewal(state, service, wanted):
         steps.append(Step("units" if fault.code == "unit-drift" else "timer", fault.message))
     # Files first: an enabled timer whose unit is missing is an error of systemd's.
     return sorted(steps, key=lambda step: step.verb != "units")
@@ -193,4 +193,4 @@ def _serving_steps(state: HostState, service: Service, faults: list[Finding], se
     if any(fault.code in _MINT_HEALS for fault in faults):
         return []
     disk = certificate.read_leaf(state.services[service.name].cert or "")
-    return [Step("reload", fault.message) for fault in service_checks.of_served(service, disk, served)]
+    return [Step("reload", fault.message) for fault in service_checks.check_served(service, disk, served)]

@@ -62,22 +62,22 @@ def roll_back(
     return mint.not_moved(failed, state)
 
 
-def not_served(shell: RootShell, state: HostState, check: ServingCheck, shown: Served) -> ServedError:
+def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: Served) -> ServedError:
     """Go back to what was there before a change that clients do not see, and say what they get instead."""
     plan = check.plan
-    what = "another certificate" if shown.der else f"no certificate ({shown.why})"
-    overriding = listeners.overriding_listener(state, shown.address, shown.port, plan.place or VhostPath(""))
+    what = "another certificate" if answer.der else f"no certificate ({answer.why})"
+    overriding = listeners.overriding_listener(state, answer.address, answer.port, plan.vhost_path or VhostPath(""))
     remedy = f"see its error log, {config_dump.error_log(state)}"
     listens_alone = plan.endpoint.addresses if plan.endpoint else ()
     if overriding and not listens_alone:
         what += f" from {overriding}, which listens on just that address"
-        remedy = f"give --listen {shown.address} to do so too"
-    elif listens_alone and shown.address not in listens_alone:
+        remedy = f"give --listen {answer.address} to do so too"
+    elif listens_alone and answer.address not in listens_alone:
         what += f", since its vhost listens on {', '.join(listens_alone)} only"
-        remedy = f"point {plan.service.fqdn} at {listens_alone[0]} in the mesh's DNS, or give --listen {shown.address}"
+        remedy = f"point {plan.service.fqdn} at {listens_alone[0]} in the mesh's DNS, or give --listen {answer.address}"
     did = "started" if plan.starts else "reloaded"
     return ServedError(
-        f"nginx was {did}, and clients at {shown.address}:{shown.port} get for {plan.service.fqdn} {what};"
+        f"nginx was {did}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
         f" {_restore(shell, state, [plan], [check], is_wired=True)}",
         host=shell.host,
         remedy=remedy,
@@ -92,7 +92,7 @@ def _restore(
     if not requests and not any(plan.nginx_change.files or plan.starts for plan in plans):
         return "nothing else was changed"
     activations = [plan.activation for plan in plans]
-    last = shell.batch([*requests, activation.unwire(state, activations, is_wired=is_wired)])[-1]
+    last = shell.batch([*requests, activation.remove(state, activations, is_wired=is_wired)])[-1]
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(check.is_restored() for check in checks):

@@ -19,7 +19,7 @@ def requests(state: HostState, plans: Sequence[Plan]) -> list[Request]:
     loading: list[Request] = []
     written = [plan for plan in plans if plan.nginx_change.files]
     if written:
-        loading.append(activation.wire(state, [plan.activation for plan in written]))
+        loading.append(activation.install(state, [plan.activation for plan in written]))
     stale = [plan for plan in plans if plan.reason("reload") is not None]
     if stale and not any(plan.nginx_change.is_loaded for plan in written):
         loading.append(activation.reload(state, [plan.activation for plan in stale]))

@@ -111,24 +111,24 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
 
     # paramiko logs tracebacks of refused connections to stderr when nobody configured logging.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
-    for hop in _hops(c):
-        if isinstance(hop.connect_kwargs.get("transport_factory"), StrictTransport):
+    for connection in _with_jump_hosts(c):
+        if isinstance(connection.connect_kwargs.get("transport_factory"), StrictTransport):
             continue
-        known = host_keys.known(hop)
-        if hop.is_connected:
-            host_keys.judge(hop, known, hop.transport.get_remote_server_key())
+        records = host_keys.known(connection)
+        if connection.is_connected:
+            host_keys.judge(connection, records, connection.transport.get_remote_server_key())
             continue
-        hop.client.set_missing_host_key_policy(host_keys.Policy(hop, known, accept_new))
-        kwargs = dict(hop.connect_kwargs)
+        connection.client.set_missing_host_key_policy(host_keys.Policy(connection, records, accept_new))
+        kwargs = dict(connection.connect_kwargs)
         for key, seconds in _TIMEOUTS.items():
             kwargs.setdefault(key, seconds)
-        if hop.ssh_config.get("identitiesonly", "no") == "yes":
+        if connection.ssh_config.get("identitiesonly", "no") == "yes":
             # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
             kwargs.setdefault("look_for_keys", False)
-        kwargs["transport_factory"] = StrictTransport(Transport, known.kinds)
-        hop.connect_kwargs = kwargs
-        if hop.connect_timeout is None:
-            hop.connect_timeout = CONNECT_SECONDS
+        kwargs["transport_factory"] = StrictTransport(Transport, records.kinds)
+        connection.connect_kwargs = kwargs
+        if connection.connect_timeout is None:
+            connection.connect_timeout = CONNECT_SECONDS
     return c
 
 
@@ -196,9 +196,9 @@ def pass_through(c: Connection, seconds: float | None = None) -> None:
     if not jump or isinstance(jump, str):
         return
 
-    def reach(left: float | None) -> None:
-        with limit(jump, left) if left else nullcontext():
-            pass_through(jump, left)
+    def reach(remaining: float | None) -> None:
+        with limit(jump, remaining) if remaining else nullcontext():
+            pass_through(jump, remaining)
             opened(jump)
 
     if isinstance(jump, JumpHost):
@@ -210,9 +210,9 @@ def pass_through(c: Connection, seconds: float | None = None) -> None:
         raise through(jump, error, c.original_host) from None
 
 
-def _hops(c: Connection) -> Iterator[Connection]:
+def _with_jump_hosts(c: Connection) -> Iterator[Connection]:
     """The jump hosts and the target. A ProxyCommand is no hop: the target's key is checked through it."""
     gateway = c.gateway
     if gateway and not isinstance(gateway, str):
-        yield from _hops(gateway)
+        yield from _with_jump_hosts(gateway)
     yield c

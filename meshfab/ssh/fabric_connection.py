@@ -46,8 +46,8 @@ class JumpHost(SharedConfigConnection):
         """
         began = time.monotonic()
         if not self.opening.acquire(timeout=-1 if seconds is None else max(seconds, 0)):
-            late = LostError(f"no answer within {seconds:.0f} s", remedy=f"try `ssh {self.original_host} true`")
-            raise through(self, late, host)
+            timed_out = LostError(f"no answer within {seconds:.0f} s", remedy=f"try `ssh {self.original_host} true`")
+            raise through(self, timed_out, host)
         try:
             if self.fault is None and not self.is_connected:
                 opened(None if seconds is None else max(seconds - (time.monotonic() - began), 0.001))

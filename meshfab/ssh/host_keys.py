@@ -19,30 +19,32 @@ _USER_FILES = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
-def files(hop: Connection) -> list[Path]:
+def files(connection: Connection) -> list[Path]:
     """The known_hosts files of a host, the user's first: what is put on record goes into the first one."""
-    options = hop.ssh_config
-    words = [
+    options = connection.ssh_config
+    paths = [
         *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
         *shlex.split(options.get("globalknownhostsfile", _GLOBAL_FILES)),
     ]
-    return [Path(word).expanduser() for word in words if word != "none"]
+    return [Path(word).expanduser() for word in paths if word != "none"]
 
 
-def known(hop: Connection) -> known_hosts.HostKeyRecords:
+def known(connection: Connection) -> known_hosts.HostKeyRecords:
     """What the files say about a host."""
     stamps = []
-    for file in files(hop):
+    for file in files(connection):
         try:
             stat = file.stat()
         except OSError:
             continue
         stamps.append((file, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return known_hosts.lookup(_book(tuple(stamps)), hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
+    return known_hosts.lookup(
+        _index(tuple(stamps)), connection.host, connection.port, connection.ssh_config.get("hostkeyalias", "")
+    )
 
 
 @lru_cache(maxsize=8)
-def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHostsIndex:
+def _index(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHostsIndex:
     """The files, read again when one has changed: a sweep looks into them once for each host."""
     texts = []
     for file, *_stamp in stamps:
@@ -53,45 +55,45 @@ def _book(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHo
     return known_hosts.read(texts)
 
 
-def judge(hop: Connection, on_record: known_hosts.HostKeyRecords, key: Any) -> None:
+def judge(connection: Connection, on_record: known_hosts.HostKeyRecords, key: Any) -> None:
     """Say why a key is refused, with the lines to run.
 
     Raises:
         HostKeyError: it is unknown, changed, revoked, or only a certificate would do.
     """
-    verdict, where = on_record.verdict(key.get_name(), key.asbytes())
+    verdict, location = on_record.verdict(key.get_name(), key.asbytes())
     if verdict == "known":
         return
-    name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
-    scan = f"ssh-keyscan{'' if hop.port == 22 else f' -p {hop.port}'} {hop.host}"
+    name = known_hosts.name_of(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
+    scan = f"ssh-keyscan{'' if connection.port == 22 else f' -p {connection.port}'} {connection.host}"
     record = f"`{scan} >> ~/.ssh/known_hosts`"
-    shown = f"{key.get_name()} {key.fingerprint}"
+    observed = f"{key.get_name()} {key.fingerprint}"
     what, remedy = {
         "unknown": (
-            f"the host key is unknown ({shown}); nothing was sent",
+            f"the host key is unknown ({observed}); nothing was sent",
             f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
         ),
         "changed": (
-            f"the host key is NOT the one at {where} (it shows {shown}): somebody may be in between; nothing was sent",
+            f"the host key is NOT the one at {location} (it is {observed}): somebody may be in between; nothing was sent",
             f"if the host was reinstalled, `ssh-keygen -R '{name}'`, `{scan}`, and compare at its console",
         ),
         "revoked": (
-            f"the host key is revoked at {where}; nothing was sent",
+            f"the host key is revoked at {location}; nothing was sent",
             "do not use this host until its keys are replaced",
         ),
         "authority": (
-            f"only a certificate of the CA at {where} would do, which Fabric cannot check; nothing was sent",
+            f"only a certificate of the CA at {location} would do, which Fabric cannot check; nothing was sent",
             f"put the host's own key on record: {record}, and compare it at its console",
         ),
     }[verdict]
-    raise HostKeyError(what, host=hop.original_host, remedy=remedy)
+    raise HostKeyError(what, host=connection.original_host, remedy=remedy)
 
 
 class Policy:
     """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
 
-    def __init__(self, hop: Connection, on_record: known_hosts.HostKeyRecords, accept_new: bool) -> None:
-        self.hop, self.on_record, self.accept_new = hop, on_record, accept_new
+    def __init__(self, connection: Connection, on_record: known_hosts.HostKeyRecords, accept_new: bool) -> None:
+        self.hop, self.on_record, self.accept_new = connection, on_record, accept_new
 
     def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
         """Called by paramiko with the key that the host showed."""
@@ -102,14 +104,14 @@ class Policy:
             judge(self.hop, self.on_record, key)
 
     def _record(self, key: Any) -> None:
-        hop, file = self.hop, files(self.hop)[0]
-        name = known_hosts.name_of(hop.host, hop.port, hop.ssh_config.get("hostkeyalias", ""))
-        if hop.ssh_config.get("hashknownhosts", "no") == "yes":
+        connection, file = self.hop, files(self.hop)[0]
+        name = known_hosts.name_of(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
+        if connection.ssh_config.get("hashknownhosts", "no") == "yes":
             name = known_hosts.hashed(name)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
             # The last line of a file that a person edited may lack its end.
             end = "" if file.read_bytes()[-1:] in (b"", b"\n") else "\n"
             out.write(f"{end}{name} {key.get_name()} {key.get_base64()}\n")
-        said = f"{hop.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
-        print(f"warning: {said} -> compare it at its console", file=sys.stderr)
+        message = f"{connection.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
+        print(f"warning: {message} -> compare it at its console", file=sys.stderr)

@@ -73,16 +73,16 @@ class JumpHostPool:
         Raises:
             InputError: the jump hosts lead in a circle.
         """
-        words = [word.strip() for word in c.ssh_config.get("proxyjump", "").split(",")]
-        if words == [""]:
+        jump_names = [word.strip() for word in c.ssh_config.get("proxyjump", "").split(",")]
+        if jump_names == [""]:
             return c.ssh_config.get("proxycommand") or c.config.gateway
         # `Host *` means the jump host as well.
-        if words == ["none"] or {host_parts(word)[0] for word in words} & {c.original_host, c.host}:
+        if jump_names == ["none"] or {host_parts(word)[0] for word in jump_names} & {c.original_host, c.host}:
             return None
         jump: JumpHost | None = None
         with self._lock:
-            for at, word in enumerate(words):
-                way = tuple(words[: at + 1])
+            for at, word in enumerate(jump_names):
+                way = tuple(jump_names[: at + 1])
                 if way in self._making:
                     what = f"the jump hosts of {c.original_host} lead in a circle"
                     raise InputError(what, remedy="mend ProxyJump in the SSH configuration")

@@ -34,14 +34,14 @@ class Line:
         """Whether the entry is for `host`, which is a name, an address or `[name]:port`."""
         if self.patterns.startswith("|1|"):
             return _is_hash_of(self.patterns, host)
-        found = False
+        is_named = False
         for pattern in self.patterns.lower().split(","):
             # fnmatch would read [host]:port as a set of characters.
             if fnmatch.fnmatchcase(host, pattern.lstrip("!").replace("[", "[[]")):
                 if pattern.startswith("!"):
                     return False
-                found = True
-        return found
+                is_named = True
+        return is_named
 
 
 @dataclass(frozen=True)
@@ -98,27 +98,27 @@ def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
     lines = []
     for path, text in texts:
         for number, row in enumerate(text.splitlines(), 1):
-            words = row.split()
-            marker = words.pop(0) if words and words[0].startswith("@") else ""
-            if len(words) < 3 or words[0].startswith("#"):
+            fields = row.split()
+            marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+            if len(fields) < 3 or fields[0].startswith("#"):
                 continue
             try:
-                blob = base64.b64decode(words[2], validate=True)
+                blob = base64.b64decode(fields[2], validate=True)
             except ValueError:
                 continue
-            lines.append(Line(marker, words[0], words[1], blob, f"{path}:{number}"))
+            lines.append(Line(marker, fields[0], fields[1], blob, f"{path}:{number}"))
     return KnownHostsIndex(lines)
 
 
-def lookup(book: KnownHostsIndex, host: str, port: int = 22, alias: str = "") -> HostKeyRecords:
+def lookup(index: KnownHostsIndex, host: str, port: int = 22, alias: str = "") -> HostKeyRecords:
     """The entries for a host. `alias` is ssh_config's HostKeyAlias, which stands for name and port together.
 
     A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
     """
     names = [name_of(host, port, alias)] + ([] if alias or port == 22 else [host.lower()])
-    found = [book.of(name) for name in names]
-    revoked = tuple(dict.fromkeys(line for lines in found for line in lines if line.marker == "@revoked"))
-    for lines in found:
+    by_name = [index.of(name) for name in names]
+    revoked = tuple(dict.fromkeys(line for lines in by_name for line in lines if line.marker == "@revoked"))
+    for lines in by_name:
         plain = tuple(line for line in lines if line.marker != "@revoked")
         if plain:
             return HostKeyRecords(revoked + plain)

@@ -111,7 +111,9 @@ class RootShell:
         self._waiting += 1
         lines = [] if self.pid else [f"mark={self._mark}", text("library"), "answer 0"]
         lines.append("failed=0")
-        lines += [f"if [ $failed = 0 ]; then {one.body()}\nanswer $?; else answer skipped; fi" for one in requests]
+        lines += [
+            f"if [ $failed = 0 ]; then {request.body()}\nanswer $?; else answer skipped; fi" for request in requests
+        ]
         self._send("\n".join(lines))
         if not self.pid:
             self.pid = self._receive(self._out, self._channel.recv, deadline)[0].decode("ascii", "replace").strip()
@@ -155,15 +157,15 @@ class RootShell:
         prompt = f"[{self._mark}]"
         self._start(f"-S -k -p '{prompt}'")
         self._channel.set_combine_stderr(True)
-        said, asked = b"", 0
-        while not (pid := re.search(rb"^\d+\n\Z", said.rpartition(prompt.encode())[2], re.MULTILINE)):
-            if said.count(prompt.encode()) > asked:
-                asked += 1
-                if asked > 1:
+        output, prompts = b"", 0
+        while not (pid := re.search(rb"^\d+\n\Z", output.rpartition(prompt.encode())[2], re.MULTILINE)):
+            if output.count(prompt.encode()) > prompts:
+                prompts += 1
+                if prompts > 1:
                     what, remedy = "sudo does not take the password", "check it, then run this again"
                     raise NotReadyError(what, host=self.host, remedy=remedy)
                 self._channel.sendall(f"{password}\n".encode())
-            said += self._more(self._channel.recv, deadline)
+            output += self._more(self._channel.recv, deadline)
         self._channel.set_combine_stderr(False)
         self._out += pid[0]
 
@@ -181,9 +183,9 @@ class RootShell:
             at = buffer.find(mark)
             end = buffer.find(b"\n", at + len(mark)) if at >= 0 else -1
             if end >= 0:
-                found, status = bytes(buffer[:at]), readable(bytes(buffer[at + len(mark) : end]))
+                output, status = bytes(buffer[:at]), readable(bytes(buffer[at + len(mark) : end]))
                 del buffer[: end + 1]
-                return found, status
+                return output, status
             buffer += self._more(read, deadline)
             if len(buffer) > MAX_ANSWER:
                 raise LostError(
@@ -206,31 +208,33 @@ class RootShell:
         """Why the shell is gone: we were stopped, sudo said no, a program is missing, or the line dropped."""
         if self._stopped:
             return StoppedError(self._stopped, host=self.host, remedy=_AGAIN)
-        channel, said = self._channel, bytes(self._err)
+        channel, output = self._channel, bytes(self._err)
         channel.settimeout(2)
         try:
             while chunk := channel.recv_stderr(65536):
-                said += chunk
+                output += chunk
         except OSError:
             pass
         # The status may come after the end of the words, or never where the line dropped.
         channel.status_event.wait(2)
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        return _why_ended(readable(said), status, self.host)
+        return _why_ended(readable(output), status, self.host)
 
 
-def _why_ended(said: str, status: int, host: str) -> LostError | NotReadyError:
+def _why_ended(output: str, status: int, host: str) -> LostError | NotReadyError:
     remedy = "give the login passwordless sudo, or log in as root"
-    if "password is required" in said or "a terminal is required" in said:
+    if "password is required" in output or "a terminal is required" in output:
         return SudoAsksError("sudo asks for a password", host=host, remedy=remedy)
-    if "not in the sudoers" in said or "not allowed to" in said:
-        return NotReadyError(f"sudo refuses: {said}", host=host, remedy=remedy)
+    if "not in the sudoers" in output or "not allowed to" in output:
+        return NotReadyError(f"sudo refuses: {output}", host=host, remedy=remedy)
     if status == 127:
         return NotReadyError(
-            f"the login cannot become root: {said}", host=host, remedy="install sudo, or log in as root"
+            f"the login cannot become root: {output}", host=host, remedy="install sudo, or log in as root"
         )
     if status > 0:
         return NotReadyError(
-            f"the root shell ended with {status}: {said or 'no word'}", host=host, remedy=f"try `ssh {host} sudo -n id`"
+            f"the root shell ended with {status}: {output or 'no word'}",
+            host=host,
+            remedy=f"try `ssh {host} sudo -n id`",
         )
     return LostError("the connection dropped", host=host, remedy=_AGAIN)

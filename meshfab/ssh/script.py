@@ -87,6 +87,6 @@ def words(args: Sequence[str]) -> str:
     return shlex.join(args)
 
 
-def readable(said: bytes) -> str:
+def readable(output: bytes) -> str:
     """A host's bytes as text that can be shown."""
-    return said.decode("utf-8", "backslashreplace").strip()
+    return output.decode("utf-8", "backslashreplace").strip()

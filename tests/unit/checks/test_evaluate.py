@@ -26,7 +26,7 @@ ASKED = (NOW, NOW + timedelta(seconds=1))
 def judged(
     seen: Discovery, seen_from_here: EndpointObservation | None = None, asked: tuple[Any, Any] = ASKED
 ) -> tuple[CertificateReport, ...]:
-    return evaluate.host(seen, {"tea.internal": seen_from_here or observation()}, SETTINGS, asked)
+    return evaluate.evaluate_host(seen, {"tea.internal": seen_from_here or observation()}, SETTINGS, asked)
 
 
 def codes(one: CertificateReport) -> dict[str, str]:
@@ -144,7 +144,7 @@ def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
     tea = judged(gone, observation(served=Served(None, ADDRESS, why="refused")))[0]
     assert codes(tea) == {"cert-missing": "critical", "not-served": "critical", "orphan": "warning"}
     end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("or end it: ")[2]
-    assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then take its vhost out"
+    assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then remove its vhost"
 
 
 def test_the_password_of_a_service_is_its_own_and_others_are_the_hosts() -> None:
@@ -169,7 +169,7 @@ def test_a_host_that_cannot_say_its_name_is_critical_and_still_judged() -> None:
 def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:
     declared = Service.of("tea", SETTINGS, sans=("green.internal",))
     seen = survey(services=survey().state.services, host="ops@h2:2222")
-    tea = evaluate.host(
+    tea = evaluate.evaluate_host(
         replace(seen, services=(declared,), declared=frozenset({"tea"}), secrets=("/tmp/tea-provisioner",)),
         {"tea.internal": observation()},
         SETTINGS,

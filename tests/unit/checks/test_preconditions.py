@@ -17,18 +17,18 @@ TOOLS = dict.fromkeys(["step", "openssl", "setfacl", "getfacl", "flock", "system
 
 
 def test_the_first_that_does_not_hold_is_the_error_and_a_warning_is_none() -> None:
-    preconditions.require(preconditions.of_tools(TOOLS), "h2")
+    preconditions.require(preconditions.check_tools(TOOLS), "h2")
     lacking = {tool: path for tool, path in TOOLS.items() if tool not in ("getfacl", "flock")}
     with pytest.raises(NotReadyError) as caught:
-        preconditions.require(preconditions.of_tools(lacking), "h2")
+        preconditions.require(preconditions.check_tools(lacking), "h2")
     assert str(caught.value) == "h2: getfacl is not installed -> install the package acl"
-    preconditions.require(preconditions.of_folders("/tmp|/tmp|5000|100|yes"), "h2")
+    preconditions.require(preconditions.check_folders("/tmp|/tmp|5000|100|yes"), "h2")
 
 
 def test_step_may_be_called_step_cli() -> None:
     tools = {**TOOLS, "step-cli": "/usr/bin/step-cli"}
     del tools["step"]
-    assert preconditions.of_tools(tools)[0].message == "/usr/bin/step-cli"
+    assert preconditions.check_tools(tools)[0].message == "/usr/bin/step-cli"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_step_may_be_called_step_cli() -> None:
     ],
 )
 def test_the_way_in_ends_where_the_error_says(error: Any, lines: list[tuple[str, str]]) -> None:
-    assert [(one.code, one.status) for one in preconditions.of_login(error)] == lines
+    assert [(one.code, one.status) for one in preconditions.check_login(error)] == lines
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_the_way_in_ends_where_the_error_says(error: Any, lines: list[tuple[str,
     ],
 )
 def test_systemd_must_run_and_be_new_enough(version: str, runs: bool, status: str) -> None:
-    assert preconditions.of_systemd(version, runs=runs).status == status
+    assert preconditions.check_systemd(version, runs=runs).status == status
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_systemd_must_run_and_be_new_enough(version: str, runs: bool, status: st
     ],
 )
 def test_room_inodes_and_the_right_to_write(row: str, status: str | None) -> None:
-    found = list(preconditions.of_folders(row))
+    found = list(preconditions.check_folders(row))
     assert [one.status for one in found] == ([status] if status else [])
 
 

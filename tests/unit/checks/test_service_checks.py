@@ -23,15 +23,15 @@ def codes(found: list[finding.Finding]) -> dict[str, str]:
 
 
 def of_pair(host: Host) -> dict[str, str]:
-    return codes(service_checks.of_pair(host.state(), host.service))
+    return codes(service_checks.check_pair(host.state(), host.service))
 
 
 def test_a_host_where_all_is_done_has_no_findings() -> None:
     host = Host()
     state, service = host.state(), host.service
     wanted = renewal_units.wanted(service, SETTINGS)
-    assert service_checks.of_pair(state, service) == []
-    assert service_checks.of_renewal(state, service, wanted) == []
+    assert service_checks.check_pair(state, service) == []
+    assert service_checks.check_renewal(state, service, wanted) == []
 
 
 PAIR: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -80,7 +80,7 @@ def test_a_key_without_a_certificate_is_still_judged_for_its_rights() -> None:
 def test_names_that_were_asked_for_are_missed_and_others_are_named() -> None:
     asked = Service.of("gongfoo", SETTINGS, sans=["a.internal"])
     host = Host(service=asked, pair=authority().pair(FQDN, "b.internal"))
-    (found,) = service_checks.of_pair(host.state(), asked)
+    (found,) = service_checks.check_pair(host.state(), asked)
     assert found.code == "san-mismatch"
     assert "a.internal" in found.message
     assert "b.internal" in found.message
@@ -108,7 +108,7 @@ RENEWAL: dict[str, tuple[str, dict[str, str]]] = {
 def test_a_timer_that_does_not_run_is_found(shown: str, expected: dict[str, str]) -> None:
     host = Host(units={"nginx.service": unit("nginx.service"), SERVICE.timer: shown})
     wanted = renewal_units.wanted(SERVICE, SETTINGS)
-    assert codes(service_checks.of_renewal(host.state(), SERVICE, wanted)) == expected
+    assert codes(service_checks.check_renewal(host.state(), SERVICE, wanted)) == expected
 
 
 def test_unit_files_that_differ_or_are_missing_are_named() -> None:
@@ -116,7 +116,7 @@ def test_unit_files_that_differ_or_are_missing_are_named() -> None:
     service, timer = (f"/etc/systemd/system/step@.{kind}" for kind in ("service", "timer"))
     digests = {**{file.path: file.digest for file in wanted}, service: "0" * 64}
     del digests[timer]
-    (found,) = service_checks.of_renewal(Host(digests=digests).state(), SERVICE, wanted)
+    (found,) = service_checks.check_renewal(Host(digests=digests).state(), SERVICE, wanted)
     assert (found.code, found.status) == ("unit-drift", "warning")
     assert "step@.service differs" in found.message
     assert "step@.timer is missing" in found.message
@@ -129,16 +129,16 @@ def test_a_tick_that_systemd_could_not_run_and_units_that_it_has_not_read_are_na
     state = replace(
         state, stats={**state.stats, "/usr/local/libexec/meshfab-tick": Stat("regular file", "root:root", 0o644)}
     )
-    (found,) = service_checks.of_renewal(state, SERVICE, wanted)
+    (found,) = service_checks.check_renewal(state, SERVICE, wanted)
     assert "meshfab-tick has the mode 0644" in found.message
     assert f"systemd has not read {SERVICE.timer} yet" in found.message
 
 
 def test_what_a_client_gets_is_compared_with_the_disk() -> None:
     disk = certificate.read_leaf(good_pair().pem)
-    assert service_checks.of_served(SERVICE, disk, disk.der) == []
-    assert codes(service_checks.of_served(SERVICE, disk, b"other")) == {"served-stale": "critical"}
-    (found,) = service_checks.of_served(SERVICE, disk, None, "connection refused")
+    assert service_checks.check_served(SERVICE, disk, disk.der) == []
+    assert codes(service_checks.check_served(SERVICE, disk, b"other")) == {"served-stale": "critical"}
+    (found,) = service_checks.check_served(SERVICE, disk, None, "connection refused")
     assert (found.code, found.status) == ("not-served", "critical")
     assert "connection refused" in found.message
 
@@ -166,6 +166,6 @@ def test_an_acls_right_is_the_effective_one(text: str, right: str) -> None:
 
 def test_a_finding_says_one_line() -> None:
     for changes, _ in PAIR.values():
-        for found in service_checks.of_pair(replace(Host(**changes)).state(), SERVICE):
+        for found in service_checks.check_pair(replace(Host(**changes)).state(), SERVICE):
             assert found.message
             assert "\n" not in found.message

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshfab.cli.step_lines import StepPrinter, left
+from meshfab.cli.step_lines import StepPrinter, duration
 from meshfab.config.service import Service
 from meshfab.errors import MintError, NginxError
 from meshfab.fleet.apply import HostOutcome
@@ -208,4 +208,4 @@ class TestApply:
     ids=str,
 )
 def test_a_span_is_told_in_its_largest_unit(span: timedelta, text: str) -> None:
-    assert left(span) == text
+    assert duration(span) == text

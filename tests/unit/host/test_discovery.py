@@ -50,7 +50,7 @@ def told(out: bytes) -> HostReport | None:
     except ConnectError as error:
         assert "\n" not in str(error)
         return None
-    return HostReport("h2", evaluate.host(seen, {"tea.internal": observation()}, SETTINGS, ASKED))
+    return HostReport("h2", evaluate.evaluate_host(seen, {"tea.internal": observation()}, SETTINGS, ASKED))
 
 
 @given(out=st.one_of(st.binary(max_size=2000), _answers.map(answer)))
@@ -103,7 +103,7 @@ def test_an_answer_that_is_cut_or_damaged_anywhere_is_survived(out: bytes, at: i
 )
 @settings(max_examples=300, deadline=None)
 def test_a_ca_and_a_host_may_say_anything_to_doctor(said: dict[str, str], own: str) -> None:
-    found = [*ca_checks.checks(said, own, SETTINGS), *preconditions.of_folders(said.get("folders", ""))]
+    found = [*ca_checks.check_ca(said, own, SETTINGS), *preconditions.check_folders(said.get("folders", ""))]
     assert all(one.status in ("ok", "warning", "critical", "unknown") for one in found)
 
 

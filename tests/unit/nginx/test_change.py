@@ -295,24 +295,24 @@ class TestTransaction:
         made = self.made(host)
         site = f"/etc/nginx/sites-available/{SERVICE.fqdn}.conf"
         link = f"/etc/nginx/sites-enabled/{SERVICE.fqdn}.conf"
-        args = activation.wire(host.state(), [made.activation]).args
+        args = activation.install(host.state(), [made.activation]).args
         assert args[:7] == ("open", "/var/log/nginx/error.log", "", SERVICE.fqdn, site, link, link)
         linked = replace(host, conf={MAIN: DEBIAN_CONF, link: vhost.render(SERVICE, SETTINGS, OLD)})
         linked.vhosts = {site: vhost.render(SERVICE, SETTINGS, OLD)}
-        again = activation.wire(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1").activation]).args
+        again = activation.install(linked.state(), [self.made(linked, upstream="http://127.0.0.1:1").activation]).args
         assert again[0] == "reload"
         assert again[5:7] == ("", link)
 
     def test_a_snippet_that_nothing_includes_is_not_loaded(self) -> None:
         made = self.made(Host(), vhost=False)
-        args = activation.wire(Host().state(), [made.activation]).args
+        args = activation.install(Host().state(), [made.activation]).args
         assert (args[0], args[3], args[6]) == ("", "", "")
         assert [step.verb for step in made.steps] == ["snippet"]
 
     def test_the_way_back_names_what_we_wrote(self) -> None:
         made = self.made(Host())
         (file,) = made.nginx_change.files
-        assert activation.unwire(Host().state(), [made.activation], is_wired=True).args[3:] == (
+        assert activation.remove(Host().state(), [made.activation], is_wired=True).args[3:] == (
             file.path,
             "",
             file.digest,

@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_read_hides_no_other(text: str) -> None:
 
 
 def test_a_sound_configuration_is_not_broken() -> None:
-    assert config_dump.broken(Host().state()) == ""
+    assert config_dump.config_error(Host().state()) == ""
 
 
 def test_nginxs_own_words_are_kept_and_the_line_that_matters_is_found() -> None:
@@ -115,33 +115,35 @@ def test_nginxs_own_words_are_kept_and_the_line_that_matters_is_found() -> None:
         "nginx: [warn] x\n2026/11/23 12:00:00 [emerg] 7#7: "
         'host not found in upstream "nope" in /e:9\nnginx: test failed'
     )
-    words = config_dump.broken(Host(refusal=said).state())
+    words = config_dump.config_error(Host(refusal=said).state())
     assert "host not found" in words
-    assert config_dump.emergency(words).startswith('host not found in upstream "nope" in /e:9')
-    assert "test failed" not in config_dump.emergency(words)
+    assert config_dump.error_line(words).startswith('host not found in upstream "nope" in /e:9')
+    assert "test failed" not in config_dump.error_line(words)
 
 
 @pytest.mark.parametrize("words", ["", "whatever", "nginx: command not found"])
 def test_words_without_an_emergency_are_shown_as_they_are(words: str) -> None:
-    assert config_dump.emergency(words) == words
+    assert config_dump.error_line(words) == words
 
 
 def test_the_vhost_goes_where_the_host_has_its_vhosts() -> None:
     fedora, debian = Host().state(), Host(conf={MAIN: DEBIAN_CONF}, has_sites=True).state()
-    assert layout.place(fedora, SERVICE, SETTINGS) == VhostPath("/etc/nginx/conf.d/gongfoo.internal.conf")
+    assert layout.choose_vhost_path(fedora, SERVICE, SETTINGS) == VhostPath("/etc/nginx/conf.d/gongfoo.internal.conf")
     sites = "/etc/nginx/sites-{}/gongfoo.internal.conf"
-    assert layout.place(debian, SERVICE, SETTINGS) == VhostPath(sites.format("available"), sites.format("enabled"))
+    assert layout.choose_vhost_path(debian, SERVICE, SETTINGS) == VhostPath(
+        sites.format("available"), sites.format("enabled")
+    )
     # sites-available alone is a folder that nginx does not read.
-    assert layout.place(Host(has_sites=True).state(), SERVICE, SETTINGS).link == ""
+    assert layout.choose_vhost_path(Host(has_sites=True).state(), SERVICE, SETTINGS).link == ""
     own = replace(SETTINGS, conf_dir="/srv/conf")
-    assert layout.place(debian, SERVICE, own) == VhostPath("/srv/conf/gongfoo.internal.conf")
+    assert layout.choose_vhost_path(debian, SERVICE, own) == VhostPath("/srv/conf/gongfoo.internal.conf")
 
 
 def test_a_vhost_is_known_once_nginx_includes_it() -> None:
     host = Host()
-    place = layout.place(host.state(), SERVICE, SETTINGS)
-    assert not layout.knows(host.state(), place)
-    assert layout.knows(host.wired().state(), place)
+    place = layout.choose_vhost_path(host.state(), SERVICE, SETTINGS)
+    assert not layout.is_included(host.state(), place)
+    assert layout.is_included(host.wired().state(), place)
 
 
 def test_a_refusal_and_a_failed_reload_are_told_apart() -> None:

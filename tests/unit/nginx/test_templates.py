@@ -72,8 +72,8 @@ def test_a_snippet_is_marked_and_known_again() -> None:
     mark = vhost.read_header(text)
     assert mark is not None
     assert mark.is_untouched
-    assert mark.wants == vhost.wants(service, SETTINGS, OLD, (), "tls")
-    assert mark.wants != vhost.wants(service, SETTINGS, OLD, (), "mtls")
+    assert mark.input_digest == vhost.input_digest(service, SETTINGS, OLD, (), "tls")
+    assert mark.input_digest != vhost.input_digest(service, SETTINGS, OLD, (), "mtls")
     assert f"ssl_certificate     {service.cert};" in text
     assert "server {" not in text
 
@@ -82,7 +82,7 @@ def test_a_template_of_the_operators_own_counts_more(tmp_path: Path) -> None:
     (tmp_path / "tls.conf.j2").write_text("ssl_certificate {{ cert }}; # mine\n")
     own, service = Settings(snippets=str(tmp_path)), Service.of("gongfoo", SETTINGS)
     assert f"ssl_certificate {service.cert}; # mine" in vhost.render(service, own, OLD)
-    assert vhost.wants(service, own, OLD) != vhost.wants(service, SETTINGS, OLD)
+    assert vhost.input_digest(service, own, OLD) != vhost.input_digest(service, SETTINGS, OLD)
 
 
 @pytest.mark.parametrize(

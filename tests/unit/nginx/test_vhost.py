@@ -115,9 +115,9 @@ def test_a_vhost_of_ours_is_known_again_with_what_was_asked(service: Service) ->
     mark = vhost.read_header(vhost.render(service, SETTINGS, OLD))
     assert mark is not None
     assert mark.is_untouched
-    assert mark.asked["upstream"] == service.upstream
-    assert mark.asked["mtls"] == service.mtls
-    assert mark.wants == vhost.wants(service, SETTINGS, OLD)
+    assert mark.requested["upstream"] == service.upstream
+    assert mark.requested["mtls"] == service.mtls
+    assert mark.input_digest == vhost.input_digest(service, SETTINGS, OLD)
 
 
 def test_newlines_that_a_shell_dropped_at_the_end_are_no_edit() -> None:
@@ -168,11 +168,11 @@ CHANGES = {
 def test_whatever_the_text_depends_on_changes_what_is_wanted(
     service: Service, settings: object, version: tuple[int, ...]
 ) -> None:
-    assert vhost.wants(service, settings, version) != vhost.wants(SERVICE, SETTINGS, OLD)  # type: ignore[arg-type]
+    assert vhost.input_digest(service, settings, version) != vhost.input_digest(SERVICE, SETTINGS, OLD)  # type: ignore[arg-type]
 
 
 def test_a_newer_nginx_of_the_same_habits_changes_nothing() -> None:
-    assert vhost.wants(SERVICE, SETTINGS, (1, 22, 1)) == vhost.wants(SERVICE, SETTINGS, (1, 24, 0))
+    assert vhost.input_digest(SERVICE, SETTINGS, (1, 22, 1)) == vhost.input_digest(SERVICE, SETTINGS, (1, 24, 0))
 
 
 def test_the_snippets_are_found_and_leave_no_variable_undefined() -> None:

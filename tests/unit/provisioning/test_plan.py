@@ -68,8 +68,8 @@ def test_a_fresh_host_gets_every_step_in_the_order_of_the_flow() -> None:
         "/usr/local/libexec/meshfab-tick",
         "/etc/meshfab/gongfoo.env",
     }
-    assert made.place is not None
-    assert made.place.path == "/etc/nginx/conf.d/gongfoo.internal.conf"
+    assert made.vhost_path is not None
+    assert made.vhost_path.path == "/etc/nginx/conf.d/gongfoo.internal.conf"
 
 
 def wired(**changes: Any) -> Host:
@@ -222,7 +222,7 @@ class TestAdopted:
     def test_a_vhost_that_names_the_pair_is_adopted_as_it_is(self) -> None:
         made = make(Host().wired(theirs(), "/etc/nginx/conf.d/tea.conf"))
         assert made.steps == ()
-        assert made.place is None
+        assert made.vhost_path is None
         assert "/etc/nginx/conf.d/tea.conf:1" in made.notes[0]
         assert made.endpoint == Endpoint()
 
@@ -275,8 +275,8 @@ class TestAdopted:
         )
         made = make(host, None)
         assert verbs(made) == ["vhost"]
-        assert made.place is not None
-        assert made.place.link == "/etc/nginx/sites-enabled/gongfoo.internal.conf"
+        assert made.vhost_path is not None
+        assert made.vhost_path.link == "/etc/nginx/sites-enabled/gongfoo.internal.conf"
 
     def test_the_name_on_another_port_is_asked_there(self) -> None:
         text = theirs().replace("listen 443 ssl", "listen 10.87.0.12:8443 ssl")
@@ -356,9 +356,9 @@ def test_one_step_alone_does_its_part_and_no_other(parts: list[str], expected: l
 def test_debians_layout_gets_a_link() -> None:
     host = Host(conf={"/etc/nginx/nginx.conf": DEBIAN_CONF}, has_sites=True, acl=acl("www-data"))
     made = make(host, None)
-    assert made.place is not None
-    assert made.place.path == "/etc/nginx/sites-available/gongfoo.internal.conf"
-    assert made.place.link == "/etc/nginx/sites-enabled/gongfoo.internal.conf"
+    assert made.vhost_path is not None
+    assert made.vhost_path.path == "/etc/nginx/sites-available/gongfoo.internal.conf"
+    assert made.vhost_path.link == "/etc/nginx/sites-enabled/gongfoo.internal.conf"
 
 
 def test_a_folder_of_the_settings_counts_more_than_the_layout() -> None:
@@ -366,8 +366,8 @@ def test_a_folder_of_the_settings_counts_more_than_the_layout() -> None:
     main = DEBIAN_CONF.replace("conf.d", "mesh.d")
     host = Host(conf={"/etc/nginx/nginx.conf": main}, has_sites=True, settings=settings, acl=acl("www-data"))
     made = planned(host.state(), settings=settings)
-    assert made.place is not None
-    assert (made.place.path, made.place.link) == ("/etc/nginx/mesh.d/gongfoo.internal.conf", "")
+    assert made.vhost_path is not None
+    assert (made.vhost_path.path, made.vhost_path.link) == ("/etc/nginx/mesh.d/gongfoo.internal.conf", "")
 
 
 def test_a_folder_that_nginx_does_not_read_is_refused_with_the_line_that_is_missing() -> None:

@@ -65,8 +65,9 @@ def _connect(address: str) -> Any:
     except ImportError:
         what = "--executor dask:// needs an extra that is not installed"
         raise InputError(what, remedy="pip install 'meshfab[dask]'") from None
-    # It logs a traceback when the connection is lost; the report has a line for each host.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    # They log tracebacks when the connection is lost; the report has a line for each host. Each has a level of its own.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     scheme = "tls" if dask.config.get("distributed.comm.require-encryption", None) else "tcp"
     with warnings.catch_warnings():
         # Warnings about different versions: if they matter, the lines of the hosts show it.

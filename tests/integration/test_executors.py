@@ -41,7 +41,11 @@ class Dask:
         self.scheduler = self._start("scheduler", "--host", layout.OPERATOR_ADDRESS, "--port", str(port), "--no-show")
         for _ in range(2):
             self.join()
-        wait_until(lambda: self._count() == 2, "two workers of Dask", 30, 0.1)
+        try:
+            wait_until(lambda: self._count() == 2, "two workers of Dask", 30, 0.1)
+        except BaseException:
+            self.stop()
+            raise
 
     def join(self) -> None:
         self.workers.append(self._start("worker", f"tcp://{self.address}", "--nthreads", "1", "--no-nanny"))
@@ -142,7 +146,7 @@ def test_a_scheduler_that_is_none_is_one_line_within_seconds(inv: Inv, port: int
 
 
 def test_a_lost_scheduler_is_in_the_row_of_every_host(mesh: Mesh, tmp_path: Path) -> None:
-    cluster = Dask(tmp_path, PORT + 1)
+    cluster = Dask(tmp_path, PORT + 10)
     mesh.faults.cut("h3")
     try:
         process = subprocess.Popen(
@@ -152,7 +156,7 @@ def test_a_lost_scheduler_is_in_the_row_of_every_host(mesh: Mesh, tmp_path: Path
             text=True,
         )
         wait_until(cluster.is_busy, "a worker to begin with the hosts", 30, 0.1)
-        cluster.stop()
+        cluster.scheduler.kill()
         out, errors = process.communicate(timeout=30)
     finally:
         mesh.faults.restore("h3")

@@ -4,11 +4,11 @@
     ├── InputError         a name, host, URL or setting is not usable (also a ValueError)
     ├── ConnectError       the host cannot be reached or logged in to (also a ConnectionError)
     │   ├── HostKeyError   its key is unknown, changed or revoked
-    │   └── LostError      the line dropped while we were working
+    │   └── LostError      the connection was lost during the work
     │       └── StoppedError   the run was stopped from elsewhere: Ctrl-C, or its deadline
     ├── NotReadyError      the host lacks something that the job needs
     │   └── SudoAsksError  sudo wants a password that nobody gave
-    ├── LockedError        somebody else is at work on the same service
+    ├── LockedError        another run works on the same service
     ├── MintError          the CA did not give a usable pair
     ├── RenewError         a renewal through the unit failed, or changed nothing
     ├── NginxError         nginx refuses its configuration
@@ -40,7 +40,7 @@ __all__ = [
     "StoppedError",
     "SudoAsksError",
 ]
-# Colours, control characters, and the marks that turn the direction of a line around.
+# Colours, control characters, and the marks that change the direction of a line.
 _TRICKS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -68,7 +68,7 @@ class MeshfabError(Exception):
 
 
 class InputError(MeshfabError, ValueError):
-    """A word of the operator's, or a setting, that cannot be used; nothing was connected yet."""
+    """An argument or a setting that cannot be used; nothing was connected yet."""
 
 
 class ConnectError(MeshfabError, ConnectionError):
@@ -92,7 +92,7 @@ class NotReadyError(MeshfabError):
 
 
 class SudoAsksError(NotReadyError):
-    """sudo wants a password; it can be given in `config.sudo.password`, and the tasks ask for it on a terminal."""
+    """sudo wants a password: set `config.sudo.password`; tasks for one host prompt for it on a terminal."""
 
 
 class LockedError(MeshfabError):
@@ -100,22 +100,22 @@ class LockedError(MeshfabError):
 
 
 class MintError(MeshfabError):
-    """The CA gave no pair, or one that does not pass the checks; the old pair is untouched."""
+    """The CA issued no pair, or an invalid one; the old pair is unchanged."""
 
 
 class RenewError(MeshfabError):
-    """The installed unit could not renew the certificate, or nothing came of it; the old pair is in place."""
+    """The installed unit failed to renew, or the certificate is still the old one; the old pair is in place."""
 
 
 class NginxError(MeshfabError):
-    """nginx does not accept its configuration; what was there before is in place."""
+    """nginx does not accept its configuration; the old files are in place."""
 
 
 class EditedError(NginxError):
-    """A file of ours was edited by hand since, and what is asked for would undo that.
+    """A file of ours was edited by hand since, and the request would undo that.
 
     Attributes:
-        diff: the unified diff from the file as it lies there to what we would write.
+        diff: the unified diff from the file on the host to the text that meshfab would write.
     """
 
     def __init__(self, what: str, *, host: str = "", remedy: str = "", diff: str = "") -> None:
@@ -128,13 +128,13 @@ class ServedError(MeshfabError):
 
 
 class SecretLeftError(MeshfabError):
-    """The provisioner's password could not be proved gone from the host."""
+    """The removal of the provisioner's password from the host could not be verified."""
 
 
 def one_line(text: str, *, folds: bool = True) -> str:
     """Drop colours and control characters, and fold white space unless told not to.
 
-    A host's words must not play tricks on a terminal.
+    A host's text must not contain control characters that a terminal obeys.
 
     >>> one_line("a\\n  \\x1b[31mb")
     'a b'

@@ -1,6 +1,6 @@
-"""Settings by environment, where Invoke itself does not look.
+"""Settings from environment variables that Invoke itself does not read.
 
-Invoke reads a variable only where the task's own collection has a value for its key: not in a task of somebody else's,
+Invoke reads a variable only where the task's own collection has a value for its key: not in another project's task,
 nor where a parent collection has dropped our defaults (pyinvoke/invoke#782).
 """
 
@@ -19,9 +19,9 @@ def read(config: Any, key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What `INVOKE_<KEY>_…` sets, or `FABRIC_<KEY>_…` in a configuration of Fabric's own; lists cannot be set so.
 
     Raises:
-        InputError: a number is asked for, and that is none.
+        InputError: a number is required, and the value is none.
     """
-    # Private, and yet the one place that knows: a configuration of Invoke's that was cloned into Fabric's keeps it.
+    # A private attribute, but nothing else has the prefix; Invoke's configuration keeps it when Fabric clones it.
     prefix = getattr(config, "_env_prefix", None)
     if not isinstance(prefix, str):
         return {}

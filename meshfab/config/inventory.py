@@ -26,7 +26,7 @@ def hosts(settings: Settings) -> tuple[str, ...]:
 
 
 def services(host: str, settings: Settings) -> tuple[Service, ...]:
-    """The services that are declared for a host, by the word that the operator names it with.
+    """The services that are declared for a host, by the name that the operator uses for it.
 
     Raises:
         InputError: a service is not declared as it should be.
@@ -35,7 +35,7 @@ def services(host: str, settings: Settings) -> tuple[Service, ...]:
 
 
 def shares(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """What is declared, by host: with thousands of them nobody goes through everything for each.
+    """What is declared, by host, so that a check of thousands of hosts does not search everything for each.
 
     Raises:
         InputError: a service is not declared as it should be.
@@ -60,7 +60,7 @@ def check(settings: Settings) -> None:
                 # nginx would ignore one of the two.
                 if (other := claimed.setdefault((host, claim), name)) != name:
                     what = f"meshfab.services.{other} and meshfab.services.{name} both claim {claim} on {host}"
-                    raise InputError(what, remedy="leave it to one of them")
+                    raise InputError(what, remedy="remove it from one of them")
 
 
 def _service(name: str, settings: Settings) -> Service:
@@ -85,7 +85,7 @@ def _service(name: str, settings: Settings) -> Service:
             vhost=options.get("vhost", True),
         )
     except InputError as error:
-        # The words are those of one service's command line; here there are many.
+        # The message is written for the command line of one service; here there are many.
         raise InputError(f"meshfab.services.{name}: {error.what}", remedy=error.remedy) from None
 
 

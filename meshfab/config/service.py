@@ -1,4 +1,4 @@
-"""What a service is: its names, its paths on the host, and what was asked for."""
+"""A service: its names, its paths on the host, and its options."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Service:
     Attributes:
         name: the short name, one DNS label.
         fqdn: `<name>.<domain>`.
-        sans: the names beside the first, sorted; None when nothing was asked, so that a pair with more names is kept.
+        sans: the names beside the first, sorted; None when not given, so that a pair with more names is kept.
         upstream: the URL that nginx proxies to; None answers 200 with a line that names the service.
         mtls: whether nginx shows the pair to the upstream as a client certificate.
-        vhost: whether the vhost is ours to write.
-        listen: what was asked for in the place of `Settings.listen`; None when nothing was.
+        vhost: whether meshfab writes the vhost.
+        listen: the value that replaces `Settings.listen`; None when not given.
         cert: path of the certificate with its chain.
         key: path of the private key.
     """
@@ -51,7 +51,7 @@ class Service:
         vhost: bool = True,
         listen: tuple[str, ...] | list[str] | None = None,
     ) -> Service:
-        """Check the words and work out the paths.
+        """Check the arguments and build the paths.
 
         >>> from meshfab.config.settings import Settings
         >>> wiki = Service.of("wiki", Settings(), sans=["docs.internal"])
@@ -61,14 +61,14 @@ class Service:
         Args:
             name: one DNS label of lower case (RFC 1123, 2.1), without dots.
             settings: the mesh's conventions.
-            sans: DNS names beside the first; None leaves them open.
-            upstream: the http or https URL that nginx proxies to; None leaves it open.
+            sans: DNS names beside the first; None keeps those of an earlier run.
+            upstream: the http or https URL that nginx proxies to; None keeps the value of an earlier run.
             mtls: show the pair to the upstream, which then must be https with a name.
             vhost: False leaves the vhost to the operator.
-            listen: addresses, networks, or "all", in the place of `Settings.listen`; None leaves it open.
+            listen: addresses, networks, or "all", instead of `Settings.listen`; None keeps the earlier value.
 
         Raises:
-            InputError: a word cannot be used, with the rule it breaks.
+            InputError: an argument cannot be used, with the rule that it breaks.
         """
         fqdn = f"{validation.label(name)}.{settings.domain}"
         validation.dns_name(fqdn)
@@ -106,20 +106,20 @@ class Service:
 
     @property
     def env_file(self) -> str:
-        """What the renewal tick of this service is told (unit-files/step@.service reads it)."""
+        """The settings of this service's renewal tick (unit-files/step@.service reads it)."""
         return f"/etc/meshfab/{self.name}.env"
 
     @property
     def drop_in(self) -> str:
-        """What opens another folder for certificates to the renewal unit of this service."""
+        """The drop-in that lets the renewal unit write to another folder of certificates."""
         return f"/etc/systemd/system/step@{self.name}.service.d/meshfab.conf"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files on the host that are this service's alone, beside the pair and the vhost."""
+        """The files on the host that belong to this service only, beside the pair and the vhost."""
         return (self.env_file, self.drop_in)
 
     @property
     def secret(self) -> str:
-        """Where the provisioner's password lies on the host while it mints."""
+        """The path of the provisioner's password on the host while it mints."""
         return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.provisioning.password_transfer  # noqa: S108  # the runbook's path; see meshfab.provisioning.password_transfer

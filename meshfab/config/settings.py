@@ -17,7 +17,7 @@ from meshfab.config import environment, validation
 from meshfab.errors import InputError
 
 KEY = "meshfab"
-# Settings that are no word of their own grammar: what they must be, in code and in words.
+# Settings without a function in `validation`: the check, and the remedy.
 _SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "provisioner_password": (lambda value: isinstance(value, str), "set the path of a file"),
     "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
@@ -46,15 +46,15 @@ class Settings:
         key_dir: absolute path of the folder of the keys on a host.
         nginx_user: the user of nginx's workers; None reads it from the host's nginx configuration.
         conf_dir: absolute path of the folder for vhosts; None finds the host's own layout.
-        listen: addresses that our vhosts listen on, or networks (10.87.0.0/16) of which a host's own are meant; empty
-            for all.
-        snippets: a folder on the operator's machine whose templates take the place of those in nginx-snippets/.
-        hosts: the hosts that `check-certs` asks beside those of the services, each `[user@]host[:port]`.
+        listen: addresses that our vhosts listen on, or networks (10.87.0.0/16: the host's addresses in it are meant);
+            empty for all.
+        snippets: a folder on the operator's machine whose templates replace those in nginx-snippets/.
+        hosts: the hosts that `check-certs` checks beside those of the services, each `[user@]host[:port]`.
         services: declared services, by name: a mapping of `host` or `hosts`, and as in `Service.of`.
-        parallel: how many hosts are worked on at once, from 1.
+        parallel: how many hosts are handled at the same time, from 1.
         public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
-        ssh_config: an SSH configuration file instead of `~/.ssh/config`, for the connections that are made here.
-        ca_mtls: False renews by a signed token, for a CA behind a proxy that ends TLS.
+        ssh_config: an SSH configuration file instead of `~/.ssh/config`, for connections that meshfab makes.
+        ca_mtls: False renews with a signed token, for a CA behind a proxy that terminates TLS.
         host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record (both as
             StrictHostKeyChecking in ssh_config(5)).
 
@@ -99,7 +99,7 @@ class Settings:
         self._check_nginx()
 
     def _check_nginx(self) -> None:
-        # One address, as YAML has it without a list.
+        # A single address, written without a list in YAML.
         listen: Any = self.listen
         listen = [listen] if isinstance(listen, str) else listen
         if not isinstance(listen, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Which words may go on to a host: each check returns the word or says what is wrong with it.
+"""The rules for values that go to a host: each check returns the value, or raises what is wrong with it.
 
 Shell words are quoted anyway (`meshfab.ssh.script`); these rules also keep them out
 of nginx's and systemd's own syntax.
@@ -19,7 +19,7 @@ _HOST = re.compile(
     re.ASCII,
 )
 _PATH = re.compile(r"(/[A-Za-z0-9._+@-]+)+", re.ASCII)
-# RFC 3986's characters without the ones that mean something to nginx: ; { } $ " ' \ and white space.
+# RFC 3986's characters without those that have a meaning for nginx: ; { } $ " ' \ and white space.
 _URL_TAIL = re.compile(r"[A-Za-z0-9/._~!&()*+,=:@%?-]*", re.ASCII)
 _PROVISIONER = re.compile(r"[A-Za-z0-9_.@][A-Za-z0-9_.@ +-]{0,127}", re.ASCII)
 
@@ -111,7 +111,7 @@ def url(word: object, what: str, *, schemes: tuple[str, ...] = ("http", "https")
 
 
 def listen(word: object, what: str = "the address to listen on") -> str:
-    """An address, a network of which the host's own addresses are meant, or `all`.
+    """An address, a network (the host's addresses in it are meant), or `all`.
 
     >>> listen("10.87.0.0/16"), listen("fd00:0::12")
     ('10.87.0.0/16', 'fd00::12')
@@ -164,5 +164,5 @@ def _text(word: object, what: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """The operator's word, short and harmless on a terminal."""
+    """The operator's value, short and without control characters."""
     return ascii(text if len(text) <= 80 else text[:77] + "...")

@@ -1,6 +1,6 @@
-"""Certificates as plain values, and what can be wrong with one. Pure: PEM in, words out.
+"""Certificates as plain values, and the faults they can have. Pure: PEM in, messages out.
 
-`cryptography` is imported inside the functions: it costs 70 ms that `inv --list` need not wait for.
+`cryptography` is imported inside the functions: it takes 70 ms, and `inv --list` must not wait for it.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Leaf:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the DER, the way `openssl x509 -fingerprint` means it, in lower-case hex."""
+        """SHA-256 of the DER as `openssl x509 -fingerprint` computes it, in lower-case hex."""
         return hashlib.sha256(self.der).hexdigest()
 
     def remaining(self, now: datetime) -> timedelta:
-        """What is left of its life; negative after the end."""
+        """The time until it expires; negative after that."""
         return self.not_after - now
 
     def is_expiring(self, now: datetime) -> bool:
-        """Under a third of its life left: renewal is due at two thirds, so it has failed for a while."""
+        """Whether less than a third of its life is left: renewal, due at two thirds, has then failed several times."""
         return self.remaining(now) < (self.not_after - self.not_before) / 3
 
 
@@ -58,7 +58,7 @@ def read_leaf(pem: str) -> Leaf:
     """Parse a chain file, leaf first.
 
     Raises:
-        ValueError: it is empty, cut, not PEM, or holds what no certificate may; the text says which.
+        ValueError: it is empty, truncated, not PEM, or not a valid certificate; the text says which.
     """
     if not pem.strip():
         raise ValueError("the file is empty")
@@ -67,15 +67,15 @@ def read_leaf(pem: str) -> Leaf:
     try:
         return _parsed(pem.encode(), is_pem=True)
     except Exception as error:
-        # The parser has a dozen kinds for damaged bytes (InvalidVersion, UnsupportedAlgorithm, …), not of one tree.
+        # The parser raises a dozen unrelated types for damaged bytes (InvalidVersion, UnsupportedAlgorithm, …).
         raise ValueError(f"the file is not a PEM certificate ({type(error).__name__})") from None
 
 
 def read_der(der: bytes) -> Leaf:
-    """Parse a leaf as a TLS client gets it; its chain is not among it.
+    """Parse a leaf as a TLS client gets it, without its chain.
 
     Raises:
-        ValueError: it is no certificate.
+        ValueError: it is not a certificate.
     """
     try:
         return _parsed(der, is_pem=False)
@@ -84,7 +84,7 @@ def read_der(der: bytes) -> Leaf:
 
 
 def leaf_of(pem: str | None) -> Leaf | None:
-    """The leaf of a chain file, None where there is no file or nothing that can be read."""
+    """The leaf of a chain file; None if there is no file or it cannot be parsed."""
     try:
         return read_leaf(pem or "")
     except ValueError:
@@ -93,7 +93,7 @@ def leaf_of(pem: str | None) -> Leaf | None:
 
 @contextmanager
 def _long_names() -> Iterator[None]:
-    """A CN of over 64 characters breaks X.520's bound and nothing else: clients ignore the CN."""
+    """Accept a CN of over 64 characters: it breaks X.520's limit, but clients ignore the CN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield
@@ -107,7 +107,7 @@ def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
     leaf = chain[0]
     with _long_names():
         for certificate in chain:
-            # Parsed when they are asked for: damage in them is to show here and not later.
+            # These are parsed on access; damage in them must show here and not later.
             _ = certificate.subject, certificate.issuer
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -143,9 +143,9 @@ def is_key_of(leaf: Leaf, public_pem: str) -> bool:
 def chain_fault(leaf: Leaf, root_pem: str, now: datetime) -> str:
     """Why the leaf does not chain to the root, in words; empty when it does.
 
-    The dates of the leaf are not judged here: one that has expired is checked as of its last moment. A walk of our own
-    over `cryptography`'s signature check, because its path validation holds a private CA to the rules for public ones
-    (no Ed25519, no SHA-1 root) with no way to leave them.
+    The dates of the leaf are not checked here: an expired one is checked as of its last second. This builds the
+    chain with `cryptography`'s signature check, because its path validation applies the rules for public CAs to a
+    private one (no Ed25519, no SHA-1 root), and cannot be told otherwise.
     """
     from cryptography import x509
 
@@ -187,5 +187,5 @@ def _is_issuer(issuer: Certificate, below: Certificate) -> bool:
 
 
 def warm_up() -> None:
-    """Import what the other functions here need, in a thread that has nothing better to do while a host answers."""
+    """Import what the other functions here need, in a thread, while a host answers."""
     import cryptography.x509  # noqa: F401

@@ -1,4 +1,4 @@
-"""Every service of a host, declared or found there, by one remote command: discover.sh, which goes on as probe.sh."""
+"""Every service of a host, declared or found there, by one remote command: discover.sh, followed by probe.sh."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from meshfab.host.facts import HostState
     from meshfab.ssh.script import Answer
 
-# How the scripts call the host's identity pair; no service has a dot in its name.
+# The name of the host's identity pair in the scripts; no service has a dot in its name.
 OWN = "own.pair"
 OWN_CERT = "/etc/pki/tls/misc"
 OWN_KEY = "/etc/pki/tls/private"
 OWN_UNIT = "step.service"
-# A host that lists names without end is not taken at its word.
+# The limit for a host that lists too many names.
 _MOST_FOUND = 1000
 
 
 @dataclass(frozen=True)
 class HostCertificate:
-    """The host's identity pair, kept fresh by step.service: not ours to mint, ours to check.
+    """The host's identity pair. step.service renews it; meshfab checks it and never mints it.
 
     Attributes:
         fqdn: the host's own name.
         cert: path of the certificate.
         key: path of the key.
-        name: how the answers of the scripts call it.
-        sans: None, since nobody asked for more names.
+        name: its name in the answers of the scripts.
+        sans: None, since no more names are requested.
     """
 
     fqdn: str
@@ -54,17 +54,17 @@ class HostCertificate:
 
 @dataclass(frozen=True)
 class Discovery:
-    """A host and all of its services as one look saw them.
+    """A host and all of its services at one moment.
 
     Attributes:
         state: what `probe` reads, for every service and for the host's own pair.
-        own: the host's own pair; None when the host cannot say what it is called.
+        own: the host's own pair; None when the host does not report its name.
         services: every service, declared ones first.
         declared: the names of those that the settings put on this host.
         vhosted: the names of those whose pair nginx's configuration mentions.
-        secrets: paths of password files that lie there with no mint under way.
-        resolved: the addresses that each service's name has for the host.
-        failed: what the last tick said, by service, where it failed.
+        secrets: paths of password files on the host while no mint is in progress.
+        resolved: the addresses to which each service's name resolves on the host.
+        failed: the message of the last tick, by service, if it failed.
     """
 
     state: HostState
@@ -78,9 +78,9 @@ class Discovery:
 
 
 def request(settings: Settings, declared: Sequence[Service], *, judge: bool = True) -> Request:
-    """The one command; with less to do on the host where nobody will `judge` what it says.
+    """The request for the one command.
 
-    Without that there is no `own`, and `secrets`, `resolved` and `failed` are empty.
+    Without `judge` the host does less work: there is no `own`, and `secrets`, `resolved` and `failed` are empty.
     """
     root, conf_dir, *service_args = facts.request(settings, declared).args
     folders = (settings.domain, settings.cert_dir, settings.key_dir)
@@ -88,7 +88,7 @@ def request(settings: Settings, declared: Sequence[Service], *, judge: bool = Tr
 
 
 def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Discovery:
-    """Make a Survey of the answer, whatever bytes it holds.
+    """Parse the answer, whatever bytes it contains.
 
     Raises:
         ConnectError: it is not the answer of our script.
@@ -99,7 +99,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
         try:
             by_name.setdefault(name, Service.of(name, settings))
         except InputError:
-            continue  # no name that a service can have: somebody else's file
+            continue  # not a valid service name: the file is not ours
     host_pair = _own(fields.get("own", ""))
     names = [*by_name, *([host_pair.name] if host_pair else [])]
     state = facts.from_fields(fields, host, settings, names, stderr=answer.err)
@@ -120,7 +120,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
 
 
 def undeclared(discovery: Discovery) -> tuple[str, ...]:
-    """A sentence on each service that lies on the host and is not declared for it. Nobody removes one unasked."""
+    """A sentence on each service that is on the host and not declared for it. It is reported, not removed."""
     sentences = []
     for service in discovery.services:
         timer = discovery.state.unit(service.timer)
@@ -131,12 +131,12 @@ def undeclared(discovery: Discovery) -> tuple[str, ...]:
         ]
         if service.name not in discovery.declared and any(parts):
             what = ", ".join(part for part in parts if part)
-            sentences.append(f"orphan: {service.fqdn} has {what} here and is not declared; left as it is")
+            sentences.append(f"orphan: {service.fqdn} has {what} here and is not declared; it is left unchanged")
     return tuple(sentences)
 
 
 def elapse(text: str) -> datetime | None:
-    """systemd's wording of a time in UTC.
+    """Parse a time in UTC as systemd prints it.
 
     >>> elapse("Mon 2026-11-23 17:45:00 UTC").isoformat()
     '2026-11-23T17:45:00+00:00'

@@ -1,6 +1,6 @@
-"""A host's whole state, read by one remote command: `meshfab/scripts/probe.sh` on the host, this parser here.
+"""The facts of a host, read by one remote command: probe.sh runs on the host, and this module parses its answer.
 
-The parser trusts nothing: a host may answer anything at all.
+The parser trusts nothing: a host may answer anything.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Stat:
 
 @dataclass(frozen=True)
 class Unit:
-    """What `systemctl show` says of a unit; `elapses` is when a timer is due, as systemd words it, in UTC.
+    """What `systemctl show` says of a unit; `elapses` is when a timer is due, as systemd prints it, in UTC.
 
     `main_pid` is a number, "0" for a service that does not run.
     """
@@ -51,16 +51,16 @@ class Unit:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """What lies on the host for one service; None where there is no such file.
+    """The files of one service on the host; None where there is no such file.
 
     Attributes:
         cert: the text of the certificate file.
         public: the public half of the key, PEM; empty when the key is not readable.
         acl: the key's ACL as `getfacl -cpE` prints it.
-        staged: a certificate that an interrupted run left complete beside the live one.
-        has_leftovers: whether files of an interrupted run lie beside the pair, that certificate among them.
-        secret: the path of a password file that lies there.
-        is_secret_folder: whether that path is a folder, which nobody of ours makes.
+        staged: a certificate that an interrupted run left, complete, beside the live one.
+        has_leftovers: whether files of an interrupted run are beside the pair, including that certificate.
+        secret: the path of a password file on the host.
+        is_secret_folder: whether that path is a folder, which meshfab never makes.
         vhosts: the text of each vhost and snippet file of the service's name, by path.
     """
 
@@ -76,7 +76,7 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class HostState:
-    """A host as one probe saw it; `now` is its own clock."""
+    """A host at the moment of the probe; `now` is the time by its own clock."""
 
     host: str
     now: datetime
@@ -107,13 +107,13 @@ def read_host(shell: RootShell, settings: Settings, services: Sequence[Service])
     """Probe the host for the given services.
 
     Raises:
-        ConnectError: the answer is no probe's.
+        ConnectError: the answer is not a probe's.
     """
     return parse(shell.batch([request(settings, services)])[0], shell.host, settings, services)
 
 
 def request(settings: Settings, services: Sequence[Service]) -> Request:
-    """The probe, for those who send it along with other scripts."""
+    """The request for a probe, to send it together with other scripts."""
     args = [settings.root, settings.conf_dir or ""]
     for service in services:
         args += [
@@ -128,7 +128,7 @@ def request(settings: Settings, services: Sequence[Service]) -> Request:
 
 
 def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Service]) -> HostState:
-    """Make a HostState of the probe's answer, whatever bytes it holds.
+    """Parse the probe's answer, whatever bytes it contains.
 
     Raises:
         ConnectError: it is not the answer of our script.
@@ -140,14 +140,14 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
 def from_fields(
     answers: Mapping[str, str], host: str, settings: Settings, names: Iterable[str], *, stderr: str = ""
 ) -> HostState:
-    """The same of an answer that was split into its fields already.
+    """The same for an answer that was split into its fields already.
 
     Args:
-        said: the fields.
+        answers: the fields.
         host: the host, as it was named.
         settings: the mesh's conventions.
         names: of the services, as the probe was told.
-        stderr: what the script complained of, for the error's sake.
+        stderr: the script's error output, for the message of the error.
 
     Raises:
         ConnectError: it is not the answer of our script.
@@ -156,7 +156,7 @@ def from_fields(
         now = datetime.fromtimestamp(int(answers["now"]), timezone.utc)
     except (KeyError, ValueError, OverflowError, OSError):
         raise ConnectError(
-            f"the probe's answer makes no sense ({stderr or 'no error message'})",
+            f"the host's answer to the probe cannot be parsed ({stderr or 'no error message'})",
             host=host,
             remedy=f"try `ssh {host} sudo -n id`",
         ) from None
@@ -195,7 +195,7 @@ def fields(out: bytes) -> dict[str, str]:
 
 
 def _texts(keys: str, grep_output: str) -> dict[str, str]:
-    """Files by their key, of rows of "<key> <path>" and of what `grep -H` says of all the paths, "<path>:<line>"."""
+    """The texts of files by their key: `keys` has rows "<key> <path>", and `grep -H` printed rows "<path>:<line>"."""
     lines: dict[str, list[str]] = {}
     for row in grep_output.split("\n"):
         path, _, line = row.partition(":")

@@ -1,4 +1,4 @@
-"""Renewal on the host: the units, what they run, and what they are told. What a tick does is in unit-files/."""
+"""The renewal units on the host, the program that they run, and its settings. unit-files/ has the tick itself."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ UNITS = {
 }
 
 
-# What the unit may write without being told: step@.service has ReadWritePaths=-/etc/nginx, and ProtectSystem=full
-# closes /usr and /etc but nothing else.
+# Folders that the unit may write without a drop-in: step@.service has ReadWritePaths=-/etc/nginx, and
+# ProtectSystem=full makes only /usr and /etc read-only.
 _OPEN_TO_THE_UNIT = ("/etc/nginx/", "/var/", "/srv/", "/opt/")
 _DROP_IN = """# Written by meshfab: the certificate lies outside /etc/nginx.
 [Service]
@@ -42,7 +42,7 @@ def wanted(service: Service, settings: Settings) -> list[File]:
 
 
 def drift(state: HostState, wanted: Sequence[File]) -> dict[str, str]:
-    """The files that are not as wanted, by path, each with a word on what is wrong."""
+    """The files that are not as wanted, by path, each with its fault."""
     faults = {}
     for file in wanted:
         name, stat = file.path.rpartition("/")[2], state.stats.get(file.path)

@@ -28,8 +28,8 @@ class File:
 
 @dataclass(frozen=True)
 class LazyFile:
-    """A file whose text is rendered when it is first asked for: a template engine takes a tenth of a second to load,
-    which a run can spend while the CA works.
+    """A file whose text is rendered on first access: the template engine takes a tenth of a second to load, and a run
+    can do that while the CA works.
     """
 
     path: str
@@ -38,7 +38,7 @@ class LazyFile:
 
     @cached_property
     def text(self) -> str:
-        """What the file is to hold."""
+        """The text for the file."""
         return self.render()
 
     @property

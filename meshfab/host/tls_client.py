@@ -1,4 +1,4 @@
-"""What a TLS client really gets: the only proof that a certificate is in use."""
+"""A TLS client: what it gets is the only proof that a certificate is in use."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Served:
-    """The leaf that a client was shown.
+    """The leaf that a TLS client got.
 
     Attributes:
         der: the leaf, DER; None when nothing answered.
         address: where it was asked for.
         port: the TCP port.
-        why: what went wrong, in words.
-        via: the host that asked, when it was not the operator's own machine.
+        why: the reason for no answer.
+        via: the host that asked; empty for the operator's machine.
     """
 
     der: bytes | None
@@ -42,7 +42,7 @@ def resolve(fqdn: str) -> tuple[str, ...]:
 
 
 def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -> Served:
-    """Ask one address for the leaf under SNI `fqdn`. The chain is judged elsewhere: here it counts which leaf it is."""
+    """Ask one address for the leaf under SNI `fqdn`. The chain is not checked here: only which leaf it is."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""How files of ours get into nginx's configuration and are loaded, how they are taken back, and what can go wrong."""
+"""Install files into nginx's configuration and load it, remove them again, and explain what can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BACK = "what was there before is back in place"
 
 @dataclass(frozen=True)
 class Activation:
-    """What one service asks of a load of nginx.
+    """What one service needs from a load of nginx.
 
     Attributes:
         names: the service's names, none of which nginx may ignore.
@@ -35,7 +35,7 @@ class Activation:
 
 
 def install(state: HostState, activations: Sequence[Activation]) -> Request:
-    """Put the files in, try the configuration and load it; what was there before comes back when nginx refuses."""
+    """Install the files, test the configuration and load it; the script restores the old files when nginx refuses."""
     loaded = [activation for activation in activations if activation.change.is_loaded]
     action = _action(loaded) if loaded else ""
     if (
@@ -50,12 +50,12 @@ def install(state: HostState, activations: Sequence[Activation]) -> Request:
 
 
 def reload(state: HostState, activations: Sequence[Activation]) -> Request:
-    """Try the configuration, then load it."""
+    """Test the configuration, then load it."""
     return Request("reload", (_action(activations), *_nginx_args(state)))
 
 
 def remove(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
-    """Take the files of this run out again, or only load what is there when it wrote none, or took them out itself."""
+    """Remove the files of this run again; only load the configuration if there are none, or the script removed them."""
     file_args = [
         word
         for activation in activations
@@ -68,7 +68,7 @@ def remove(state: HostState, activations: Sequence[Activation], *, is_wired: boo
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
-    """The error that a failed `wire`, `reload` or `unwire` stands for."""
+    """The error for a failed install_config.sh, reload.sh or remove_config.sh."""
     if answer.status == 7:
         return _not_taken_up(config_dump.error_line(answer.err), state)
     if answer.status == 75:
@@ -83,17 +83,17 @@ def explain(answer: Answer, state: HostState) -> MeshfabError:
 
 
 def _not_taken_up(output: str, state: HostState) -> NginxError:
-    what, remedy = f"nginx was reloaded and did not take the configuration up: {output}", "repair that"
+    what, remedy = f"nginx was reloaded, but did not use the new configuration: {output}", "repair that"
     port = re.search(r":(\d+) failed \(98:", output)
     if port and listeners.holds(state, int(port[1])):
-        # A wildcard and a single address cannot be bound side by side, and a reload binds before it lets go.
+        # A wildcard and a single address cannot be bound together, and a reload binds before it closes.
         what = f"a running nginx cannot change between all addresses and single ones: {output}"
         remedy = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
     return NginxError(what, host=state.host, remedy=f"{remedy}; {_BACK}")
 
 
 def _nginx_args(state: HostState) -> tuple[str, str]:
-    """What `load` of the prelude is told of nginx: where it complains, and the process that is to reload."""
+    """Arguments for `load` in library.sh: nginx's error log, and the process that reloads."""
     return config_dump.error_log(state), state.unit("nginx.service").main_pid
 
 
@@ -102,7 +102,7 @@ def _action(activations: Sequence[Activation]) -> str:
 
 
 def _file_args(change: NginxChange) -> list[str]:
-    """What install_config.sh is told of each file: its path, its link, what `nginx -T` is to call it, and its text."""
+    """Arguments for install_config.sh for each file: path, link, name in `nginx -T`, text."""
     dump_path = change.vhost_path.link or change.vhost_path.path if change.vhost_path else change.files[0].path
     if not change.is_loaded:
         dump_path = ""
@@ -114,5 +114,5 @@ def _file_args(change: NginxChange) -> list[str]:
 
 
 def _links(change: NginxChange) -> list[str]:
-    """The link to each file; only the first one, a vhost, may need one."""
+    """The link to each file; only the first file, a vhost, may need one."""
     return [change.link if number == 0 else "" for number in range(len(change.files))]

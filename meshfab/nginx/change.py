@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NginxChange:
-    """What is to be done about nginx.
+    """The change that nginx's configuration needs.
 
     Attributes:
-        reason: why files are to be written; empty when nothing is.
+        reason: why files must be written; empty when none must.
         vhost_path: where our vhost lies; None when the vhost is not ours.
-        files: what is to be written; the first one is the vhost where there is one.
-        link: the link that is to be made to the first file, or "".
+        files: the files to write; the first one is the vhost if there is one.
+        link: the link to make to the first file, or "".
         is_loaded: whether nginx includes the files, and so has to be reloaded.
-        config_unreadable: whether the configuration could not be read, so that a second look is needed.
+        config_unreadable: whether the configuration could not be read, so that it must be read again.
         notes: what the operator should know.
     """
 
@@ -52,21 +52,21 @@ def decide(
     """Compare nginx's live configuration with what the service needs.
 
     Args:
-        minting: the pair is about to be replaced.
+        minting: whether the pair is about to be replaced.
         force: overwrite a file of ours that was edited by hand, and take connections from other servers.
 
     Raises:
-        NginxError: the configuration was broken before we came, or what is in the way is not ours to change.
+        NginxError: the configuration was broken before this run, or a conflicting file is not managed by meshfab.
     """
     where, words = layout.choose_vhost_path(state, service, settings), config_dump.config_error(state)
     text = state.services[service.name].vhosts.get(where.path)
     mark = vhost.read_header(text) if text else None
     if words:
         if minting and config_dump.is_about(words, service):
-            # The pair is what nginx complains about: with a new one the configuration can be read.
+            # nginx refuses the pair itself: with a new one the configuration can be read.
             return NginxChange(config_unreadable=True)
         raise NginxError(
-            f"nginx's configuration was broken before we came: {config_dump.error_line(words)}",
+            f"nginx's configuration was broken before this run: {config_dump.error_line(words)}",
             host=state.host,
             remedy="repair it (nginx -t), then run this again",
         )
@@ -89,7 +89,7 @@ def decide(
 
 
 def is_ours(text: str) -> bool:
-    """Whether a file was written by us and not edited since."""
+    """Whether meshfab wrote the file and nobody edited it since."""
     mark = vhost.read_header(text)
     return mark is not None and mark.is_untouched
 
@@ -106,7 +106,7 @@ def serving_endpoint(state: HostState, service: Service, settings: Settings) -> 
 
 @dataclass(frozen=True)
 class ChangePlanner:
-    """One service on one host, whose configuration is sound."""
+    """Plans the change for one service on one host; nginx's configuration is valid."""
 
     state: HostState
     service: Service
@@ -116,11 +116,11 @@ class ChangePlanner:
 
     @property
     def has_snippets(self) -> bool:
-        """Whether an earlier run wrote files for a vhost of theirs to include."""
+        """Whether an earlier run wrote snippets for the operator's own vhost."""
         return snippets.path(self.service, "tls") in self.state.services[self.service.name].vhosts
 
     def managed(self, text: str, mark: vhost.ManagedHeader) -> NginxChange:
-        """Our vhost, live: as wanted, written for other settings, or edited by hand."""
+        """The managed vhost, in use: as wanted, written for other settings, or edited by hand."""
         listens = listeners.listens(self.state, self.service, self.settings)
         is_wanted = mark.input_digest == vhost.input_digest(
             self.service, self.settings, self.state.nginx_version, listens
@@ -145,23 +145,23 @@ class ChangePlanner:
         )
 
     def unmanaged(self, found: list[Server]) -> NginxChange:
-        """Server blocks that somebody wrote: right as they are, or theirs to change."""
+        """Server blocks that meshfab did not write: correct, or for their owner to change."""
         wrong = [block for block in found if not block.has_pair(self.service)]
         if wrong:
             block = wrong[0]
             raise NginxError(
                 f"{block.file}:{block.line} serves {self.service.fqdn} with {block.cert or 'no pair of its own'},"
-                " and that file is not ours to edit",
+                " and meshfab does not edit that file",
                 host=self.state.host,
                 remedy="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
             )
         return NginxChange(notes=(_adopted(found[0]),))
 
     def snippets(self, found: list[Server]) -> NginxChange:
-        """The lines for a vhost of the operator's own, and what to do with them."""
+        """Snippets for the operator's own vhost, and how to include them."""
         if found and all(block.has_pair(self.service) for block in found):
             if not self.has_snippets and not self.service.mtls:
-                # Their vhost names the pair itself: a snippet that nobody includes would only puzzle.
+                # The vhost names the pair itself: a snippet that nothing includes would be confusing.
                 return self.unmanaged(found)
             notes = [_adopted(found[0])]
         else:
@@ -175,7 +175,7 @@ class ChangePlanner:
         return NginxChange(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
 
     def write(self, reason: str) -> NginxChange:
-        """Our vhost, unless that would cost others something."""
+        """Write the managed vhost, unless other servers would lose connections or names."""
         self._require_free_names()
         self._require_free_addresses()
         is_known = layout.is_included(self.state, self.where)
@@ -188,11 +188,11 @@ class ChangePlanner:
             )
         file = LazyFile(self.where.path, self._render)
         if self.settings.snippets:
-            _ = file.text  # a template of theirs may be wrong: that is to show before anything is done
+            _ = file.text  # the operator's template may be wrong: that must show before anything is changed
         return NginxChange(reason, self.where, (file,), "" if is_known else self.where.link)
 
     def _require_free_names(self) -> None:
-        """nginx only warns of a second server for a name, and ignores it."""
+        """Refuse a name that another server has: nginx warns of the second server, and ignores it."""
         for name in self.service.names:
             for block in server_blocks.find(self.state, self.service, name, self.where):
                 raise NginxError(
@@ -226,10 +226,10 @@ class ChangePlanner:
 
 
 def _shut(state: HostState, service: Service) -> list[str]:
-    """A folder of keys that nginx's workers cannot enter, where a vhost of theirs may have a worker read the key."""
+    """Report a key folder that nginx's workers cannot enter, if a worker may have to read the key."""
     folder = service.key.rpartition("/")[0]
     stat = state.stats.get(folder)
-    # With an ACL the group's bits are its mask, which then lets somebody in.
+    # With an ACL the group's bits are its mask; then some user may enter.
     if not service.mtls or stat is None or stat.mode & 0o011:
         return []
     what = f"{state.nginx_user} cannot enter {folder}, which a variable in proxy_ssl_certificate_key would need"
@@ -237,4 +237,4 @@ def _shut(state: HostState, service: Service) -> list[str]:
 
 
 def _adopted(block: Server) -> str:
-    return f"the vhost at {block.file}:{block.line} is yours: adopted as it is"
+    return f"the vhost at {block.file}:{block.line} is yours: adopted unchanged"

@@ -1,4 +1,4 @@
-"""nginx's live configuration as `nginx -T` prints it, and what its text says without the grammar. Pure."""
+"""nginx's live configuration as `nginx -T` prints it, and what can be read from it without the grammar. Pure."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _CONFLICT = re.compile(r'conflicting server name "([^"]+)" on (\S+), ignored')
 
 
 def dump(conf: str) -> dict[str, str]:
-    """`nginx -T` taken apart: the text of each file by its path."""
+    """Split `nginx -T` output: the text of each file by its path."""
     _, *parts = FILE.split(conf)
     return {path: text.removeprefix("\n") for path, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def config_error(state: HostState) -> str:
-    """nginx's own words about a configuration it refuses; empty when it is sound."""
+    """nginx's error output for a configuration that it refuses; empty when it is valid."""
     return "" if FILE.search(state.nginx_conf) else " ".join(state.nginx_conf.split())
 
 
 def is_about(output: str, service: Service) -> bool:
-    """Whether nginx's complaint is about this service's own pair, which a mint heals."""
+    """Whether nginx's error is about this service's own pair, which a mint heals."""
     return any(re.search(rf"{re.escape(path)}(?![\w.-])", output) for path in (service.cert, service.key))
 
 
 def is_port_free(state: HostState, port: int) -> bool:
-    """Whether surely no server listens on the port. Read without the grammar, which costs more than it could save."""
+    """Whether certainly no server listens on the port. Without the grammar, which takes longer than it could save."""
     return not re.search(rf"^\s*listen\s[^;]*\b{port}\b", state.nginx_conf, re.MULTILINE)
 
 
 def names_pair(state: HostState, service: Service) -> bool:
-    """Whether the live configuration names the pair at all, so that a new one needs a reload."""
+    """Whether the live configuration names the pair, so that a new one needs a reload."""
     return service.cert in state.nginx_conf
 
 
@@ -48,12 +48,12 @@ def conflicts(state: HostState, service: Service) -> list[str]:
 
 
 def error_log(state: HostState) -> str:
-    """Where nginx says why it did not take a configuration up: the first of its error logs is the main one."""
+    """The path of nginx's main error log: the first one in the configuration."""
     match = _ERROR_LOG.search(state.nginx_conf)
     return match[1] if match else "/var/log/nginx/error.log"
 
 
 def error_line(output: str) -> str:
-    """The line that matters of what `nginx -t` prints."""
+    """The error line in the output of `nginx -t`."""
     match = re.search(r"\[emerg\] (?:\d+#\d+: )?(.*?)(?:\s+nginx: |$)", output)
     return match[1] if match else output

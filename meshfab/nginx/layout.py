@@ -1,4 +1,4 @@
-"""nginx as it is configured on the host: what the live configuration says of a service, and where ours belongs."""
+"""The layout of nginx's configuration on the host, and the path of our vhost in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _INCLUDE = re.compile(r"(?:^|[{;])[ \t]*include\s+[\"']?([^\s;\"']+)", re.MULTIL
 
 @dataclass(frozen=True)
 class VhostPath:
-    """Where a vhost of ours lies, and the link that enables it where the layout has one."""
+    """The path of a managed vhost, and the link that enables it if the layout has one."""
 
     path: str
     link: str = ""
@@ -38,22 +38,22 @@ def choose_vhost_path(state: HostState, service: Service, settings: Settings) ->
 
 
 def would_include(state: HostState, vhost_path: VhostPath) -> bool:
-    """Whether some `include` of the live configuration takes in a file at this place, once there is one."""
+    """Whether some `include` of the live configuration includes a file at this path, once it exists."""
     path = PurePosixPath(vhost_path.link or vhost_path.path)
     patterns = (PurePosixPath(PREFIX, match[1]) for match in _INCLUDE.finditer(state.nginx_conf))
     return any(path.match(str(pattern)) for pattern in patterns)
 
 
 def is_included(state: HostState, vhost_path: VhostPath) -> bool:
-    """Whether the live configuration includes a vhost at this place."""
+    """Whether the live configuration includes a vhost at this path."""
     return f"# configuration file {vhost_path.link or vhost_path.path}:" in state.nginx_conf
 
 
 def must_start(state: HostState, *, start: bool) -> bool:
-    """Whether loading a configuration means to start nginx, and not to reload it.
+    """Whether nginx must be started to load a configuration, instead of reloaded.
 
     Raises:
-        NginxError: it is stopped and nobody asked to start it, or systemd will do neither.
+        NginxError: it is stopped and `start` is not given, or systemd can do neither.
     """
     unit = state.unit("nginx.service")
     if unit.load == "masked":

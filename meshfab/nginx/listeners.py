@@ -1,4 +1,4 @@
-"""Where nginx listens: the addresses that our vhost binds, and whom a `listen` takes connections from. Pure."""
+"""Where nginx listens: the addresses of our vhost, and conflicts between `listen` directives. Pure."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Endpoint:
 
 
 def addresses(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
-    """The addresses of its own that our vhost is to listen on; empty for all of the host's.
+    """The addresses that our vhost must listen on; empty for all of the host's.
 
     Raises:
-        NginxError: the host has no address in a network that was asked for.
+        NginxError: the host has no address in a requested network.
     """
     import ipaddress
 
@@ -63,16 +63,16 @@ def addresses(state: HostState, service: Service, settings: Settings) -> tuple[s
 
 
 def listens(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
-    """What stands behind `listen` in our vhost."""
+    """The arguments of `listen` in our vhost."""
     own_addresses = tuple(f"{_bracketed(address)}:443" for address in addresses(state, service, settings))
     return own_addresses or (("443", "[::]:443") if state.has_ipv6 else ("443",))
 
 
 def shadowed_listener(state: HostState, listen_addresses: tuple[str, ...], except_path: VhostPath) -> str:
-    """The "file:line" of a wildcard `listen` that a `listen` on addresses of our own would take connections from.
+    """The "file:line" of a wildcard `listen` from which a `listen` on single addresses would take connections.
 
-    nginx picks the socket before the name: with `listen 10.87.0.12:443` in one server, no server that has only
-    `listen 443` is reached at that address any more, whatever name was asked for.
+    nginx picks the socket before the name: with `listen 10.87.0.12:443` in one server, a server that has only
+    `listen 443` is not reached at that address any more, whatever name the client sends.
     """
     listening = [(at, host) for at, host, port in _listening(state, except_path) if port == 443]
     taken = {host for _, host in listening}
@@ -90,7 +90,7 @@ def holds(state: HostState, port: int) -> bool:
 
 
 def overriding_listener(state: HostState, address: str, port: int, except_path: VhostPath) -> str:
-    """The "file:line" of a `listen` on just this address, behind which a wildcard is not reached there."""
+    """The "file:line" of a `listen` on exactly this address: a wildcard is not reached there."""
     wanted = (_bracketed(address), port)
     return next((at for at, host, listened in _listening(state, except_path) if (host, listened) == wanted), "")
 
@@ -98,7 +98,7 @@ def overriding_listener(state: HostState, address: str, port: int, except_path: 
 def _listening(state: HostState, except_path: VhostPath | None = None) -> Iterator[tuple[str, str, int]]:
     """Every `listen` outside our own vhost: its "file:line", host and port.
 
-    A pattern will do: what it finds only makes us ask before we act, and a host may have hundreds of files.
+    A pattern is enough: a match only leads to a refusal or a note, and a host may have hundreds of files.
     """
     for path, text in dump(state.nginx_conf).items():
         if not except_path or path not in (except_path.path, except_path.link):

@@ -1,4 +1,4 @@
-"""What an earlier run was asked for, as the files on the host still say it. Pure."""
+"""The options of earlier runs, read from the files on the host. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def merge_previous_options(state: HostState, service: Service) -> Service:
-    """What the operator left open stays as an earlier run was asked: the upstream and mTLS from our vhost's mark, more
-    names from the certificate. So a second run that names only the service undoes nothing.
+    """Fill in the options that this run does not give: upstream, mTLS and addresses from the header of our vhost, more
+    names from the certificate. So a second run that names only the service changes nothing.
     """
     have = state.services[service.name]
     changes: dict[str, Any] = {}

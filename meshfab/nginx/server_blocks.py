@@ -1,4 +1,4 @@
-"""The server blocks of nginx's live configuration, read by nginx's own grammar from what `nginx -T` prints. Pure."""
+"""The server blocks of nginx's live configuration, parsed from `nginx -T` output with nginx's grammar. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from meshfab.host.facts import HostState
     from meshfab.nginx.layout import VhostPath
 
-# nginx's words for all addresses.
+# How nginx writes all addresses.
 WILD = ("", "*", "0.0.0.0", "[::]")  # noqa: S104
 
 
@@ -25,13 +25,13 @@ class Server:
     """A server block of the live configuration that answers to a service's name over TLS.
 
     Attributes:
-        file: the file that the block stands in.
+        file: the file that contains the block.
         line: the line it begins on.
-        cert: the certificate that it names, the service's own if that is among several; "" for none.
+        cert: the certificate that it names, the service's own if there are several; "" for none.
         key: the key beside it.
         ports: where it listens with TLS, in the order of the file.
-        lines: where the certificate and the key are named, each as "file:line".
-        hosts: the addresses of its own that it listens on, the wildcards left out.
+        lines: the directives that name the certificate and the key, each as "file:line".
+        hosts: the single addresses that it listens on, without wildcards.
     """
 
     file: str
@@ -48,17 +48,17 @@ class Server:
 
 
 def find(state: HostState, service: Service, name: str = "", except_path: VhostPath | None = None) -> list[Server]:
-    """The TLS server blocks for the service's name, found with nginx's grammar and not with a pattern.
+    """The TLS server blocks for the service's name, parsed with nginx's grammar.
 
     Args:
-        name: another of the service's names than the first.
-        but: a place to leave out, where our own vhost lies.
+        name: another name of the service; empty for its first.
+        except_path: a path to leave out: that of our own vhost.
     """
     name, files = (name or service.fqdn).lower(), dump(state.nginx_conf)
     skipped = (except_path.path, except_path.link) if except_path else ()
     servers = []
     for path, text in files.items():
-        # Only files that hold the name at all are parsed: a host may have hundreds.
+        # Only files that contain the name are parsed: a host may have hundreds.
         if name in text.lower() and path not in skipped:
             servers += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
     return [server for server in servers if server]
@@ -66,7 +66,7 @@ def find(state: HostState, service: Service, name: str = "", except_path: VhostP
 
 @functools.lru_cache(maxsize=64)
 def _parse(text: str) -> list[dict[str, Any]]:
-    """crossplane reads files only, so it gets one. Includes are looked up in the dump instead."""
+    """Parse a text with crossplane, which reads only files. Includes are resolved in the dump instead."""
     import tempfile
 
     import crossplane
@@ -88,18 +88,18 @@ def _blocks(directives: list[dict[str, Any]], name: str) -> Iterator[dict[str, A
 
 
 def _server(block: dict[str, Any], path: str, service: Service, name: str, files: dict[str, str]) -> Server | None:
-    """What a block says, if it answers to the name over TLS."""
+    """Parse a block, if it serves the name over TLS."""
     directives: dict[str, list[tuple[str, list[str]]]] = {}
     for at, directive in _flat(block["block"], path, files):
         directives.setdefault(directive["directive"], []).append((at, directive["args"]))
-    # nginx compares names without regard to case.
+    # nginx compares names case-insensitively.
     names = [arg.lower() for _, args in directives.get("server_name", []) for arg in args]
     has_ssl = any(args == ["on"] for _, args in directives.get("ssl", []))
     tls = [args for _, args in directives.get("listen", []) if has_ssl or "ssl" in args]
     if name not in names or not tls:
         return None
     pairs = list(zip(directives.get("ssl_certificate", []), directives.get("ssl_certificate_key", []), strict=False))
-    # One certificate for each kind of key may stand there.
+    # There may be one certificate for each kind of key.
     pairs.sort(key=lambda pair: [args for _, args in pair] != [[service.cert], [service.key]])
     (cert_at, cert), (key_at, key) = pairs[0] if pairs else (("", [""]), ("", [""]))
     sockets = [_client_socket(args) for args in tls]
@@ -127,18 +127,18 @@ def _flat(directives: list[dict[str, Any]], path: str, files: dict[str, str]) ->
 
 
 def socket_of(args: list[str]) -> tuple[str, int]:
-    """The address ("" for all) and port of a `listen` with these words."""
+    """The address ("" for all) and port of a `listen` with these arguments."""
     address = args[0]
     host, colon, tail = address.rpartition(":")
     if address.isdigit():
         return "", int(address)
     if colon and tail.isdigit() and not address.endswith("]"):
         return host, int(tail)
-    # nginx's port where none is given, whatever else the line says.
+    # nginx's default port.
     return address, 80
 
 
 def _client_socket(args: list[str]) -> tuple[str, int]:
-    """Where clients reach a `listen`: one behind a proxy on the host is reached where that proxy listens."""
+    """Where clients reach a `listen`. Behind a proxy on the host, they reach the proxy's port."""
     is_behind = args[0].startswith(("unix:", "127.", "[::1]", "localhost")) or "proxy_protocol" in args
     return ("", 443) if is_behind else socket_of(args)

@@ -1,4 +1,4 @@
-"""Files for an operator's own vhost to include, under `--no-vhost`: in a folder that nothing includes by a pattern."""
+"""Snippets for the operator's own vhost (`--no-vhost`), in a folder that no include pattern matches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def path(service: Service, part: Part) -> str:
-    """Where a part lies on the host."""
+    """The path of a snippet on the host."""
     return f"{PREFIX}/snippets/{service.fqdn}.{part}.conf"
 
 
 def lacking(state: HostState, service: Service, settings: Settings, *, force: bool) -> tuple[File, ...]:
-    """The files that are not there yet as wanted.
+    """The snippets that are missing or differ.
 
     Raises:
         EditedError: one was edited by hand since, and `force` is not given.
@@ -35,7 +35,7 @@ def lacking(state: HostState, service: Service, settings: Settings, *, force: bo
 
 
 def how_to_include(service: Service, servers: list[Server]) -> list[str]:
-    """What to tell an operator whose vhost does not serve the pair."""
+    """Instructions for an operator whose vhost does not serve the pair."""
     line = f"include {path(service, 'tls')};"
     if not servers:
         first = f"no server of nginx answers to {service.fqdn} yet, so nothing proves the pair"
@@ -46,7 +46,7 @@ def how_to_include(service: Service, servers: list[Server]) -> list[str]:
 
 
 def _file(state: HostState, service: Service, settings: Settings, part: Part, force: bool) -> File | None:
-    """The file to write; None where it lies there as wanted."""
+    """The file to write; None if it is there as wanted."""
     location = path(service, part)
     render = functools.partial(vhost.render, service, settings, state.nginx_version, (), part)
     text = state.services[service.name].vhosts.get(location)
@@ -57,7 +57,7 @@ def _file(state: HostState, service: Service, settings: Settings, part: Part, fo
             return None
     elif text is not None and not (header and force):
         raise EditedError(
-            f"{location} was edited by hand since meshfab wrote it, or not written by it",
+            f"{location} was edited by hand since meshfab wrote it, or not written by meshfab",
             host=state.host,
             remedy=vhost.HOW_TO_FORCE if header else "move it away",
             diff=vhost.diff(location, text, render()),

@@ -1,7 +1,7 @@
-"""What we write for nginx, as text: render it, and know our own again. Pure.
+"""Render the files for nginx, and recognise files that meshfab wrote. Pure.
 
-The first line of a file of ours is its mark: what was asked for, and digests of that and of the text below. So a run
-can tell, without rendering anything, that a file is still as wanted, and that a person has edited it since.
+The first line of a managed file is its header: the requested options, and digests of the input and the text.
+So a run knows without rendering whether a file is still as wanted, and whether somebody edited it since.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
 
-# What there is to write: the whole vhost, or the lines for somebody's own.
+# What can be rendered: the whole vhost, or a snippet for the operator's own vhost.
 Part = Literal["vhost", "tls", "mtls"]
 
 _MARK = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
@@ -34,15 +34,15 @@ _SNIPPETS = {
     "tls": ("tls.conf.j2",),
     "mtls": ("mtls.conf.j2",),
 }
-# `http2 on;` replaced the parameter of `listen`, which warns since (nginx CHANGES, 1.25.1).
+# `http2 on;` replaced the parameter of `listen`, which causes a warning since then (nginx CHANGES, 1.25.1).
 _HTTP2_DIRECTIVE = (1, 25, 1)
-HOW_TO_FORCE = "take your change out, move it to a template of your own (meshfab.snippets), or give --force"
+HOW_TO_FORCE = "undo your change, move it to your own template (meshfab.snippets), or give --force"
 EVERYWHERE = ("443", "[::]:443")
 
 
 @dataclass(frozen=True)
 class ManagedHeader:
-    """The first line of a file of ours, and whether the text below is as we wrote it."""
+    """The first line of a managed file, and whether the text below is unchanged."""
 
     requested: dict[str, Any]
     input_digest: str
@@ -50,7 +50,7 @@ class ManagedHeader:
 
 
 def read_header(text: str) -> ManagedHeader | None:
-    """The mark of a file of ours; None for anybody else's."""
+    """The header of a managed file; None for any other file."""
     match = _MARK.match(text)
     if not match:
         return None
@@ -64,7 +64,7 @@ def read_header(text: str) -> ManagedHeader | None:
 
 
 def requested(service: Service) -> dict[str, Any]:
-    """What the mark keeps of what was asked for, so that a run which leaves it out undoes nothing."""
+    """The options that the header keeps, so that a later run without them changes nothing."""
     listen = list(service.listen) if service.listen else None
     return {"upstream": service.upstream, "mtls": service.mtls, "names": list(service.names), "listen": listen}
 
@@ -89,10 +89,10 @@ def render(
     listens: tuple[str, ...] = EVERYWHERE,
     part: Part = "vhost",
 ) -> str:
-    """The whole file, mark included.
+    """The whole file, with its header.
 
     Raises:
-        InputError: a template of the operator's own cannot be rendered.
+        InputError: the operator's own template cannot be rendered.
     """
     from jinja2 import TemplateError
 
@@ -105,8 +105,8 @@ def render(
         text = env.get_template(f"{part}.conf.j2").render(values).rstrip("\n") + "\n"
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         if not settings.snippets_folder:
-            raise  # our own mistake
-        # A template is a program of the operator's: whatever it does wrong is theirs to see.
+            raise  # a shipped template: our own bug
+        # The operator wrote the template, so the operator gets its error.
         raise InputError(
             f"the template {part}.conf.j2 cannot be rendered: {error}", remedy=f"see {settings.snippets}"
         ) from None
@@ -116,7 +116,7 @@ def render(
 
 
 def diff(path: str, old: str | None, new: str) -> str:
-    """A unified diff from the file on the host, None where there is none, to what we would write."""
+    """A unified diff from the file on the host, None if there is none, to the text that meshfab would write."""
     # The shell's `$(cat)` drops the newlines at a file's end.
     before = (old.rstrip("\n") + "\n").splitlines(keepends=True) if old is not None else []
     after = new.splitlines(keepends=True)
@@ -127,7 +127,7 @@ def diff(path: str, old: str | None, new: str) -> str:
 def _environment(folders: tuple[Path, ...]) -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # nginx's syntax is no HTML; every value was checked to hold no character that ends a directive.
+    # nginx's syntax is not HTML; every value was checked and contains no character that ends a directive.
     return Environment(loader=FileSystemLoader(folders), undefined=StrictUndefined, autoescape=False)  # noqa: S701
 
 

@@ -1,6 +1,6 @@
 """The public step functions: each takes a Fabric connection first and runs in any fabfile.
 
-Each builds one request, checked before anything is connected, and `run` hands it to the flow of `host_run`. The
+Each builds one request, checked before anything is connected, and `run` passes it to `host_run`. The
 command line builds the same requests (`meshfab.cli.tasks`).
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from meshfab.provisioning.outcome import Outcome
     from meshfab.provisioning.request import Part
 
-    # Called with a step's verb and a sentence, as it is done.
+    # Called with a step's verb and a sentence when it is done.
     OnStep = Callable[[str, str], None]
 
 
@@ -48,26 +48,26 @@ def provision(
         name: the short name, one DNS label of lower case (RFC 1123, 2.1).
         settings: the mesh's conventions; None reads them from `c.config`.
         sans: DNS names beside `<name>.<domain>`; None keeps those that the certificate has.
-        upstream: the http or https URL to proxy to; None keeps what an earlier run was asked for.
+        upstream: the http or https URL to proxy to; None keeps the value of an earlier run.
         mtls: show the pair to the upstream as a client certificate.
-        vhost: False leaves the vhost to the operator, and gives them a file to include.
-        listen: addresses for the vhost to listen on, or networks of which the host's own are meant, or "all"; None
-            keeps what an earlier run was asked for.
+        vhost: False leaves the vhost to the operator, and writes a file to include.
+        listen: addresses for the vhost to listen on, or networks (the host's addresses in them are meant), or "all";
+            None keeps the value of an earlier run.
         force: overwrite a file of ours that was edited by hand, and take an address from other servers.
         start: start an nginx that is stopped.
         dry_run: read only, and return the steps with a diff of each file.
-        on_step: called with each step's verb and a sentence, as it is done.
+        on_step: called with each step's verb and a sentence when it is done.
 
     Raises:
-        InputError: a word or a setting cannot be used, or there is no password file; nothing was connected.
-        ConnectError: the host cannot be reached, (HostKeyError) its key is not on record, or (LostError) the line
-            dropped; run it again to complete what is half done.
+        InputError: an argument or a setting cannot be used, or there is no password file; nothing was connected.
+        ConnectError: the host cannot be reached, (HostKeyError) its key is not on record, or (LostError) the
+            connection was lost; run it again to complete what is half done.
         NotReadyError: the host lacks a program, a right or a file.
-        LockedError: somebody else works on the service.
-        MintError: the CA gave no usable pair; the old one is in place.
-        NginxError: nginx refuses its configuration; what was there before is in place.
+        LockedError: another run or the renewal works on the service.
+        MintError: the CA issued no usable pair; the old one is in place.
+        NginxError: nginx refuses its configuration; the old files are in place.
         ServedError: clients do not get the certificate that is on disk.
-        SecretLeftError: the password could not be proved gone; the message has the command to run.
+        SecretLeftError: the removal of the password could not be verified; the message has the command to run.
     """
     settings = settings or Settings.load(c.config)
     service = Service.of(
@@ -92,7 +92,7 @@ def mint(
     dry_run: bool = False,
     on_step: OnStep | None = None,
 ) -> Outcome:
-    """Make sure that a valid pair lies in its place. Parameters and errors as for `provision`."""
+    """Make sure that a valid pair is in place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
     service = Service.of(name, settings, sans=None if sans is None else tuple(sans))
     return run(c, make_request(service, settings, frozenset({"mint"}), dry_run=dry_run), on_step)
@@ -127,7 +127,7 @@ def wire_nginx(
     dry_run: bool = False,
     on_step: OnStep | None = None,
 ) -> Outcome:
-    """Make sure that nginx serves the pair that lies there. Parameters and errors as for `provision`."""
+    """Make sure that nginx serves the pair that is in place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
     service = Service.of(
         name,

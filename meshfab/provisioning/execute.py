@@ -1,4 +1,4 @@
-"""Execute the plans of a host: thin, in one batch for all of its services, and each proved on the wire."""
+"""Execute the plans of a host, in one batch for all of its services, and prove each with a TLS client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from meshfab.provisioning.request import ProvisionRequest
     from meshfab.ssh.root_shell import RootShell
 
-# Called with a service, a step's verb and a sentence, as it is done.
+# Called with a service, a step's verb and a sentence when it is done.
 OnStep = Callable[["Service", str, str], None]
 # Steps after which clients may get another leaf than before.
 _TOUCHES_SERVING = {"finish", "mint", "vhost", "snippet", "reload"}
@@ -39,11 +39,11 @@ def execute(
 ) -> dict[str, Leaf | MeshfabError | None]:
     """Do every step of a host's plans, with one load of units and of nginx, and prove that the pairs are served.
 
-    Each script proves its own effect (a right that was set is read back), and the wire proves the whole.
+    Each script verifies its own effect (a permission that was set is read back), and a TLS client verifies the whole.
 
     Returns:
-        For each service the certificate as it lies on disk then, or why its mint or its proof failed; its pair and
-        vhost are then as they were before.
+        For each service the certificate on disk afterwards, or why its mint or its proof failed; then its pair and
+        vhost are as they were before.
 
     Raises:
         MeshfabError: a step failed; every pair and vhost is as it was before.
@@ -76,7 +76,7 @@ def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
 def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequest) -> Leaf:
     if request.password is None:
         raise MeshfabError("a new pair is needed, and there is no password to mint it with", host=shell.host)
-    # Rendered while the CA works. What goes wrong there goes wrong again, and is told, when the text is asked for.
+    # Rendered while the CA works. An error here is raised again, and reported, when the text is needed.
     rendering = Thread(target=lambda: [file.text for file in plan.nginx_change.files], daemon=True)
     rendering.start()
     return mint.mint(shell, state, plan.service, request.settings, request.password)
@@ -86,7 +86,7 @@ def _execute_batch(
     shell: RootShell, probe: EndpointProbe, before: HostObservation, plans: Sequence[Plan], on_step: OnStep
 ) -> dict[str, Leaf | MeshfabError | None]:
     state = before.state
-    # What clients get now is what they must get again if this fails.
+    # If this fails, clients must get again what they get now.
     checks = {
         plan.service.name: ServingCheck(probe, state, plan, before.services[plan.service.name])
         for plan in plans
@@ -102,7 +102,7 @@ def _execute_batch(
         for step in plan.steps:
             if step.verb != "mint":
                 on_step(plan.service, step.verb, f"{_done(step.verb, plan)}: {step.reason}")
-    # The last answer is the certificates as they lie on disk now: the proof compares with that, not with our intent.
+    # The last answer has the certificates that are on disk now: the proof compares with these, not with the intention.
     texts = facts.fields(answers[-1].out)
     on_disk = {plan.service.name: certificate.leaf_of(texts.get(plan.service.cert)) for plan in plans}
     results = _prove(shell, state, checks, on_disk)
@@ -117,7 +117,7 @@ def _touches_serving(plan: Plan) -> bool:
 def _prove(
     shell: RootShell, state: HostState, checks: dict[str, ServingCheck], on_disk: dict[str, Leaf | None]
 ) -> dict[str, Leaf | MeshfabError | None]:
-    """Wait until clients get what is on disk; a service of which they never do is taken back, alone."""
+    """Wait until clients get what is on disk; roll back a service for which they never do, and no other."""
     results: dict[str, Leaf | MeshfabError | None] = {**on_disk}
     for name, check in checks.items():
         disk = on_disk[name]
@@ -133,7 +133,7 @@ def _prove(
 
 
 def _remove_backups(shell: RootShell, state: HostState, plans: Sequence[Plan]) -> None:
-    """Drop the old files that were kept until now. A new service had none, and is spared the round trip."""
+    """Remove the old files that were kept until now. A new service has none, and needs no round trip."""
     kept = [plan for plan in plans if _had_files(state, plan.service)]
     if kept and not (removed := shell.batch([_remove_backups_request(kept)])[0]).ok:
         what = f"old files could not be removed: {removed.err}"
@@ -141,7 +141,7 @@ def _remove_backups(shell: RootShell, state: HostState, plans: Sequence[Plan]) -
 
 
 def _pair_requests(state: HostState, plans: Sequence[Plan]) -> list[tuple[Request, Plan]]:
-    """The scripts for the pairs, each with the plan that it is for."""
+    """The requests for the pairs, each with its plan."""
     requests: list[tuple[Request, Plan]] = []
     for plan in plans:
         service = plan.service
@@ -156,7 +156,7 @@ def _pair_requests(state: HostState, plans: Sequence[Plan]) -> list[tuple[Reques
 
 
 def _shared_requests(state: HostState, plans: Sequence[Plan]) -> list[Request]:
-    """The scripts for what the host's services have in common: units beside nginx, then the certificates on disk."""
+    """The requests that the services share: units and nginx at the same time, then reading the certificates."""
     loading = wire_nginx.requests(state, plans)
     setting_up = renew_enable.requests(state, plans, background=bool(loading))
     reading = Request("read", tuple(plan.service.cert for plan in plans))
@@ -169,7 +169,7 @@ def _had_files(state: HostState, service: Service) -> bool:
 
 
 def _remove_backups_request(plans: Sequence[Plan]) -> Request:
-    """Drop the old files that were kept until now, and what an interrupted run left."""
+    """The request that removes old files, and those of an interrupted run."""
     paths: list[str] = []
     for plan in plans:
         paths += [plan.service.cert, plan.service.key, *(file.path for file in plan.nginx_change.files)]
@@ -182,7 +182,7 @@ def _done(verb: str, plan: Plan) -> str:
     loaded = "nginx started" if plan.starts else "nginx reloaded"
     return {
         "sweep": "removed",
-        "finish": "the staged certificate is moved in",
+        "finish": "the staged certificate is moved into place",
         "rights": "owner, mode and ACL set",
         "units": "installed",
         "timer": f"{plan.service.timer} enabled and started",

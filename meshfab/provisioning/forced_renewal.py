@@ -1,4 +1,4 @@
-"""A forced renewal, through the installed unit itself: what would make it fail at night is found on day one."""
+"""A forced renewal through the installed unit: a fault that would stop renewals is found on the first day."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from meshfab.host.certificate import Leaf
     from meshfab.host.facts import HostState
 
-# Above all of the tick's own time-outs (unit-files/step@.service, TimeoutStartSec).
+# Longer than all of the tick's own time-outs (unit-files/step@.service, TimeoutStartSec).
 _TICK_SECONDS = 390.0
 
 
@@ -42,11 +42,11 @@ def renew(
         c: a Fabric connection; made strict before anything is sent.
         name: the service's short name.
         settings: the mesh's conventions; None reads them from `c.config`.
-        on_step: called with a verb and a sentence, as things are done.
+        on_step: called with a verb and a sentence for each step.
 
     Raises:
         NotReadyError: there is no pair yet, or the renewal is not set up as it should be.
-        RenewError: the unit failed, in its own words; the old pair is in place.
+        RenewError: the unit failed, with its message; the old pair is in place.
         ServedError: clients do not get the new leaf.
     """
     settings = settings or Settings.load(c.config)
@@ -76,7 +76,7 @@ def renew_service(
 
 
 def _require_set_up(state: HostState, service: Service, settings: Settings) -> Leaf:
-    """The leaf to renew, where everything that renews it is in place."""
+    """Return the leaf to renew; everything that renews it is in place."""
     wanted = renewal_units.wanted(service, settings)
     faults = [finding.message for finding in service_checks.check_renewal(state, service, wanted)]
     remedy = f"inv provision --name {service.name} --host {state.host}"
@@ -99,5 +99,5 @@ def _verify(
     answer = wait_until_served(probe, state, service.fqdn, endpoint, new)
     if answer.der == new.der:
         return Outcome(state.host, service, changed, new, answer)
-    what = f"renewed, and clients at {answer.address}:{answer.port} do not get the new leaf ({answer.why or 'another one'})"
+    what = f"renewed, and clients at {answer.address}:{answer.port} do not get the new leaf ({answer.why or 'another'})"
     raise ServedError(what, host=state.host, remedy="see nginx's error log there")

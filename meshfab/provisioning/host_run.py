@@ -1,4 +1,4 @@
-"""One run on one host: observe, plan, lock, execute, verify, and the loop that looks again where it has to."""
+"""One run on one host: observe, plan, lock, execute, verify, and repeat where necessary."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from meshfab.provisioning.plan import Plan, Step
     from meshfab.provisioning.request import ProvisionRequest
 
-# A pair that nginx refuses takes a second round, since only then can its vhosts be read; a wait for the lock a third;
-# each further service one more, since nginx names one such pair at a time.
+# A pair that nginx refuses needs a second round, because the configuration can be read only then; a wait for the lock
+# needs a third; and each further service one more, because nginx names one such pair at a time.
 _ROUNDS = 3
 _LOCK_SECONDS = 30
-# A run that has a lock is over by then, or its operator is gone without a word; and more for each further service.
+# The longest time of a run with a lock; after that its operator has disappeared. More for each further service.
 _RUN_SECONDS = 240
 _SERVICE_SECONDS = 60
 
@@ -44,15 +44,15 @@ _SERVICE_SECONDS = 60
 class HostRun:
     """Services on one host, from the first observation to the proof.
 
-    They are worked on together: one probe, one lock, one load of units and of nginx. One that fails keeps no other
-    from what it lacks.
+    They are handled together: one probe, one lock, one load of units and of nginx. If one fails, the others still get
+    what they lack.
 
     Attributes:
         c: a Fabric connection.
         request: what was asked for.
         on_step: called with a service, a step's verb and a sentence.
-        undeclared: sentences on services that lie on the host and were not asked for.
-        error: what kept the whole host from its end.
+        undeclared: sentences on services that are on the host and not in the request.
+        error: the error that ended the run of the whole host.
     """
 
     c: Connection
@@ -64,14 +64,14 @@ class HostRun:
     _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Make the shell, which another thread may have to stop."""
+        """Make the shell here, because another thread may have to stop it."""
         self.shell = RootShell(self.c)
 
     def converge(self) -> list[Outcome]:
-        """Do what the host lacks and prove it, or, in a dry run, say what it lacks. One outcome for each service."""
+        """Do what is missing and prove it, or, in a dry run, report it. Returns one outcome for each service."""
         services = self.request.services
         try:
-            # Before the shell is there: the first answers of TLS clients come while it starts.
+            # Before the shell starts: TLS answers arrive in the meantime.
             self._probe = EndpointProbe(self.shell, [service.fqdn for service in services])
             with self.shell:
                 try:
@@ -79,19 +79,19 @@ class HostRun:
                 except (LostError, SecretLeftError):
                     raise
                 except MeshfabError:
-                    # A shell that ended with no answer (sudo says no) would only fail again, and without the reason.
+                    # A shell that ended without an answer (sudo refused) would only fail again, without the reason.
                     if len(self._unfinished(services)) == 1 or not self.shell.is_idle:
                         raise
                     self._one_by_one(self._unfinished(services))
         except MeshfabError as error:
-            # What concerns the host concerns every service that had not come to its end.
+            # An error of the host is an error of every unfinished service.
             self.error = error
             for service in self._unfinished(services):
                 self._fail(service, error)
         return [self._outcomes[service.name] for service in services]
 
     def stop(self, why: str) -> None:
-        """From another thread: end the run, which cleans up on its way out."""
+        """From another thread: stop the run, which then cleans up."""
         self.shell.interrupt(why)
 
     def _convergence_loop(self, services: Sequence[Service]) -> None:
@@ -101,7 +101,7 @@ class HostRun:
             if not pending:
                 return
             if not is_locked and self._lock(observation.state.now, self._unfinished(services)):
-                # Somebody else was at work meanwhile: what was observed is old.
+                # Another run had the lock: the observation is out of date.
                 is_locked, observation = True, self._observe(services)
                 continue
             is_locked = True
@@ -116,11 +116,11 @@ class HostRun:
         for service in self._unfinished(services):
             steps = plans[service.name].steps if service.name in plans else ()
             what = "; ".join(f"{step.verb}: {step.reason}" for step in steps) or "nginx's configuration cannot be read"
-            what = f"still lacking after all rounds: {what}"
+            what = f"still missing after all rounds: {what}"
             self._fail(service, MeshfabError(what, host=self.shell.host, remedy="is somebody else changing it?"))
 
     def _one_by_one(self, services: Sequence[Service]) -> None:
-        """After all together failed and were rolled back: each alone, with an error of its own."""
+        """After the batch failed and was rolled back: try each service alone, so that each has its own error."""
         for service in services:
             try:
                 self._convergence_loop([service])
@@ -138,7 +138,7 @@ class HostRun:
         return observation
 
     def _pending_plans(self, observation: HostObservation, services: Sequence[Service]) -> list[Plan]:
-        """The plans with something to do; for the other services the run has come to its end."""
+        """The plans that have steps. Services whose plan has none are finished."""
         pending = []
         for plan in self._plans(observation, self._unfinished(services)):
             if plan.steps and not self.request.dry_run:
@@ -159,7 +159,7 @@ class HostRun:
                 plans.append(make_plan(observation.state, observation.services[service.name], self.request))
             except MeshfabError as error:
                 refused.append((service, error))
-        # nginx names one bad pair and reads no further: once that is healed, the others are looked at again.
+        # nginx stops at the first bad pair: after that is healed, the other services are planned again.
         looks_again = any(plan.nginx_change.config_unreadable for plan in plans) and not self.request.dry_run
         for service, why in refused:
             if not (looks_again and isinstance(why, NginxError)):
@@ -178,10 +178,10 @@ class HostRun:
                 self._end(observation.state, plan, result)
 
     def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
-        """Take the services' locks; True when we had to wait for one."""
+        """Take the services' locks; returns whether it had to wait for one."""
         who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
         args = [who, now.isoformat(), str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
-        # In one order for all, so that two operators cannot each hold what the other waits for.
+        # In one order for all operators, so that two of them cannot deadlock.
         for service in sorted(services, key=lambda service: service.name):
             args += [service.name, service.secret, mint.staging(service)]
         seconds = _LOCK_SECONDS * len(services) + 15
@@ -209,4 +209,4 @@ class HostRun:
 
 
 def _silent(_service: Service, _verb: str, _text: str) -> None:
-    """Say nothing: a library call's outcome is its return value."""
+    """Ignore the step: a library call returns its outcome."""

@@ -1,4 +1,4 @@
-"""The pair: mint it into a staging folder, check it, move it in. Never torn, never mismatched where nginx reads it."""
+"""The step mint: mint a pair into a staging folder, check it, and move it into place as a whole."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def staging(service: Service) -> str:
-    """The folder that a new pair is minted into: root's alone, and in memory, where a power cut leaves no key."""
+    """The folder for a new pair: only root can read it, and it is in memory, so that a power cut leaves no key."""
     return f"/run/meshfab/{service.name}.stage"
 
 
 def mint(shell: RootShell, state: HostState, service: Service, settings: Settings, password: Password) -> Leaf:
-    """Ask the CA for a pair, into the staging folder, and check it as strictly as one that lies in its place.
+    """Ask the CA for a pair, into the staging folder, and check it as strictly as one that is in place.
 
     Raises:
-        MintError: the CA is down or refuses, or the pair does not pass; nothing is left of it.
+        MintError: the CA is down or refuses, or the pair is not valid; nothing is left of it.
         SecretLeftError: the password's removal could not be verified.
     """
     ca_args = (settings.provisioner, settings.ca_url, settings.root, *service.names)
@@ -40,7 +40,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     leaf, wrong = _examined(state, service, fields)
     if leaf is None or wrong:
         raise MintError(
-            f"the CA's new pair is not fit: {'; '.join(wrong)}",
+            f"the CA's new pair is not valid: {'; '.join(wrong)}",
             host=shell.host,
             remedy="see the CA's template for this provisioner",
         )
@@ -48,22 +48,22 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
 
 
 def commit(state: HostState, service: Service) -> Request:
-    """Move the staged pair in; the old one stays beside it until the new one is proved."""
+    """Move the staged pair into place; the old one is kept beside it until the new one is proved."""
     return Request("commit", (staging(service), service.cert, service.key, state.nginx_user))
 
 
 def finish(service: Service) -> Request:
-    """Move the staged certificate to the key that an interrupted run had moved already."""
+    """Move the staged certificate into place, beside the key that an interrupted run had moved."""
     return Request("complete_commit", (service.cert,))
 
 
 def set_rights(state: HostState, service: Service) -> Request:
-    """Owner, mode and ACL of a pair that is otherwise sound."""
+    """Set owner, mode and ACL of a pair that is otherwise valid."""
     return Request("set_permissions", (service.cert, service.key, state.nginx_user))
 
 
 def restore(service: Service) -> Request:
-    """Put the old pair back in its place, if there was one."""
+    """Restore the old pair, if there was one."""
     return Request("restore_pair", (service.cert, service.key))
 
 
@@ -82,7 +82,7 @@ def _examined(state: HostState, service: Service, fields: dict[str, str]) -> tup
 
 
 def not_moved(answer: Answer, state: HostState) -> MeshfabError:
-    """The error that a failed `commit`, `rights` or `finish` stands for; the old pair is where it was."""
+    """The error for a failed commit.sh, set_permissions.sh or complete_commit.sh; the old pair is in place."""
     if "setfacl" in answer.err or "no such user" in answer.err:
         return NotReadyError(
             f"no ACL for nginx's user: {answer.err}",
@@ -97,7 +97,7 @@ def not_moved(answer: Answer, state: HostState) -> MeshfabError:
 
 
 def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
-    """What `step ca certificate` said, sorted by what the operator can do about it."""
+    """The error for the output of `step ca certificate`, with what the operator can do."""
     output = answer.err
     cases = {
         ("decrypt", "password", "decryption"): (

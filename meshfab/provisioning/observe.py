@@ -1,4 +1,4 @@
-"""Everything that a plan needs to know of a host, read before anything is decided."""
+"""Read everything that a plan needs to know of a host, before anything is decided."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ServiceObservation:
     """One service of a host as it is now.
 
     Attributes:
-        service: the service, with what earlier runs were asked for and this one left open.
+        service: the service, with the options of earlier runs that this one does not give.
         endpoint: where nginx serves its pair; None where nothing does.
-        clients: what TLS clients get there; None where nobody was asked.
+        clients: what TLS clients get there; None if none was asked.
         served: the leaf (DER) that counts among their answers; None when nothing answers.
     """
 
@@ -46,7 +46,7 @@ class HostObservation:
         state: its facts.
         services: each service as it is now, by name.
         refused: why a service cannot be planned for, by name.
-        undeclared: sentences on services that lie there and were not asked for.
+        undeclared: sentences on services that are there and not in the request.
     """
 
     state: HostState
@@ -61,7 +61,7 @@ def observe(
     """Read the host's facts by one command, then ask as a TLS client for those of its services that are given.
 
     Raises:
-        ConnectError: the host's answer is no probe's, or the line dropped.
+        ConnectError: the host's answer is not a probe's, or the connection was lost.
     """
     state, undeclared = _read(shell, request)
     merged: dict[str, tuple[Service, Endpoint | None]] = {}
@@ -92,7 +92,7 @@ def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple
 
 
 def _require_ready(state: HostState, request: ProvisionRequest) -> None:
-    """The host has what the steps need.
+    """Require what the steps need on the host.
 
     Raises:
         NotReadyError: a program or the root is missing; the message names the package.

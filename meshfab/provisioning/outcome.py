@@ -1,4 +1,4 @@
-"""What a run came to for one service."""
+"""The outcome of a run for one service."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to for one service.
+    """The outcome of a run for one service.
 
     Attributes:
         host: the host, as it was named.
-        service: the service, with what earlier runs were asked for.
+        service: the service, with the options of earlier runs.
         changed: the steps that were done (or would be, in a dry run), each with its `verb` and `reason`; empty when
             there was nothing to do.
         leaf: the certificate on disk (`not_before`, `not_after`: UTC; `serial`: a number; `sans`: DNS names; `der`:
             bytes); None in a dry run without one.
         served: what a TLS client got at the end (`der`, `address`, `port`, `via`: the host that asked, empty for this
-            one); None where nothing is meant to serve the name.
+            machine); None where nothing is meant to serve the name.
         notes: what the operator should know, a sentence each.
         diffs: in a dry run, a unified diff of every file that would change.
-        error: why the service is not as it was asked for; a step function raises it instead.
+        error: why the service is not as requested; a step function raises it instead.
     """
 
     host: str

@@ -1,8 +1,8 @@
-"""The provisioner's password on a host: there just long enough to mint, and gone after any end of a run.
+"""The provisioner's password on a host: there only while it mints, and removed after every end of a run.
 
-Three things remove it, each for the case in which the one before it cannot: `finally` here, over a fresh connection if
-the line dropped; the trap of the root shell, which ends when the operator's machine goes silent and its channel with
-it; and a reaper in the host's own systemd, armed before the file is written.
+Three guards remove it, each for the case in which the one before cannot: `finally` here, over a new connection if the
+old one was lost; the trap of the root shell, which runs when the channel to the operator's machine ends; and a
+transient timer in the host's systemd, the reaper, which is armed before the file is written.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ REAPER_SECONDS = 120
 def provisioner_password(c: Connection, name: str, *, settings: Settings | None = None) -> Iterator[str]:
     """Put the provisioner's password on a host for the length of a `with` block, which gets its path there.
 
-    For a fabfile that runs `step` itself. The file is root's alone (0600); it is gone when the block ends, however it
-    ends, and after 120 seconds at the latest, even if this machine dies.
+    For a fabfile that runs `step` itself. Only root can read the file (0600). It is removed when the block ends,
+    however it ends, and after 120 seconds at the latest, even if this machine dies.
 
     Args:
         c: a Fabric connection; made strict before anything is sent.
@@ -53,7 +53,7 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
 
     Raises:
         SecretLeftError: its removal could not be verified; the message has the command to run.
-        InputError: a word or a setting cannot be used, or there is no password file here.
+        InputError: an argument or a setting cannot be used, or there is no password file here.
         ConnectError: the host cannot be reached, or (HostKeyError) its key is not on record; nothing was sent.
         NotReadyError: the login cannot become root, or systemd there cannot arm the removal.
         MintError: the file could not be put there.
@@ -66,7 +66,7 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
 
 @contextmanager
 def password_on_host(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
-    """The same over a root shell at hand."""
+    """The same, over an existing root shell."""
     script_args = _words(service)
     try:
         answer = shell.run("put_password", *script_args, data=password.reveal())
@@ -79,7 +79,7 @@ def password_on_host(shell: RootShell, service: Service, password: Password) -> 
 
 
 def mint_with_password(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
-    """The answer of a script that runs while the password lies there: put, used and removed in one round trip."""
+    """Run a script while the password is on the host: put, use and remove it in one round trip."""
     script_args = _words(service)
     is_gone = False
     try:
@@ -97,13 +97,13 @@ def mint_with_password(shell: RootShell, service: Service, password: Password, b
 
 
 def sweep(service: Service) -> Request:
-    """Remove a password file that an earlier run left."""
+    """The request that removes a password file of an earlier run."""
     return Request("remove_password", (service.secret, _folder("none"), _reaper(service)))
 
 
 @contextmanager
 def signals_ignored() -> Iterator[None]:
-    """Let no second Ctrl-C or polite kill abort a clean-up, which is bounded by its own time-outs."""
+    """Ignore Ctrl-C, SIGTERM and SIGHUP during a clean-up, which has its own time-outs."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -136,7 +136,7 @@ def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:
 
 
 def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
-    """Remove and verify: over the shell at hand, beside it while a command runs in it, else over a fresh connection."""
+    """Remove and verify: over this shell, beside it while a command runs in it, else over a new connection."""
     output = ""
     for attempt in range(3):
         try:
@@ -146,7 +146,7 @@ def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
                 if attempt:
                     shell.c.close()
                 with RootShell(shell.c, timeout=5) as fresh:
-                    # What still runs there holds the lock and may read the file: it is ended first.
+                    # A script that still runs holds the lock and may read the file: it is stopped first.
                     answer = fresh.batch([Request("stop", (shell.pid,)), Request("remove_password", script_args)])[-1]
         except (ConnectError, NotReadyError, OSError, EOFError) as error:
             output = str(error)
@@ -163,12 +163,12 @@ def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
 
 
 def _words(service: Service) -> tuple[str, ...]:
-    """What put_password.sh and remove_password.sh are told."""
+    """Arguments for put_password.sh and remove_password.sh."""
     return service.secret, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS)
 
 
 def _folder(nonce: str) -> str:
-    """Where the file is made before it gets its name: root's own folder, whose name nobody can have guessed."""
+    """Where the file is made before it gets its name: a folder of root with a random name."""
     return f"/tmp/.meshfab-{nonce}"  # noqa: S108
 
 

@@ -1,4 +1,4 @@
-"""From what is to what is lacking: the steps, each with its reason. Pure; nothing here talks to a host."""
+"""Plan the missing steps, each with its reason. Pure: nothing here connects to a host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from meshfab.provisioning.observe import ServiceObservation
     from meshfab.provisioning.request import Part, ProvisionRequest
 
-# What only a new pair heals: a renewal keeps names and key, and needs a certificate that is whole and not expired.
+# Findings that only a new pair heals: a renewal keeps names and key, and needs a readable, unexpired certificate.
 _MINT_HEALS = {
     "cert-missing",
     "cert-unreadable",
@@ -46,15 +46,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps that a host still lacks for a service.
+    """The missing steps for a service on a host.
 
     Attributes:
-        service: the service, with what an earlier run was asked for and this one left open.
-        steps: in the order they are done in; empty when nothing is to do.
+        service: the service, with the options of earlier runs that this one does not give.
+        steps: in the order of execution; empty when there is nothing to do.
         files: the unit files to put in place.
-        nginx_change: what is to be done about nginx.
-        endpoint: where the service is asked for; None when nothing serves it and nothing is meant to.
-        starts: whether nginx is to be started, where it would be reloaded otherwise.
+        nginx_change: the change that nginx's configuration needs.
+        endpoint: where clients ask for the service; None when nothing is meant to serve it.
+        starts: whether nginx must be started instead of reloaded.
     """
 
     service: Service
@@ -66,17 +66,17 @@ class Plan:
 
     @property
     def vhost_path(self) -> VhostPath | None:
-        """Where our vhost lies; None when the vhost is not ours to write."""
+        """The path of the managed vhost; None if the vhost is not managed."""
         return self.nginx_change.vhost_path
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the operator should know and we do not change."""
+        """What the operator should know and meshfab does not change."""
         return self.nginx_change.notes
 
     @property
     def activation(self) -> Activation:
-        """What the service asks of a load of nginx."""
+        """What the service needs from a load of nginx."""
         return Activation(self.service.names, self.nginx_change, self.starts)
 
     def reason(self, verb: str) -> str | None:
@@ -93,8 +93,8 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         request: what was asked for.
 
     Raises:
-        NginxError: the configuration was broken before we came, or is not ours to change.
-        MintError: something lies where the password would.
+        NginxError: the configuration was broken before this run, or meshfab does not manage it.
+        MintError: something is in the place of the password file.
     """
     service, settings, parts = observed.service, request.settings, request.parts
     faults = service_checks.check_pair(state, service)
@@ -112,7 +112,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         steps += [Step(nginx_change.verb, nginx_change.reason)] * bool(nginx_change.reason)
     endpoint = _endpoint(state, observed, request, nginx_change)
     is_loaded = bool(nginx_change.reason) and nginx_change.is_loaded
-    # What cannot be read yet is loaded after the second look: a pair of another service may be missing too.
+    # An unreadable configuration is loaded after it was read again: the pair of another service may be missing too.
     if not is_loaded and not nginx_change.config_unreadable and _may_load(state, parts):
         steps += _load_steps(state, observed, faults, steps, endpoint)
     loads = is_loaded or any(step.verb == "reload" for step in steps)
@@ -123,7 +123,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
 def _endpoint(
     state: HostState, observed: ServiceObservation, request: ProvisionRequest, nginx_change: NginxChange
 ) -> Endpoint | None:
-    """Where the service is asked for once the plan is done."""
+    """Where clients ask for the service when the plan is done."""
     if nginx_change.vhost_path and nginx_change.reason:
         return Endpoint(listeners.addresses(state, observed.service, request.settings))
     if "wire-nginx" not in request.parts and not _is_running(state):
@@ -136,7 +136,7 @@ def _is_running(state: HostState) -> bool:
 
 
 def _may_load(state: HostState, parts: frozenset[Part]) -> bool:
-    # A stopped nginx holds no old pair, and takes the new one up when it is started.
+    # A stopped nginx has no old pair in memory, and reads the new one when it starts.
     return "wire-nginx" in parts or ("mint" in parts and _is_running(state))
 
 
@@ -173,7 +173,7 @@ def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> li
 
 
 def _completes(staged: str | None, public: str | None, state: HostState, service: Service) -> bool:
-    """Whether the staged certificate is the live key's and sound: the move that a power cut interrupted."""
+    """Whether the staged certificate is valid and belongs to the live key: a power cut interrupted the move."""
     if staged is None or public is None:
         return False
     moved = dataclasses.replace(state.services[service.name], cert=staged)
@@ -185,7 +185,7 @@ def _renewal_steps(state: HostState, service: Service, wanted: list[File]) -> li
     steps = []
     for fault in service_checks.check_renewal(state, service, wanted):
         steps.append(Step("units" if fault.code == "unit-drift" else "timer", fault.message))
-    # Files first: an enabled timer whose unit is missing is an error of systemd's.
+    # Files first: systemd refuses to enable a timer whose unit is missing.
     return sorted(steps, key=lambda step: step.verb != "units")
 
 

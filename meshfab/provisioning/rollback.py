@@ -1,4 +1,4 @@
-"""The way back from what failed half done: the old pairs and files, loaded again, and whether clients see them."""
+"""Roll back what failed half done: restore the old pairs and files, load them, and check that clients get them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def roll_back(
     checks: Sequence[ServingCheck],
     moved: Sequence[Plan],
 ) -> MeshfabError:
-    """Take back what a batch did before its failing script, and say what failed.
+    """Undo what a batch did before its failing script, and return the error.
 
     Args:
         shell: the host's root shell.
@@ -39,14 +39,14 @@ def roll_back(
         moved: the plans whose new pair had been moved in by then.
     """
     if failed.script == "wait_background":
-        # nginx has been loaded meanwhile.
+        # nginx was loaded in the meantime.
         late = renew_enable.explain(failed, shell.host)
         late.remedy = f"{late.remedy}; {_restore(shell, state, plans, checks, is_wired=True)}"
         return late
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
-            # The script itself had put everything back.
+            # The script itself has restored everything.
             is_back = failed.status < 6 or all(check.is_restored() for check in checks)
             how = "" if is_back else "clients get something else than before"
         else:
@@ -63,7 +63,7 @@ def roll_back(
 
 
 def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: Served) -> ServedError:
-    """Go back to what was there before a change that clients do not see, and say what they get instead."""
+    """Undo a change that clients do not see, and return the error with what they get instead."""
     plan = check.plan
     what = "another certificate" if answer.der else f"no certificate ({answer.why})"
     overriding = listeners.overriding_listener(state, answer.address, answer.port, plan.vhost_path or VhostPath(""))
@@ -87,7 +87,7 @@ def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: 
 def _restore(
     shell: RootShell, state: HostState, plans: Sequence[Plan], checks: Sequence[ServingCheck], *, is_wired: bool
 ) -> str:
-    """Restore the pairs and, unless install_config.sh did so itself, the files; load them, and say how that went."""
+    """Restore the pairs and, unless install_config.sh did it, the files; load them, and return the result in words."""
     requests = [mint.restore(plan.service) for plan in plans if plan.reason("mint") is not None]
     if not requests and not any(plan.nginx_change.files or plan.starts for plan in plans):
         return "nothing else was changed"

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class ServingCheck:
-    """What clients of one service get: the only proof that a load was taken up, and that a way back was.
+    """What clients of one service get: the only proof that a load, or a rollback, took effect.
 
     Args:
-        probe: asks.
+        probe: asks as a TLS client.
         state: the host.
-        plan: what is done for the service.
+        plan: the plan of the service.
         before: the service as it was before.
     """
 
@@ -36,7 +36,7 @@ class ServingCheck:
         return self._before.served is not None
 
     def wait_until_served(self, disk: Leaf) -> Served:
-        """Wait until clients get the leaf that is on disk; the answer that counts when they do, or never did."""
+        """Wait until clients get the leaf that is on disk, or the time is up; return the answer that counts."""
         fqdn, endpoint = self.plan.service.fqdn, self.plan.endpoint or Endpoint()
         return wait_until_served(self._probe, self._state, fqdn, endpoint, disk)
 

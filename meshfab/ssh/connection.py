@@ -1,7 +1,7 @@
-"""The strict Fabric connection: no password ever goes to a host whose key is not on record.
+"""The strict Fabric connection: no password is sent to a host whose key is not on record.
 
 Fabric accepts any key, a changed one too (fabric#2071): it installs AutoAddPolicy and never reads known_hosts. Here the
-target and every jump host are checked against the files that `ssh` itself would read.
+keys of the target and of every jump host are checked against the files that `ssh` would read.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def connect(
         config: the Invoke or Fabric configuration to carry on, such as a task's `c.config` (timeouts, connect_kwargs,
             gateway, and the settings under `meshfab`); None for Fabric's own defaults.
         ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
-        accept_new: put the key of a host that is not on record on it, as StrictHostKeyChecking=accept-new does.
-        jumps: what it shares with other connections; None for one that has its configuration and jump hosts to itself.
+        accept_new: record the key of a host that has none on record, as StrictHostKeyChecking=accept-new does.
+        jumps: the pool that it shares with other connections; None for jump hosts and a configuration of its own.
 
     Raises:
-        InputError: the host is no host name, or the SSH configuration cannot be read.
+        InputError: the host is not a host name, or the SSH configuration cannot be read.
     """
     valid_host(host)
     _require_user()
@@ -75,10 +75,10 @@ def connect(
 
 
 def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
-    # A dictionary of its own: Fabric would write the names of key files into the configuration, which others share. It
-    # adds those of the configuration itself.
+    # A separate dictionary: Fabric would write the names of key files into the shared configuration. It adds the key
+    # files of the configuration itself.
     kwargs = {**_TIMEOUTS, **{key: value for key, value in config.connect_kwargs.items() if key != "key_filename"}}
-    # Fabric's own shorthand knows no brackets around an IPv6 address.
+    # Fabric's shorthand does not accept brackets around an IPv6 address.
     name, user, port = host_parts(word)
     try:
         return kind(name, user=user, port=port, config=config, connect_kwargs=kwargs, gateway=False)
@@ -89,12 +89,12 @@ def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
 
 
 def is_connection(c: Any) -> bool:
-    """Whether that is a Fabric connection, as `fab -H` hands one to a task; `run` of a mere context is local."""
+    """Whether `c` is a Fabric connection, as `fab -H` passes one to a task; `run` of an Invoke context is local."""
     return all(hasattr(c, name) for name in ("open", "create_session", "client"))
 
 
 def _require_user() -> None:
-    """A container may run as a number that nobody has named, and Fabric and paramiko ask for the name to log in by."""
+    """Require a user name: a container may run as a number without one, and Fabric and paramiko need it to log in."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -102,14 +102,14 @@ def _require_user() -> None:
 
 
 def strict(c: Connection, *, accept_new: bool = False) -> Connection:
-    """Make a connection and its jump hosts verify keys, and refuse one that is open to a host we cannot verify.
+    """Make a connection and its jump hosts verify keys; refuse one that is already open to an unverified host.
 
     Raises:
-        HostKeyError: the connection is open already, and the key it trusted is not on record.
+        HostKeyError: the connection is already open, and the host's key is not on record.
     """
     from paramiko import Transport
 
-    # paramiko logs tracebacks of refused connections to stderr when nobody configured logging.
+    # Without a logging configuration, paramiko logs tracebacks of refused connections to stderr.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     for connection in _with_jump_hosts(c):
         if isinstance(connection.connect_kwargs.get("transport_factory"), StrictTransport):
@@ -136,13 +136,13 @@ def opened(c: Connection) -> Connection:
     """Make sure that a connection is strict and open, and so are its jump hosts.
 
     Raises:
-        InputError: `c` is no Fabric connection: under `inv` a task is handed a context, whose `run` is local.
+        InputError: `c` is not a Fabric connection: under `inv` a task gets a context, whose `run` is local.
         HostKeyError: a key is unknown, changed or revoked.
         ConnectError: the host cannot be reached or logged in to.
     """
     if not is_connection(c):
         remedy = "pass meshfab.connect(host, c.config), or a fabric.Connection"
-        raise InputError(f"{type(c).__name__} is no Fabric connection", remedy=remedy)
+        raise InputError(f"{type(c).__name__} is not a Fabric connection", remedy=remedy)
     strict(c)
     if c.is_connected:
         return c
@@ -184,10 +184,10 @@ def pass_through(c: Connection, seconds: float | None = None) -> None:
 
     Args:
         c: the host.
-        seconds: what it may take at most; None leaves it to the time-outs of each step.
+        seconds: the time limit; None for the time-outs of each step only.
 
     Raises:
-        ConnectError: it cannot be passed; the words name it.
+        ConnectError: it cannot be used; the message names it.
     """
     from meshfab.ssh.deadline import limit
     from meshfab.ssh.fabric_connection import JumpHost, through
@@ -211,7 +211,7 @@ def pass_through(c: Connection, seconds: float | None = None) -> None:
 
 
 def _with_jump_hosts(c: Connection) -> Iterator[Connection]:
-    """The jump hosts and the target. A ProxyCommand is no hop: the target's key is checked through it."""
+    """The jump hosts and the target. A ProxyCommand is not a jump host: the target's key is checked through it."""
     gateway = c.gateway
     if gateway and not isinstance(gateway, str):
         yield from _with_jump_hosts(gateway)

@@ -1,4 +1,4 @@
-"""An end to waiting: a connection that hangs, however it hangs, is closed when its time is up."""
+"""A deadline for a connection: it is closed when its time is up, whatever it waits for."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-# A login that was not open yet when its time was up is closed as soon as it is.
+# A connection that was still being opened when its time was up is closed as soon as it is open.
 _AGAIN_SECONDS = 0.5
 
 
 @contextmanager
 def limit(c: Connection, seconds: float) -> Iterator[None]:
-    """Give a block of work on `c` so many seconds, whatever it waits for. Jump hosts stay open: others use them.
+    """Limit the time of a block of work on `c`. Jump hosts stay open, since other connections use them.
 
     Raises:
         LostError: the time was up.
@@ -39,7 +39,7 @@ def limit(c: Connection, seconds: float) -> Iterator[None]:
 
 
 def _watch(c: Connection, seconds: float, done: Event, cut: Event) -> None:
-    """Close the socket under a worker that waits; it wakes with an error."""
+    """Close the socket; a thread that waits for it gets an error."""
     while not done.wait(_AGAIN_SECONDS if cut.is_set() else seconds):
         cut.set()
         c.client.close()

@@ -1,4 +1,4 @@
-"""Connections that share a configuration, and jump hosts that several share. It imports Fabric, so import it late."""
+"""Connections that share a configuration and jump hosts. This module imports Fabric, so import it late."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 class SharedConfigConnection(Connection):  # type: ignore[misc]  # Fabric has no types
     """A connection that writes nothing into its configuration.
 
-    What a Connection declares no attribute for goes there, and has all of it put together anew: Fabric forgot one.
-    Other threads would find the configuration empty meanwhile.
+    Fabric stores an attribute that the class does not declare in the configuration, which is then merged again; other
+    threads find it empty meanwhile. Fabric forgot to declare one.
     """
 
     inline_ssh_env = None
 
 
 class JumpHost(SharedConfigConnection):
-    """A jump host that is opened once, by whoever comes first, and closed by none of its targets.
+    """A jump host that is opened once, by the first thread that needs it, and not closed by its targets.
 
     Attributes:
-        fault: why it could not be opened; those who come later need not find out again.
+        fault: why it could not be opened; later callers get it without another try.
     """
 
     fault: MeshfabError | None = None
@@ -39,10 +39,10 @@ class JumpHost(SharedConfigConnection):
         self.opening = Lock()
 
     def ensure_open(self, host: str, seconds: float | None, opened: Callable[[float | None], object]) -> None:
-        """Open it by calling `opened` with the seconds left, unless somebody has; at most one at a time.
+        """Open it by calling `opened` with the remaining seconds, unless it is open; one caller at a time.
 
         Raises:
-            ConnectError: it could not be opened, or not in time, said of `host`, which lies behind it.
+            ConnectError: it could not be opened in time; the error is about `host`, which is behind it.
         """
         began = time.monotonic()
         if not self.opening.acquire(timeout=-1 if seconds is None else max(seconds, 0)):
@@ -60,5 +60,5 @@ class JumpHost(SharedConfigConnection):
 
 
 def through(jump: Connection, error: MeshfabError, host: str) -> MeshfabError:
-    """A fault of a jump host as one of the host behind it."""
+    """The error of a jump host as an error of the host behind it."""
     return type(error)(f"jump host {jump.original_host}: {error.what}", host=host, remedy=error.remedy)

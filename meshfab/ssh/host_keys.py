@@ -1,4 +1,4 @@
-"""Which key a host may show: the files that `ssh` would read for it, and what to run when its key is not among them."""
+"""Verify a host's key against the files that `ssh` would read, and say what to run when it is not there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
 def files(connection: Connection) -> list[Path]:
-    """The known_hosts files of a host, the user's first: what is put on record goes into the first one."""
+    """The known_hosts files of a host, the user's first: new keys are recorded in the first one."""
     options = connection.ssh_config
     paths = [
         *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
@@ -30,7 +30,7 @@ def files(connection: Connection) -> list[Path]:
 
 
 def known(connection: Connection) -> known_hosts.HostKeyRecords:
-    """What the files say about a host."""
+    """The records of a host in the files."""
     stamps = []
     for file in files(connection):
         try:
@@ -45,7 +45,7 @@ def known(connection: Connection) -> known_hosts.HostKeyRecords:
 
 @lru_cache(maxsize=8)
 def _index(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHostsIndex:
-    """The files, read again when one has changed: a sweep looks into them once for each host."""
+    """The parsed files; read again when one has changed, since check-certs needs them once for each host."""
     texts = []
     for file, *_stamp in stamps:
         try:
@@ -56,10 +56,10 @@ def _index(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownH
 
 
 def judge(connection: Connection, on_record: known_hosts.HostKeyRecords, key: Any) -> None:
-    """Say why a key is refused, with the lines to run.
+    """Refuse a key, with the reason and the commands to run.
 
     Raises:
-        HostKeyError: it is unknown, changed, revoked, or only a certificate would do.
+        HostKeyError: it is unknown, changed, revoked, or a certificate is required.
     """
     verdict, location = on_record.verdict(key.get_name(), key.asbytes())
     if verdict == "known":
@@ -74,7 +74,7 @@ def judge(connection: Connection, on_record: known_hosts.HostKeyRecords, key: An
             f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
         ),
         "changed": (
-            f"the host key is NOT the one at {location} (it is {observed}): somebody may be in between; nothing was sent",
+            f"the host key is NOT the one at {location} (it is {observed}): it may be an attack; nothing was sent",
             f"if the host was reinstalled, `ssh-keygen -R '{name}'`, `{scan}`, and compare at its console",
         ),
         "revoked": (
@@ -90,13 +90,13 @@ def judge(connection: Connection, on_record: known_hosts.HostKeyRecords, key: An
 
 
 class Policy:
-    """paramiko's policy for a host that *it* has no key of, which is every host: all the keys are with us."""
+    """paramiko's policy for hosts that it has no key of. That is every host: the records are read here."""
 
     def __init__(self, connection: Connection, on_record: known_hosts.HostKeyRecords, accept_new: bool) -> None:
         self.hop, self.on_record, self.accept_new = connection, on_record, accept_new
 
     def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
-        """Called by paramiko with the key that the host showed."""
+        """Called by paramiko with the host's key."""
         verdict, _ = self.on_record.verdict(key.get_name(), key.asbytes())
         if self.accept_new and verdict == "unknown":
             self._record(key)
@@ -110,7 +110,7 @@ class Policy:
             name = known_hosts.hashed(name)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
-            # The last line of a file that a person edited may lack its end.
+            # The last line of a file that was edited by hand may lack its newline.
             end = "" if file.read_bytes()[-1:] in (b"", b"\n") else "\n"
             out.write(f"{end}{name} {key.get_name()} {key.get_base64()}\n")
         message = f"{connection.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"

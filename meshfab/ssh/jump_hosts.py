@@ -1,7 +1,7 @@
 """What the connections of one run share: the configuration, read once, and the jump hosts, opened once.
 
-sshd turns logins away when ten are under way (MaxStartups), so that a connection of its own to the jump host for every
-target behind it does not only cost time. Channels through one connection are not limited.
+sshd refuses logins when ten are in progress (MaxStartups), so every target cannot open its own connection to the jump
+host. Channels through one connection are not limited.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class JumpHostPool:
     """Jump hosts and configuration for any number of threads; use it as a context manager, which closes them.
 
-    The connections that share it share one Fabric configuration: what is written to the `config` of one of them, such
-    as `sudo.password`, holds for all.
+    All connections of the pool have the same Fabric configuration: a value that is written to the `config` of one, such
+    as `sudo.password`, is set for all.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class JumpHostPool:
         self.close()
 
     def close(self) -> None:
-        """Close every jump host, the last one of a chain first; whatever still goes through them ends with an error."""
+        """Close every jump host, the last one of a chain first; connections through them end with an error."""
         with self._lock:
             for jump in reversed(self._jumps.values()):
                 jump.client.close()
@@ -59,7 +59,7 @@ class JumpHostPool:
         key = id(config), ssh_config
         with self._lock:
             if key not in self._configs:
-                # Kept beside it, the original cannot lend its id to another.
+                # The original is kept too, so that its id is not used again for another object.
                 self._configs[key] = config, _read(config, ssh_config)
             return self._configs[key][1]
 
@@ -68,15 +68,15 @@ class JumpHostPool:
 
         Args:
             c: the host, with what the SSH configuration says about it.
-            make: makes a jump host of its name and the one before it; with None, what is said about itself counts.
+            make: makes a jump host from its name and the jump host before it; None for what its own SSH options say.
 
         Raises:
-            InputError: the jump hosts lead in a circle.
+            InputError: the jump hosts form a cycle.
         """
         jump_names = [word.strip() for word in c.ssh_config.get("proxyjump", "").split(",")]
         if jump_names == [""]:
             return c.ssh_config.get("proxycommand") or c.config.gateway
-        # `Host *` means the jump host as well.
+        # `Host *` applies to the jump host too.
         if jump_names == ["none"] or {host_parts(word)[0] for word in jump_names} & {c.original_host, c.host}:
             return None
         jump: JumpHost | None = None
@@ -84,8 +84,8 @@ class JumpHostPool:
             for at, word in enumerate(jump_names):
                 way = tuple(jump_names[: at + 1])
                 if way in self._making:
-                    what = f"the jump hosts of {c.original_host} lead in a circle"
-                    raise InputError(what, remedy="mend ProxyJump in the SSH configuration")
+                    what = f"the jump hosts of {c.original_host} form a cycle"
+                    raise InputError(what, remedy="correct ProxyJump in the SSH configuration")
                 if way not in self._jumps:
                     self._making.add(way)
                     try:

@@ -1,7 +1,7 @@
-"""Whose key is this? OpenSSH's known_hosts, read as OpenSSH reads it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+"""OpenSSH's known_hosts, read as OpenSSH reads it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 
 paramiko's own reader stops at the first `@cert-authority` or `@revoked` line and knows no patterns (paramiko#771), and
-its client compares only the first key listed for a host, so the verdict is ours. Pure: text in, verdict out.
+its client compares only the first key listed for a host, so this module decides. Pure: text in, verdict out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Verdict = Literal["known", "unknown", "changed", "revoked", "authority"]
 
 @dataclass(frozen=True)
 class Line:
-    """One entry of a known_hosts file; `blob` is the key as the wire carries it."""
+    """One entry of a known_hosts file; `blob` is the key in its wire format."""
 
     marker: str
     patterns: str
@@ -46,12 +46,12 @@ class Line:
 
 @dataclass(frozen=True)
 class HostKeyRecords:
-    """What the files say about one host."""
+    """The records of one host."""
 
     lines: tuple[Line, ...]
 
     def verdict(self, kind: str, blob: bytes) -> tuple[Verdict, str]:
-        """Judge the key a host showed: the verdict, and where the line that decided it stands."""
+        """Compare a host's key with the records: the verdict, and the location of the line that decides it."""
         for line in self.lines:
             if line.marker == "@revoked" and line.blob == blob:
                 return "revoked", line.where
@@ -72,12 +72,12 @@ class HostKeyRecords:
 
 
 class KnownHostsIndex:
-    """Entries by the name that they are for, so that one of thousands of hosts is found without reading them all."""
+    """An index of entries by name, so that one of thousands of hosts is found quickly."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = tuple(lines)
         self._by_name: dict[str, list[int]] = {}
-        # Patterns and hashes do not say whom they are for: each has to be asked.
+        # Patterns and hashes have no plain name: each must be compared.
         self._others: list[int] = []
         for at, line in enumerate(self._lines):
             names = line.patterns.lower()
@@ -94,7 +94,7 @@ class KnownHostsIndex:
 
 
 def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
-    """Read files given as (path, text). A line that is no entry is passed over, as OpenSSH does."""
+    """Read files given as (path, text). A line that is not an entry is ignored, as OpenSSH does."""
     lines = []
     for path, text in texts:
         for number, row in enumerate(text.splitlines(), 1):
@@ -111,7 +111,7 @@ def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
 
 
 def lookup(index: KnownHostsIndex, host: str, port: int = 22, alias: str = "") -> HostKeyRecords:
-    """The entries for a host. `alias` is ssh_config's HostKeyAlias, which stands for name and port together.
+    """The entries for a host. `alias` is ssh_config's HostKeyAlias, which replaces name and port.
 
     A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
     """
@@ -126,7 +126,7 @@ def lookup(index: KnownHostsIndex, host: str, port: int = 22, alias: str = "") -
 
 
 def name_of(host: str, port: int = 22, alias: str = "") -> str:
-    """The name that a host's keys are filed under."""
+    """The name of a host in known_hosts."""
     return (alias or (host if port == 22 else f"[{host}]:{port}")).lower()
 
 

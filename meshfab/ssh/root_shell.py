@@ -1,18 +1,18 @@
-"""One root shell on a host, over one SSH channel, fed with scripts.
+"""One root shell on a host, over one SSH channel, which runs scripts.
 
 Every request is a script and its arguments; the answer is its exit status and output. The shell lives as long as the
-channel does, which saves a round trip, a PAM session and a sudo for every step, lets a lock or a trap outlive a step,
-and ends, clean-up included, when the operator's side goes away.
+channel does, which saves a round trip, a PAM session and a sudo for every step, keeps a lock or a trap beyond a step,
+and ends, with its clean-up, when the operator's side disconnects.
 
 The protocol, both ways over the channel's stdin and stdout:
 
-    ->  "<bytes>\\n" scripts, as one shell command, of which nothing runs before all of it has come
+    ->  "<bytes>\\n" scripts, as one shell command; it runs when all of it has arrived
     <-  of each script its stdout, then "\\n<mark> <status>\\n"; the same mark closes its part of stderr
 
 Data (the password) goes into a shell variable and from there through builtins: it is in no argv and no environment.
-`dd` takes the bytes from the pipe, since it reads exactly what it is told, which `head` does not promise; once for a
-batch, since a process costs two milliseconds. Fabric's own `run` is not used: it polls every 10 ms, joins the remote
-command on Ctrl-C, and needs a channel for each command.
+`dd` takes the bytes from the pipe, because it reads exactly the given number, which `head` does not guarantee; once
+for a batch, because a process takes two milliseconds. Fabric's own `run` is not used: it polls every 10 ms, joins the
+remote command on Ctrl-C, and needs a channel for each command.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-# A host that talks without end must not fill the operator's memory.
+# A host that sends data without end must not fill the operator's memory.
 MAX_ANSWER = 8 * 1024 * 1024
 _LOOP = 'echo $$; while read -r n; do run=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); eval "$run"; run=; done'
-# LC_ALL: what sudo says is read in English.
+# LC_ALL: sudo's messages are compared in English.
 _AS_ROOT = 'LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo %s -- "$@"'
 _AGAIN = "run the command again; it completes what is half done"
 
@@ -59,7 +59,7 @@ class RootShell:
         self._out, self._err = bytearray(), bytearray()
 
     def __enter__(self) -> RootShell:
-        """Open the channel and start the shell; nothing is waited for yet."""
+        """Open the channel and start the shell, without waiting for it."""
         # -n fails at once where a password is needed, instead of waiting for one.
         self._start("-n")
         return self
@@ -73,7 +73,7 @@ class RootShell:
             self._channel = None
 
     def interrupt(self, why: str) -> None:
-        """From another thread: whoever waits for an answer gets a StoppedError, and no request goes out any more."""
+        """From another thread: a caller that waits for an answer gets a StoppedError, and no more requests are sent."""
         self._stopped = why
         if self._channel is not None:
             self._channel.close()
@@ -82,7 +82,7 @@ class RootShell:
 
     @property
     def is_idle(self) -> bool:
-        """Whether every answer has come; an interrupted run leaves one outstanding, and a script that goes on."""
+        """Whether all answers have arrived; after an interruption one is missing, and its script still runs."""
         return self._channel is not None and self._waiting == 0
 
     def run(self, name: str, *args: str, data: str | None = None, timeout: float | None = None) -> Answer:
@@ -92,7 +92,7 @@ class RootShell:
     def batch(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Answer]:
         """Send several scripts at once and collect their answers in one round trip.
 
-        After the first one that fails the rest is skipped on the host; the answers end with the failed one.
+        After the first script that fails the rest is skipped on the host; the failed one has the last answer.
 
         Raises:
             LostError: the line dropped, or no answer came in time; the outcome is unknown.
@@ -137,7 +137,7 @@ class RootShell:
         self._waiting = 0
         try:
             self._channel = opened(self.c).create_session()
-            # $0 is the shell's name in `ps`, and how scripts/remove_password.sh knows it again.
+            # $0 is the shell's name in `ps`, by which scripts/provisioning/stop.sh recognises it.
             self._channel.exec_command(f"sh -c {words([_AS_ROOT % sudo])} sh sh -c {words([_LOOP])} meshfab")
         except (ConnectError, SSHException, EOFError) as error:
             if self._stopped:
@@ -149,10 +149,10 @@ class RootShell:
             raise self._ended()
 
     def _start_with(self, password: str, deadline: float) -> None:
-        """Start over with sudo's password, sent at sudo's own prompt and at nothing else.
+        """Start again with sudo's password, which is sent only after sudo's own prompt.
 
-        -k: sudo asks for certain, so that the password cannot be left over in the pipe and be read as a request. With
-        the shell's first line (its pid) sudo is past, and only then is anything else sent.
+        -k: sudo certainly prompts, so the password cannot stay in the pipe and be read as a request. The shell's first
+        line (its pid) shows that sudo has ended; only then is anything else sent.
         """
         prompt = f"[{self._mark}]"
         self._start(f"-S -k -p '{prompt}'")
@@ -177,7 +177,7 @@ class RootShell:
             raise self._ended() from error
 
     def _receive(self, buffer: bytearray, read: Any, deadline: float) -> tuple[bytes, str]:
-        """Read one stream up to the mark: what came before it, and the word that follows it."""
+        """Read one stream up to the mark; return the text before it and the word after it."""
         mark = f"\n{self._mark} ".encode()
         while True:
             at = buffer.find(mark)
@@ -205,7 +205,7 @@ class RootShell:
         return chunk
 
     def _ended(self) -> LostError | NotReadyError:
-        """Why the shell is gone: we were stopped, sudo said no, a program is missing, or the line dropped."""
+        """The reason why the shell ended: stopped, refused by sudo, a missing program, or a lost connection."""
         if self._stopped:
             return StoppedError(self._stopped, host=self.host, remedy=_AGAIN)
         channel, output = self._channel, bytes(self._err)
@@ -215,7 +215,7 @@ class RootShell:
                 output += chunk
         except OSError:
             pass
-        # The status may come after the end of the words, or never where the line dropped.
+        # The status may arrive after the end of the output, or never if the connection was lost.
         channel.status_event.wait(2)
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         return _why_ended(readable(output), status, self.host)
@@ -233,7 +233,7 @@ def _why_ended(output: str, status: int, host: str) -> LostError | NotReadyError
         )
     if status > 0:
         return NotReadyError(
-            f"the root shell ended with {status}: {output or 'no word'}",
+            f"the root shell ended with {status}: {output or 'no message'}",
             host=host,
             remedy=f"try `ssh {host} sudo -n id`",
         )

@@ -22,7 +22,7 @@ class Request:
         script: its name, without the folder.
         args: its positional parameters.
         data: what it finds in `$data`; never shown.
-        persistent: run it in the shell itself and not in a subshell, for a lock or a trap that is to outlive it.
+        persistent: run it in the shell itself and not in a subshell, for a lock or a trap that must outlast it.
         background: run it beside those that follow, up to the script `wait_background`, whose answer is its own. A
             lock was taken before.
     """
@@ -48,7 +48,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a script said: its name, exit status, stdout, and stderr as text."""
+    """The answer of a script: its name, exit status, stdout, and stderr as text."""
 
     script: str
     status: int
@@ -62,13 +62,13 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """Its stdout as text; bytes that are no UTF-8 are shown as escapes."""
+        """Its stdout as text; bytes that are not UTF-8 become escapes."""
         return readable(self.out)
 
 
 @cache
 def text(name: str) -> str:
-    """The text of a script that ships with the package; `one+two` is one that goes on as the other."""
+    """The text of a script that ships with the package; `one+two` is two files in one script."""
     return "\n".join(_file(part).read_text(encoding="utf-8") for part in name.split("+"))
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from meshfab.config.settings import Settings
 
-# All that one host may cost, however it hangs. A sound one takes a tenth of a second; behind a slow line, a few.
+# The time limit for one host. A healthy one takes a tenth of a second; behind a slow line, a few tenths.
 HOST_SECONDS = 30.0
-# Each wait on the way there; the first three may follow each other.
+# The time limit of each step of connecting; up to three of them can follow each other.
 _STEP_SECONDS = 10
 
 
@@ -26,14 +26,14 @@ _STEP_SECONDS = 10
 def shell_within(
     host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None = None
 ) -> Iterator[RootShell]:
-    """A root shell on a host that is gone when the time is up, whatever it waits for.
+    """A root shell on a host, which is closed when the time is up, whatever it waits for.
 
     Args:
-        host: whom to ask.
+        host: the host to connect to.
         settings: the mesh's conventions.
         config: the Invoke or Fabric configuration to carry on.
-        seconds: all the time there is, for jump hosts too.
-        jumps: what is shared with other hosts; None opens jump hosts for this one alone.
+        seconds: the time limit, jump hosts included.
+        jumps: the pool that is shared with other hosts; None opens jump hosts for this host alone.
 
     Raises:
         LostError: the time was up.

@@ -1,12 +1,12 @@
-"""What our SSH transports do otherwise than paramiko's own: quick packets, and the host's keys on record first."""
+"""SSH transports that differ from paramiko's: no delayed packets, and the recorded host keys are asked for first."""
 
 from __future__ import annotations
 
 import socket
 from typing import Any
 
-# Nagle's algorithm costs 40 ms on every command. A peer that went silent is found out in 20 s, by the kernel's probes
-# while nothing is under way and by the time-out of what is: paramiko's own keepalive asks for no answer.
+# Nagle's algorithm adds 40 ms to every command. The kernel finds a silent peer in 20 s, by its probes on an idle
+# connection and by the time-out of unacknowledged data otherwise: paramiko's keepalive does not ask for an answer.
 _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
     (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
@@ -27,7 +27,7 @@ class StrictTransport:
 
     def __call__(self, sock: Any, **kwargs: Any) -> Any:
         """Called by paramiko with the socket, or the channel of a jump host."""
-        # A jump host's channel has no such switches, and needs none.
+        # A jump host's channel has no socket options, and needs none.
         if hasattr(sock, "setsockopt"):
             for level, name, value in _SOCKET_OPTIONS:
                 if hasattr(socket, name):

@@ -42,7 +42,7 @@ class Dask:
         for _ in range(2):
             self.join()
         try:
-            wait_until(lambda: self._count() == 2, "two workers of Dask", 30, 0.1)
+            wait_until(lambda: self._count() == 2, "two workers of Dask", 120, 0.1)
         except BaseException:
             self.stop()
             raise

@@ -98,7 +98,7 @@ def test_with_variables_the_worker_reads_the_key_and_the_acl_is_what_lets_it(mes
         assert f"include /etc/nginx/snippets/{FQDN}.{part}.conf;" in done.stdout
     mesh.hosts.run(HOST, "cat >/etc/nginx/conf.d/own.conf && systemctl reload nginx", input=THEIRS)
     done = inv("provision", *SERVICE)
-    assert "adopted as it is" in done.stdout, done.stderr
+    assert "adopted unchanged" in done.stdout, done.stderr
     assert fetch(mesh) == f"200 SUCCESS CN={FQDN}"
     assert fetch(mesh, "/worker") == f"200 SUCCESS CN={FQDN}"
     # setfacl -b leaves a mode that looks the same: root:root 0640.

@@ -163,7 +163,7 @@ def test_nginx_orgs_reload_that_is_green_whatever_happens_is_not_believed(minted
     minted.sh("systemctl daemon-reload")
     minted.squat()
     error = minted.refused("wire-nginx")
-    assert "did not take the configuration up: bind() to " in error
+    assert "did not use the new configuration: bind() to " in error
     assert ":443 failed (98: Address already in use)" in error
     assert "what was there before is back" in error
     minted.sh("systemctl stop squat")
@@ -194,7 +194,7 @@ def test_a_broken_configuration_is_quoted_and_neither_changed_nor_reloaded(host:
     host.write("/etc/nginx/conf.d/shop.conf", "server {\n    listen 80;\n    server_nam shop;\n}\n")
     before = host.reloads()
     error = host.refused("provision")
-    assert 'broken before we came: unknown directive "server_nam" in /etc/nginx/conf.d/shop.conf:3' in error
+    assert 'broken before this run: unknown directive "server_nam" in /etc/nginx/conf.d/shop.conf:3' in error
     assert host.reloads() == before
 
 
@@ -212,7 +212,7 @@ def test_a_vhost_of_theirs_is_never_edited_but_told_what_to_change(minted: Host)
     minted.sh(f"sed -i -e '4s|.*|include {SNIPPET};|' -e 5d {shop}")
     said = minted.done("wire-nginx")
     assert "nginx reloaded" in said
-    assert f"the vhost at {shop}:1 is yours: adopted as it is" in said
+    assert f"the vhost at {shop}:1 is yours: adopted unchanged" in said
     assert minted.leaf() == minted.on_disk()
     assert "nothing changed" in minted.done("wire-nginx", "--no-vhost")
     assert minted.sh(f"cat {shop}") == THEIRS.replace(

@@ -335,7 +335,7 @@ class TestRunbook:
         workers = site.workers()
         said = assert_done(inv("provision", *site.words))
         assert "mint" not in [line.split()[0] for line in said.splitlines()]
-        assert "yours: adopted as it is" in said
+        assert "yours: adopted unchanged" in said
         assert site.serial() == serial == site.served()
         assert site.workers() == workers
         assert site.sh("cat /etc/nginx/conf.d/* /etc/nginx/sites-available/* 2>/dev/null", check=False) == vhosts

@@ -235,7 +235,7 @@ class TestTypes:
     """py.typed, and every public name in a stranger's typed file."""
 
     def test_it_passes_mypys_strict_rules_against_the_wheel(self, installed: Installed, tmp_path: Path) -> None:
-        shutil.copy(CHECKOUT / "tests" / "public_api_typing.py", tmp_path)
+        shutil.copy(CHECKOUT / "tests" / "support" / "public_api_typing.py", tmp_path)
         (tmp_path / "wrong.py").write_text("from meshfab import Settings\nSettings(parallel='many')\n")
         mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", installed.bin("python")]
 

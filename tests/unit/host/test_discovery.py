@@ -139,7 +139,8 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
         "d": "a pair",
     }
     assert discovery.undeclared(seen) == tuple(
-        f"orphan: {name}.internal has {parts} here and is not declared; left as it is" for name, parts in what.items()
+        f"orphan: {name}.internal has {parts} here and is not declared; it is left unchanged"
+        for name, parts in what.items()
     )
 
 

@@ -41,7 +41,7 @@ SAID: dict[int, tuple[str, str]] = {
     6: ("Job for nginx.service failed.", "could not load nginx: Job for nginx.service failed."),
     7: (
         "2026/11/23 1:1:1 [emerg] 7#7: bind() to 0.0.0.0:443 failed (98: x)",
-        "not take the configuration up: bind()",
+        "not use the new configuration: bind()",
     ),
 }
 
@@ -121,7 +121,7 @@ class TestTheirs:
             decide(host, vhost=False)
         assert "+ssl_protocols       TLSv1.2 TLSv1.3;" in caught.value.diff
         assert decide(host, vhost=False, force=True).files[0].path == TLS
-        with pytest.raises(EditedError, match="not written by it"):
+        with pytest.raises(EditedError, match="not written by meshfab"):
             decide(Host(vhosts={TLS: "# somebody's\n"}), vhost=False, force=True)
 
     def test_mtls_gives_the_lines_for_the_upstream_too(self) -> None:

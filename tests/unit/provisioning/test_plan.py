@@ -145,14 +145,14 @@ def test_nginx_that_is_broken_by_our_own_pair_is_healed_by_a_mint(refusal: str, 
 def test_nginx_that_was_broken_before_we_came_is_reported_and_nothing_else_planned() -> None:
     with pytest.raises(NginxError) as caught:
         make(Host(refusal=BROKEN_BEFORE, cert=None, public=None))
-    assert "before we came" in str(caught.value)
+    assert "before this run" in str(caught.value)
     assert 'unknown directive "sever" in /etc/nginx/conf.d/shop.conf:3' in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_name_that_ours_begins_with_is_not_ours() -> None:
     other = CANNOT_LOAD.replace(SERVICE.cert, "/etc/nginx/tls/cert/gongfoo.internal.pem.bak")
-    with pytest.raises(NginxError, match="before we came"):
+    with pytest.raises(NginxError, match="before this run"):
         make(Host(refusal=other, cert=None, public=None))
 
 

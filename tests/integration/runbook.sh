@@ -1,6 +1,6 @@
 #!/bin/sh
-# runbook.sh NAME: give the service NAME a certificate of the mesh, as the runbook says. Run as root on its host,
-# with the provisioner's password in /tmp/NAME-provisioner.
+# runbook.sh NAME: set up the service NAME by hand, as the operators' runbook describes it: a certificate, its renewal
+# and a vhost. Run as root on the host, with the provisioner's password in /tmp/NAME-provisioner.
 set -eu
 name=$1
 fqdn=$name.internal

@@ -1,4 +1,4 @@
-"""What we write for nginx, judged by a linter: gixy finds nothing in any of its forms."""
+"""The templates of nginx's configuration: what they render, and that the linter gixy finds nothing in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from meshfab.nginx import vhost
 SETTINGS = Settings()
 OLD, NEW = (1, 22, 1), (1, 26, 2)
 FORMS: dict[str, dict[str, object]] = {
-    "nothing behind it": {},
+    "no upstream": {},
     "a plain upstream": {"upstream": "http://127.0.0.1:8080"},
     "an upstream with TLS": {"upstream": "https://app.internal:8443"},
     "an upstream with mTLS": {"upstream": "https://app.internal:8443", "mtls": True},
@@ -38,35 +38,35 @@ def test_gixy_finds_nothing(tmp_path: Path) -> None:
             paths.append(tmp_path / f"{number}-{version[1]}.conf")
             paths[-1].write_text(f"events {{}}\nhttp {{\n{rendered(form, version)}}}\n")
     gixy = str(Path(sys.executable).with_name("gixy"))
-    done = subprocess.run([gixy, "-f", "json", *paths], capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout) == [], done.stdout
-    assert done.returncode == 0, done.stderr
+    result = subprocess.run([gixy, "-f", "json", *paths], capture_output=True, text=True, check=False)
+    assert json.loads(result.stdout) == [], result.stdout
+    assert result.returncode == 0, result.stderr
 
 
-def test_gixy_would_have_found_something(tmp_path: Path) -> None:
+def test_gixy_finds_a_fault_when_there_is_one(tmp_path: Path) -> None:
     bad = rendered("a plain upstream").replace("server_tokens off;", "")
     (tmp_path / "nginx.conf").write_text(f"events {{}}\nhttp {{\n{bad}}}\n")
     gixy = str(Path(sys.executable).with_name("gixy"))
-    done = subprocess.run([gixy, "-f", "json", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
-    assert [finding["plugin"] for finding in json.loads(done.stdout)] == ["version_disclosure"]
+    result = subprocess.run([gixy, "-f", "json", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+    assert [finding["plugin"] for finding in json.loads(result.stdout)] == ["version_disclosure"]
 
 
-def test_http2_is_spelled_as_the_installed_nginx_wants_it() -> None:
-    old, new = rendered("nothing behind it", OLD), rendered("nothing behind it", NEW)
+def test_http2_is_enabled_with_the_syntax_of_the_installed_nginx() -> None:
+    old, new = rendered("no upstream", OLD), rendered("no upstream", NEW)
     assert "listen 443 ssl http2;" in old
     assert "http2 on;" not in old
     assert "listen 443 ssl;" in new
     assert "http2 on;" in new
 
 
-def test_it_listens_on_what_is_asked_for_only() -> None:
+def test_it_listens_on_the_requested_address_only() -> None:
     text = rendered("one address and more names")
     assert [line.strip() for line in text.splitlines() if "listen " in line and line.endswith(";")] == [
         "listen 10.87.0.12:443 ssl http2;"
     ]
 
 
-def test_a_snippet_is_marked_and_known_again() -> None:
+def test_a_snippet_has_a_header_that_identifies_it() -> None:
     service = Service.of("gongfoo", SETTINGS)
     text = vhost.render(service, SETTINGS, OLD, (), "tls")
     mark = vhost.read_header(text)
@@ -78,23 +78,23 @@ def test_a_snippet_is_marked_and_known_again() -> None:
     assert "server {" not in text
 
 
-def test_a_template_of_the_operators_own_counts_more(tmp_path: Path) -> None:
+def test_a_template_of_the_operator_replaces_ours(tmp_path: Path) -> None:
     (tmp_path / "tls.conf.j2").write_text("ssl_certificate {{ cert }}; # mine\n")
-    own, service = Settings(snippets=str(tmp_path)), Service.of("gongfoo", SETTINGS)
-    assert f"ssl_certificate {service.cert}; # mine" in vhost.render(service, own, OLD)
-    assert vhost.input_digest(service, own, OLD) != vhost.input_digest(service, SETTINGS, OLD)
+    settings, service = Settings(snippets=str(tmp_path)), Service.of("gongfoo", SETTINGS)
+    assert f"ssl_certificate {service.cert}; # mine" in vhost.render(service, settings, OLD)
+    assert vhost.input_digest(service, settings, OLD) != vhost.input_digest(service, SETTINGS, OLD)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [("{{ upstrem }}", "'upstrem' is undefined"), ("{% if %}", "Expected an expression"), ("{{ 1 / 0 }}", "division")],
 )
-def test_a_template_that_cannot_be_rendered_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+def test_a_template_that_cannot_be_rendered_is_an_error_of_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "vhost.conf.j2").write_text(text)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=message):
         vhost.render(Service.of("gongfoo", SETTINGS), Settings(snippets=str(tmp_path)), OLD)
 
 
-def test_a_folder_of_templates_that_is_not_there_is_an_error_before_any_connection(tmp_path: Path) -> None:
+def test_a_missing_folder_of_templates_is_an_error_before_any_connection(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"meshfab\.snippets"):
         Settings(snippets=str(tmp_path / "nowhere"))

@@ -12,7 +12,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from meshfab.host import certificate, facts, tls_client
+from meshfab.host import answer_fields, certificate, tls_client
 from meshfab.host.tls_client import Served
 from meshfab.ssh.script import Request
 
@@ -136,7 +136,7 @@ class EndpointProbe:
             for number, (fqdn, answer) in enumerate(unanswered)
             for word in (str(number), _socket(answer.address, answer.port), fqdn)
         ]
-        output = facts.fields(self._shell.batch([Request("tls_probe", tuple(args))])[0].out)
+        output = answer_fields.parse_fields(self._shell.batch([Request("tls_probe", tuple(args))])[0].out)
         by_host: dict[tuple[str, str], Served] = {}
         for number, (fqdn, answer) in enumerate(unanswered):
             leaf = certificate.leaf_of(output.get(str(number)))

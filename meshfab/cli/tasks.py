@@ -5,34 +5,23 @@ Settings are read from the key `meshfab` of Invoke's configuration; `meshfab.Set
 
 from __future__ import annotations
 
-import gc
-import getpass
-import os
-import signal
-import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from meshfab.config.password import exposure, read_password
+from meshfab.cli import step_command
+from meshfab.cli.error_lines import one_line_errors
+from meshfab.cli.step_command import garbage_collector_paused, run_request, warn_of_exposure
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
-from meshfab.errors import InputError, MeshfabError, SudoAsksError, one_line
-from meshfab.provisioning.request import EVERYTHING, Consent, ProvisionRequest
+from meshfab.errors import InputError
+from meshfab.provisioning.request import EVERYTHING, Consent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from fabric import Connection
     from invoke.context import Context
 
-    from meshfab.cli.step_lines import StepPrinter
-    from meshfab.provisioning.outcome import Outcome
     from meshfab.provisioning.request import Part
 
 
@@ -78,31 +67,31 @@ def provision(
     dry_run: bool = False,
 ) -> None:
     """Take a service to a certificate that is served, trusted and renews itself."""
-    with _one_line_errors(), _collector_at_rest():
+    with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(
             name, settings, sans=san or None, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen or None
         )
-        _run_request(c, host, service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
+        run_request(c, host, service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
         if rehearse and not (dry_run or c.config.run.dry):
-            _renew(c, host, service, settings)
+            step_command.renew(c, host, service, settings)
 
 
 @task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
 def mint(c: Context, name: str, san: list[str], host: str = "", dry_run: bool = False) -> None:
     """Make sure that a valid pair lies in its place."""
-    with _one_line_errors(), _collector_at_rest():
+    with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(name, settings, sans=san or None)
-        _run_request(c, host, service, settings, frozenset({"mint"}), dry_run=dry_run)
+        run_request(c, host, service, settings, frozenset({"mint"}), dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "dry-run"))
 def renew_enable(c: Context, name: str, host: str = "", dry_run: bool = False) -> None:
     """Make sure that the service's renewal timer is installed and runs."""
-    with _one_line_errors(), _collector_at_rest():
+    with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
-        _run_request(c, host, Service.of(name, settings), settings, frozenset({"renew-enable"}), dry_run=dry_run)
+        run_request(c, host, Service.of(name, settings), settings, frozenset({"renew-enable"}), dry_run=dry_run)
 
 
 @task(help=_helped("name", "host", "san", *_WIRING, "dry-run"), iterable=["san", "listen"])
@@ -120,34 +109,34 @@ def wire_nginx(
     dry_run: bool = False,
 ) -> None:
     """Make sure that nginx serves the pair that lies on the host."""
-    with _one_line_errors(), _collector_at_rest():
+    with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(
             name, settings, sans=san or None, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen or None
         )
         parts: frozenset[Part] = frozenset({"wire-nginx"})
-        _run_request(c, host, service, settings, parts, consent=Consent(force, start), dry_run=dry_run)
+        run_request(c, host, service, settings, parts, consent=Consent(force, start), dry_run=dry_run)
 
 
 @task(help=_helped("name", "host"))
 def renew(c: Context, name: str, host: str = "") -> None:
     """Renew now, through the installed unit itself, and prove that the new certificate is served."""
-    with _one_line_errors(), _collector_at_rest():
+    with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(name, settings)
         if c.config.run.dry:
             raise InputError("a renewal is for real: there is no dry run of it", remedy="use provision --dry-run")
-        _renew(c, host, service, settings)
+        step_command.renew(c, host, service, settings)
 
 
 @task(help={"host": _HOSTS, **_helped("force", "start", "dry-run")}, iterable=["host"])
 def apply(c: Context, host: list[str], force: bool = False, start: bool = False, dry_run: bool = False) -> None:
     """Take every declared service to its certificate, on all hosts at once."""
     dry_run = dry_run or c.config.run.dry
-    with _one_line_errors(), _collector_at_rest():
+    with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         if not dry_run:
-            _warn_of_exposure(settings)
+            warn_of_exposure(settings)
         from meshfab.cli import apply as command
         from meshfab.cli import target
 
@@ -165,7 +154,7 @@ def check_certs(
     executor: str = "auto",
 ) -> None:
     """Check every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
-    with _one_line_errors(code=3):
+    with one_line_errors(code=3):
         from meshfab.cli import check_certs as command
         from meshfab.cli import target
 
@@ -177,134 +166,13 @@ def check_certs(
 @task(help={"host": _HOSTS}, iterable=["host"])
 def doctor(c: Context, host: list[str]) -> None:
     """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
-    with _one_line_errors(code=3):
+    with one_line_errors(code=3):
         from meshfab.cli import doctor as command
         from meshfab.cli import target
 
         status = command.run(c.config, target.hosts(c, host))
     if status:
         raise Exit(code=status)
-
-
-def _run_request(
-    c: Context,
-    host: str,
-    service: Service,
-    settings: Settings,
-    parts: frozenset[Part],
-    *,
-    consent: Consent = Consent(),  # noqa: B008  # frozen
-    dry_run: bool = False,
-) -> None:
-    """Build the one request, connect, and hand it on."""
-    began = time.monotonic()
-    dry_run = dry_run or c.config.run.dry
-    password = None
-    if "mint" in parts and not dry_run:
-        # A run that would need the password ends here, before any connection, when there is none.
-        password = read_password(settings.password_file)
-        _warn_of_exposure(settings)
-    request = ProvisionRequest(
-        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
-    )
-
-    def work(connection: Connection, printer: StepPrinter) -> Outcome:
-        from meshfab.provisioning import api
-
-        return api.run(connection, request, printer.step)
-
-    outcome, printer = _on_host(c, host, settings, work)
-    if dry_run:
-        printer.dry_run(outcome)
-    else:
-        printer.outcome(outcome, time.monotonic() - began)
-
-
-def _renew(c: Context, host: str, service: Service, settings: Settings) -> None:
-    began = time.monotonic()
-
-    def work(connection: Connection, printer: StepPrinter) -> Outcome:
-        from meshfab.provisioning import forced_renewal
-
-        return forced_renewal.renew_service(connection, service, settings, printer.step)
-
-    outcome, printer = _on_host(c, host, settings, work)
-    printer.outcome(outcome, time.monotonic() - began)
-
-
-def _on_host(
-    c: Context, host: str, settings: Settings, work: Callable[[Connection, StepPrinter], Outcome]
-) -> tuple[Outcome, StepPrinter]:
-    """Do the work over a connection, and once more with sudo's password where a person can give it."""
-    from meshfab.cli import target
-    from meshfab.ssh.connection import opened
-
-    connection = target.connection(c, host, settings)
-    with connection, ThreadPoolExecutor(1) as pool:
-        # The handshake waits for the network; the imports that only the work needs fill that time.
-        opening = pool.submit(opened, connection)
-        from meshfab.cli.step_lines import StepPrinter
-        from meshfab.provisioning import api  # noqa: F401
-
-        printer = StepPrinter()
-        opening.result()
-        try:
-            return work(connection, printer), printer
-        except SudoAsksError:
-            # Nothing had run yet when sudo asked.
-            _ask_for_sudo(connection)
-            return work(connection, printer), printer
-
-
-def _warn_of_exposure(settings: Settings) -> None:
-    if settings.password_file.is_file() and (warning := exposure(settings.password_file)):
-        print(f"warning: {warning}", file=sys.stderr)
-
-
-@contextmanager
-def _collector_at_rest() -> Iterator[None]:
-    """Spare a run of a second the search for cycles, in the modules that it imports and again when Python exits."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _ask_for_sudo(connection: Connection) -> None:
-    """Ask once, on a terminal; elsewhere the error stands. Nothing had run yet when sudo asked."""
-    if not sys.stdin.isatty():
-        raise  # noqa: PLE0704  # within the handler that called us
-    asked = f"sudo's password for {connection.user} on {connection.original_host} (not the CA's): "
-    connection.config.sudo.password = getpass.getpass(asked)
-
-
-@contextmanager
-def _one_line_errors(code: int = 1) -> Iterator[None]:
-    """Turn our errors, Ctrl-C and a polite kill into one line and an exit status. SIGTERM unwinds as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: object) -> None:  # signal's signature
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    except MeshfabError as error:
-        print(getattr(error, "diff", ""), end="")
-        # What a clean-up found out comes first, and what had led to it is not lost.
-        first = None if error.__suppress_context__ else error.__context__
-        raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=code) from None
-    except Exception as error:
-        if os.environ.get("MESHFAB_DEBUG"):
-            raise  # within the handler that called us
-        what = f"internal error: {type(error).__name__}: {one_line(str(error))}"
-        raise Exit(f"{what} -> MESHFAB_DEBUG=1 shows where; please report it", code=code) from None
-    except KeyboardInterrupt:
-        raise Exit("interrupted: cleaned up; run it again to complete what is half done", code=code) from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor)

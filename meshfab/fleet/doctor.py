@@ -15,7 +15,7 @@ from meshfab.config import inventory, password
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.fleet import check_certs
-from meshfab.host import facts, tls_client
+from meshfab.host import answer_fields, facts, tls_client
 from meshfab.ssh import session
 from meshfab.ssh.script import Request
 
@@ -92,7 +92,10 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
             seen = facts.parse(state, shell.host, settings, declared)
     except MeshfabError as error:
         return tuple(preconditions.check_login(error))
-    return (*preconditions.check_login(None), *_of_host(seen, facts.fields(extra.out), settings, declared))
+    return (
+        *preconditions.check_login(None),
+        *_of_host(seen, answer_fields.parse_fields(extra.out), settings, declared),
+    )
 
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from meshfab.config import validation
 from meshfab.config.service import Service
 from meshfab.errors import InputError
-from meshfab.host import facts
+from meshfab.host import answer_fields, facts
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     Raises:
         ConnectError: it is not the answer of our script.
     """
-    fields = facts.fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out)
     by_name = {service.name: service for service in declared}
     for name in fields.get("found", "").split()[:_MOST_FOUND]:
         try:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from meshfab.errors import ConnectError
+from meshfab.host import answer_fields
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.ssh.root_shell import RootShell
     from meshfab.ssh.script import Answer
-
-_HEAD = re.compile(rb"([a-z0-9/][A-Za-z0-9./:@_+-]*) (\d{1,8})\n", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         ConnectError: it is not the answer of our script.
     """
     names = [service.name for service in services]
-    return from_fields(fields(answer.out), host, settings, names, stderr=answer.err)
+    return from_fields(answer_fields.parse_fields(answer.out), host, settings, names, stderr=answer.err)
 
 
 def from_fields(
@@ -179,31 +178,6 @@ def from_fields(
         units=_units(answers.get("units", "")),
         services={name: _service(answers, name) for name in names},
     )
-
-
-def fields(out: bytes) -> dict[str, str]:
-    """Split "<key> <bytes>\\n<value>\\n" records; what follows a broken one is dropped."""
-    answers: dict[str, str] = {}
-    at = 0
-    while head := _HEAD.match(out, at):
-        end = head.end() + int(head[2])
-        if out[end : end + 1] != b"\n":
-            break
-        answers[head[1].decode()] = out[head.end() : end].decode("utf-8", "replace")
-        at = end + 1
-    return {**_texts(answers.get("keys", ""), answers.get("texts", "")), **answers}
-
-
-def _texts(keys: str, grep_output: str) -> dict[str, str]:
-    """The texts of files by their key: `keys` has rows "<key> <path>", and `grep -H` printed rows "<path>:<line>"."""
-    lines: dict[str, list[str]] = {}
-    for row in grep_output.split("\n"):
-        path, _, line = row.partition(":")
-        lines.setdefault(path, []).append(line)
-    return {
-        key: "\n".join(lines.get(path, ())).rstrip("\n")
-        for key, _, path in (row.partition(" ") for row in keys.split("\n") if row)
-    }
 
 
 def _service(answers: Mapping[str, str], name: str) -> ServiceState:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from meshfab.checks import service_checks
 from meshfab.errors import MeshfabError, MintError, NotReadyError
-from meshfab.host import certificate, facts
+from meshfab.host import answer_fields, certificate, facts
 from meshfab.provisioning import password_transfer
 from meshfab.ssh.script import Answer, Request
 
@@ -36,7 +36,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     answer = password_transfer.mint_with_password(shell, service, password, request)
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
-    fields = facts.fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out)
     leaf, wrong = _examined(state, service, fields)
     if leaf is None or wrong:
         raise MintError(

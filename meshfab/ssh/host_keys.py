@@ -93,7 +93,7 @@ class Policy:
     """paramiko's policy for hosts that it has no key of. That is every host: the records are read here."""
 
     def __init__(self, connection: Connection, on_record: known_hosts.HostKeyRecords, accept_new: bool) -> None:
-        self.hop, self.on_record, self.accept_new = connection, on_record, accept_new
+        self.connection, self.on_record, self.accept_new = connection, on_record, accept_new
 
     def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
         """Called by paramiko with the host's key."""
@@ -101,10 +101,10 @@ class Policy:
         if self.accept_new and verdict == "unknown":
             self._record(key)
         else:
-            judge(self.hop, self.on_record, key)
+            judge(self.connection, self.on_record, key)
 
     def _record(self, key: Any) -> None:
-        connection, file = self.hop, files(self.hop)[0]
+        connection, file = self.connection, files(self.connection)[0]
         name = known_hosts.name_of(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
         if connection.ssh_config.get("hashknownhosts", "no") == "yes":
             name = known_hosts.hashed(name)

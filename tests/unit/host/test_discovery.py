@@ -14,7 +14,7 @@ from meshfab.checks.report import HostReport
 from meshfab.config.service import Service
 from meshfab.errors import ConnectError
 from meshfab.host import discovery
-from meshfab.host.facts import fields
+from meshfab.host.answer_fields import parse_fields
 from meshfab.ssh.script import Answer, Request
 from tests.support.discovered_host import NOW, SETTINGS, TEA, observation, pair, root
 
@@ -164,4 +164,4 @@ def test_a_time_that_systemd_does_not_say_in_utc_is_none(text: str) -> None:
 
 
 def test_fields_are_those_of_the_probe() -> None:
-    assert fields(answer([("own", b"h2\nx"), ("found", b"")])) == {"own": "h2\nx", "found": ""}
+    assert parse_fields(answer([("own", b"h2\nx"), ("found", b"")])) == {"own": "h2\nx", "found": ""}

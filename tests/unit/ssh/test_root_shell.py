@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab.errors import LostError, NotReadyError, SudoAsksError
-from meshfab.host import facts
+from meshfab.host import answer_fields
 from meshfab.ssh import connection, root_shell, script
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
@@ -135,13 +135,13 @@ def test_any_words_arrive_unchanged(root: RootShell) -> None:
     ],
 )
 def test_a_word_that_a_shell_would_read_is_only_a_word(root: RootShell, word: str) -> None:
-    (value,) = facts.fields(root.run("show", word).out).values()
+    (value,) = answer_fields.parse_fields(root.run("show", word).out).values()
     assert value == word
 
 
 def test_data_arrives_unchanged_and_in_no_environment_or_argument(root: RootShell, c: LocalConnection) -> None:
     answers = root.batch([Request("data", data=PASSWORD), Request("environment")])
-    assert facts.fields(answers[0].out)["data"] == PASSWORD
+    assert answer_fields.parse_fields(answers[0].out)["data"] == PASSWORD
     assert PASSWORD not in answers[1].text
     assert PASSWORD not in " ".join(c.channels[0].commands)
 
@@ -158,7 +158,7 @@ def test_any_data_arrives_unchanged(root: RootShell) -> None:
 
 def test_large_data_arrives_whole(root: RootShell) -> None:
     data = "0123456789abcdef" * 20_000
-    assert facts.fields(root.run("data", data=data).out)["data"] == data
+    assert answer_fields.parse_fields(root.run("data", data=data).out)["data"] == data
 
 
 def test_bytes_that_are_no_text_are_bytes(root: RootShell) -> None:

@@ -1,0 +1,123 @@
+"""Commands for one service on one host: build the request, connect, hand it on, print the outcome."""
+
+from __future__ import annotations
+
+import gc
+import getpass
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from meshfab.config.password import exposure, read_password
+from meshfab.errors import SudoAsksError
+from meshfab.provisioning.request import Consent, ProvisionRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fabric import Connection
+    from invoke.context import Context
+
+    from meshfab.cli.step_lines import StepPrinter
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.request import Part
+
+
+def run_request(
+    c: Context,
+    host: str,
+    service: Service,
+    settings: Settings,
+    parts: frozenset[Part],
+    *,
+    consent: Consent = Consent(),  # noqa: B008  # frozen
+    dry_run: bool = False,
+) -> None:
+    """Build the one request, connect, and hand it on."""
+    began = time.monotonic()
+    dry_run = dry_run or c.config.run.dry
+    password = None
+    if "mint" in parts and not dry_run:
+        # A run that would need the password ends here, before any connection, when there is none.
+        password = read_password(settings.password_file)
+        warn_of_exposure(settings)
+    request = ProvisionRequest(
+        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
+    )
+
+    def work(connection: Connection, printer: StepPrinter) -> Outcome:
+        from meshfab.provisioning import api
+
+        return api.run(connection, request, printer.step)
+
+    outcome, printer = _on_host(c, host, settings, work)
+    if dry_run:
+        printer.dry_run(outcome)
+    else:
+        printer.outcome(outcome, time.monotonic() - began)
+
+
+def renew(c: Context, host: str, service: Service, settings: Settings) -> None:
+    """Force a renewal and print the outcome."""
+    began = time.monotonic()
+
+    def work(connection: Connection, printer: StepPrinter) -> Outcome:
+        from meshfab.provisioning import forced_renewal
+
+        return forced_renewal.renew_service(connection, service, settings, printer.step)
+
+    outcome, printer = _on_host(c, host, settings, work)
+    printer.outcome(outcome, time.monotonic() - began)
+
+
+def _on_host(
+    c: Context, host: str, settings: Settings, work: Callable[[Connection, StepPrinter], Outcome]
+) -> tuple[Outcome, StepPrinter]:
+    """Do the work over a connection, and once more with sudo's password if a person can give it."""
+    from meshfab.cli import target
+    from meshfab.ssh.connection import opened
+
+    connection = target.connection(c, host, settings)
+    with connection, ThreadPoolExecutor(1) as pool:
+        # The handshake waits for the network; meanwhile the modules that only the work needs are imported.
+        opening = pool.submit(opened, connection)
+        from meshfab.cli.step_lines import StepPrinter
+        from meshfab.provisioning import api  # noqa: F401
+
+        printer = StepPrinter()
+        opening.result()
+        try:
+            return work(connection, printer), printer
+        except SudoAsksError:
+            # Nothing had run yet when sudo asked.
+            _ask_for_sudo(connection)
+            return work(connection, printer), printer
+
+
+def warn_of_exposure(settings: Settings) -> None:
+    """Warn when other users can read the password's file."""
+    if settings.password_file.is_file() and (warning := exposure(settings.password_file)):
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+@contextmanager
+def garbage_collector_paused() -> Iterator[None]:
+    """Pause the search for reference cycles: in a run of a second it only takes time, at imports and again at exit."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _ask_for_sudo(connection: Connection) -> None:
+    """Prompt once, on a terminal; otherwise raise the error. Nothing had run yet when sudo prompted."""
+    if not sys.stdin.isatty():
+        raise  # noqa: PLE0704  # within the handler that called us
+    asked = f"sudo's password for {connection.user} on {connection.original_host} (not the CA's): "
+    connection.config.sudo.password = getpass.getpass(asked)

@@ -1,4 +1,4 @@
-"""`inv apply` without the command line: the runs, a live line while they go on, and what each host came to."""
+"""`inv apply` without the command line: the runs, their progress, and the outcome of each host."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def run(
     force: bool = False,
     start: bool = False,
 ) -> bool:
-    """Apply what is declared, print what it came to, and return whether all hosts are well.
+    """Apply what is declared, print the outcomes, and return whether all hosts are as declared.
 
     Args:
         config: the task's configuration.
         settings: the mesh's conventions and services.
-        hosts: those that were named; empty for all.
+        hosts: the hosts; empty for all.
         dry_run: read only.
         force: overwrite what was edited by hand.
         start: start nginx where it is stopped.
 
     Raises:
-        InputError: a word cannot be used; nothing was connected.
+        InputError: an argument cannot be used; nothing was connected.
     """
     began = time.monotonic()
     names = check_certs.asked(hosts, settings)
     with _status(len(names)) as status:
-        # Made within: while the line is live, what is printed goes above it.
+        # Made here: while the live line is shown, output is printed above it.
         lines = StepPrinter()
 
         def show(host_outcome: HostOutcome, to_come: int) -> None:
@@ -59,7 +59,7 @@ def run(
     StepPrinter().mesh(outcomes, time.monotonic() - began, dry_run=dry_run)
     for host_outcome in outcomes:
         if isinstance(host_outcome.error, SecretLeftError):
-            # Last of all, and again: above it there may be screens of other hosts.
+            # Repeated as the last line: there may be screens of other hosts above.
             print(host_outcome.error, file=sys.stderr)
     return all(host_outcome.is_well for host_outcome in outcomes)
 

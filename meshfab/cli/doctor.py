@@ -1,4 +1,4 @@
-"""`inv doctor` without the command line: the checks of each host, a line each with what to do."""
+"""`inv doctor` without the command line: a line for each check of each host, with its remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def run(config: Any, hosts: Sequence[str]) -> int:
     """Examine the hosts, print a line for each precondition, and return the exit status.
 
     Raises:
-        InputError: a word cannot be used; nothing was connected.
+        InputError: an argument cannot be used; nothing was connected.
     """
     console = table.console(sys.stdout)
     results = doctor.doctor(

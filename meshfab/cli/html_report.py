@@ -1,4 +1,4 @@
-"""A report as one web page that needs nothing from anywhere: for the wall, or a static host of the team's."""
+"""A report as one web page without external resources: for a wall display or a static web server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def text(report: Report) -> str:
-    """The page. Everything that a host said is escaped."""
+    """The page. Everything that comes from a host is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
@@ -30,7 +30,7 @@ def text(report: Report) -> str:
 
 
 def _cards(report: Report) -> list[dict[str, Any]]:
-    """What the page shows, worst first: a host that could not be asked is a card of its own."""
+    """The cards of the page, worst first: a host that could not be checked has its own card."""
     cards = []
     for host in report.hosts:
         if host.error is not None or not host.certificates:

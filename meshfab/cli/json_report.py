@@ -14,7 +14,7 @@ SCHEMA = Path(__file__).resolve().parent / "schemas" / "check-certs.schema.json"
 
 
 def text(report: Report) -> str:
-    """The whole report as one JSON object, a newline at its end."""
+    """The whole report as one JSON object with a final newline."""
     return json.dumps(of(report), indent=2) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""A live line while a sweep goes on."""
+"""A live line while check-certs runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleRenderable
 
-# Of a report that is still growing: no more than one looks at.
+# The rows of an unfinished report that fit on a screen.
 _ROWS_ON_THE_WAY = 12
 
 
 class Progress:
-    """A live line on a terminal, with the worst that is known so far above it; nothing in a pipe.
+    """A live line on a terminal, with the worst results so far above it; nothing in a pipe.
 
     It goes to stderr, so that stdout holds the report alone.
     """
@@ -52,7 +52,7 @@ class Progress:
         bad = [host.host for host in table.by_weight(report) if host.status in ("critical", "unknown")]
         line = Text(f"{len(self._found)} of {self._total} hosts", "bold")
         if bad:
-            line.append(f"; in trouble: {', '.join(bad[:6])}{' …' * (len(bad) > 6)}", "red")
+            line.append(f"; with problems: {', '.join(bad[:6])}{' …' * (len(bad) > 6)}", "red")
         if not self._with_table or not self._found:
             return line
         return Group(table.of(report, self._to, most=min(_ROWS_ON_THE_WAY, max(self._to.height - 4, 1))), line)

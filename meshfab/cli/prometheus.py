@@ -67,11 +67,11 @@ def _certificate(gauges: dict[str, Gauge], host: HostReport, certificate: Certif
         "meshfab_timer_next_timestamp_seconds": _seconds(timer.next) if timer else None,
     }
     for name, value in values.items():
-        # A metric without a value is left out: 0 would read as 1970, or as a fault.
+        # A metric without a value is omitted: 0 would mean 1970, or a fault.
         if value is not None:
             gauges[name].labels(*each).set(value)
     for code in {finding.code for finding in certificate.findings}:
-        # Two of one code, as for certificate and key, are one metric.
+        # Two findings with the same code, as for certificate and key, are one metric.
         status = worst(finding.status for finding in certificate.findings if finding.code == code)
         gauges["meshfab_finding_status"].labels(*each, code).set(EXIT[status])
 

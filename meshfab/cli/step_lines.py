@@ -1,4 +1,4 @@
-"""What the operator sees: one line a step, what changed and why."""
+"""The output of a run: one line for each step, with what changed and why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StepPrinter:
         self._line(verb, text, _GREEN)
 
     def outcome(self, outcome: Outcome, seconds: float) -> None:
-        """What a run came to."""
+        """The outcome of a run."""
         for note in outcome.notes:
             self._line("note", note, _YELLOW)
         if outcome.served and outcome.leaf and outcome.served.der == outcome.leaf.der:
@@ -51,7 +51,7 @@ class StepPrinter:
         self._last(outcome, f"{what}; nothing was written")
 
     def host(self, host_outcome: HostOutcome, *, dry_run: bool) -> None:
-        """What `apply` came to on one host: a line where nothing was to do, else all that was done and why."""
+        """The outcome of `apply` on one host: one line if there was nothing to do, else every step and its reason."""
         idle = [outcome for outcome in host_outcome.services if not (outcome.changed or outcome.notes or outcome.error)]
         for outcome in host_outcome.services:
             if outcome not in idle:
@@ -78,7 +78,7 @@ class StepPrinter:
             self.outcome(outcome, host_outcome.seconds)
 
     def mesh(self, outcomes: Sequence[HostOutcome], seconds: float, *, dry_run: bool) -> None:
-        """The sum of an `apply`, the failed hosts by name."""
+        """The summary of an `apply`, with the names of the failed hosts."""
         failed = [outcome.host for outcome in outcomes if not outcome.is_well]
         changed = [
             outcome.host
@@ -121,7 +121,7 @@ def _changes(outcome: Outcome) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """A span in its largest unit, rounded down.
+    """A time span in its largest unit, rounded down.
 
     >>> duration(timedelta(hours=23, minutes=59))
     '23 h'

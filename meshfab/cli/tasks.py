@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 _HELP = {
     "name": "short name of the service; it becomes NAME.<domain>",
-    "host": "where it runs: a name from ~/.ssh/config, or [user@]host[:port] (left out: that of `fab -H`)",
-    "san": "one more DNS name in the certificate; repeat for more (left out: those it has are kept)",
-    "upstream": "URL that nginx proxies to (left out: kept as it is)",
+    "host": "where it runs: a name from ~/.ssh/config, or [user@]host[:port] (default: that of `fab -H`)",
+    "san": "one more DNS name in the certificate; repeat for more (default: those that it has)",
+    "upstream": "URL that nginx proxies to (default: unchanged)",
     "mtls": "show the pair to the upstream as a client certificate",
-    "vhost": "--no-vhost leaves the vhost to you; the pair and its renewal are ours",
-    "listen": "address for the vhost to listen on, or a network of which the host's own is meant; repeat for more",
-    "force": "overwrite a file of ours that you edited; take an address from the host's other servers",
+    "vhost": "--no-vhost: you write the vhost; meshfab keeps the pair and its renewal",
+    "listen": "address for the vhost to listen on, or a network that contains it; repeat for more",
+    "force": "overwrite a managed file that you edited; take an address from other servers of the host",
     "start": "start nginx if it is stopped",
-    "rehearse": "renew once through the installed unit as well: what would fail at night fails now",
+    "rehearse": "also renew once through the installed unit, to test the renewal now",
     "dry-run": "read only: the plan and a diff of every file",
     "format": "table, json, prometheus or html",
-    "output": "a file to put in place at once, instead of stdout",
-    "executor": "where the work runs: threads, processes or dask://HOST:PORT (left out: by hosts and processors)",
+    "output": "a file to replace atomically, instead of stdout",
+    "executor": "where the checks run: threads, processes or dask://HOST:PORT (default: by hosts and processors)",
 }
-_HOSTS = "a host to ask, repeat for more (left out: the hosts of the settings and of the declared services)"
+_HOSTS = "a host; repeat for more (default: the hosts of the settings and of the declared services)"
 
 
 def _helped(*names: str) -> dict[str, str]:
@@ -79,7 +79,7 @@ def provision(
 
 @task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
 def mint(c: Context, name: str, san: list[str], host: str = "", dry_run: bool = False) -> None:
-    """Make sure that a valid pair lies in its place."""
+    """Make sure that a valid pair is in place."""
     with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(name, settings, sans=san or None)
@@ -108,7 +108,7 @@ def wire_nginx(
     start: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Make sure that nginx serves the pair that lies on the host."""
+    """Make sure that nginx serves the pair that is on the host."""
     with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(
@@ -125,7 +125,7 @@ def renew(c: Context, name: str, host: str = "") -> None:
         settings = Settings.load(c.config)
         service = Service.of(name, settings)
         if c.config.run.dry:
-            raise InputError("a renewal is for real: there is no dry run of it", remedy="use provision --dry-run")
+            raise InputError("a renewal has no dry run", remedy="use provision --dry-run")
         step_command.renew(c, host, service, settings)
 
 

@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 # All that one host may take, and more for each of its services: a mint may wait a minute for a slow CA.
 HOST_SECONDS = 120.0
 SERVICE_SECONDS = 60.0
-_INTERRUPTED = "interrupted before it had come to its end"
+_INTERRUPTED = "interrupted before it was finished"
 _BEFORE = "interrupted before its turn"
 
 
 @dataclass(frozen=True)
 class HostOutcome:
-    """What `apply` came to on one host.
+    """The outcome of `apply` on one host.
 
     Attributes:
         host: the host, as it was named.
         services: an outcome for each service that is declared there; empty where the host was not reached.
-        steps: what was done: the service, the step's verb and a sentence.
-        undeclared: sentences on services that lie there and are not declared.
-        error: what kept the whole host from its end, the line or the login.
-        seconds: what it took.
+        steps: the steps that were done: the service, the step's verb and a sentence.
+        undeclared: sentences on services that are there and not declared.
+        error: the error that ended the run of the whole host, such as a lost connection or a refused login.
+        seconds: the duration.
     """
 
     host: str
@@ -57,7 +57,7 @@ class HostOutcome:
         return self.error is None and all(outcome.error is None for outcome in self.services)
 
 
-# Called with each host's outcome as it comes, and how many are still to come.
+# Called with each host's outcome when it arrives, and the number of hosts that are still missing.
 OnResult = Callable[[HostOutcome, int], None]
 
 
@@ -73,17 +73,17 @@ def apply(
 ) -> tuple[HostOutcome, ...]:
     """Take every declared service to a certificate that is served, trusted and renews itself, on all hosts at once.
 
-    No fault of a host is raised: each is in its outcome, and no host waits for another. What lies on a host and is not
-    declared is named there and left alone. Ctrl-C ends the runs under way, which clean up, and starts no more.
+    A host's error is not raised: it is in its outcome, and no host waits for another. Services that are on a host and
+    not declared are named there and left unchanged. Ctrl-C stops the active runs, which clean up, and starts no more.
 
     Args:
-        hosts: where to do it; None takes the hosts of the settings and those of the declared services.
+        hosts: the hosts; None takes the hosts of the settings and those of the declared services.
         settings: the mesh's conventions and `services`; None reads them from `config`.
         config: an Invoke or Fabric configuration to carry on.
         dry_run: read only, and return the steps with a diff of each file.
         force: overwrite files of ours that were edited by hand, and take addresses from a host's other servers.
         start: start nginx where it is stopped.
-        on_result: called with each host's outcome as it comes, and the number of those to come.
+        on_result: called with each host's outcome when it arrives, and the number of hosts that are still missing.
 
     Raises:
         InputError: a declaration, a host or the password file is not usable. Nothing was connected yet.
@@ -116,7 +116,7 @@ def apply(
 
 @dataclass
 class HostRuns:
-    """The runs under way, each with the moment at which it is stopped."""
+    """The active runs, each with its deadline."""
 
     settings: Settings
     config: Any
@@ -129,7 +129,7 @@ class HostRuns:
     _lock: Lock = field(default_factory=Lock)
 
     def work(self, host: str) -> HostOutcome:
-        """One host, whatever is wrong with it."""
+        """Run one host; every error is in its outcome."""
         began = time.monotonic()
         steps: list[tuple[Service, str, str]] = []
         try:
@@ -154,15 +154,15 @@ class HostRuns:
             error = run.error
         except MeshfabError as fault:
             return HostOutcome(host, steps=tuple(steps), error=fault, seconds=time.monotonic() - began)
-        except Exception as fault:  # a host may answer anything; one that confuses us stops no other
-            what = f"its answer makes no sense: {type(fault).__name__}: {one_line(str(fault))[:200]}"
+        except Exception as fault:  # a host may answer anything; its answer must not stop the other hosts
+            what = f"its answer cannot be handled: {type(fault).__name__}: {one_line(str(fault))[:200]}"
             return HostOutcome(host, steps=tuple(steps), error=MeshfabError(what, host=host))
         return HostOutcome(host, tuple(outcomes), tuple(steps), run.undeclared, error, time.monotonic() - began)
 
     def collect(
         self, futures: dict[Future[HostOutcome], str], results: dict[str, HostOutcome], on_result: OnResult | None
     ) -> None:
-        """Take the outcomes as they come, and stop the runs whose time is up."""
+        """Collect the outcomes as they arrive, and stop runs at their deadlines."""
         remaining = {future for future in futures if futures[future] not in results}
         while remaining:
             done, remaining = wait(remaining, self._wait_timeout(), FIRST_COMPLETED)
@@ -178,7 +178,7 @@ class HostRuns:
             self._stop_late()
 
     def stop(self) -> None:
-        """End what runs; what has not begun does not."""
+        """Stop the active runs; the others do not start."""
         with self._lock:
             self.is_stopped = True
             for run, _ in self._runs.values():
@@ -197,14 +197,14 @@ class HostRuns:
                 del self._runs[host]
 
     def _wait_timeout(self) -> float | None:
-        """Seconds until somebody's time is up."""
+        """Seconds until the next deadline."""
         with self._lock:
             ends = [until for _, until in self._runs.values()]
-        # Runs begin without a word to us: one that began just now ends later than any of these.
+        # A run that started after this was computed has a later deadline than these.
         return max(min(ends) - time.monotonic(), 0.05) if ends else HOST_SECONDS
 
     def _stop_late(self) -> None:
         with self._lock:
             for run, until in self._runs.values():
                 if time.monotonic() >= until:
-                    run.stop("its time was up before it had come to its end")
+                    run.stop("its time was up before it was finished")

@@ -1,4 +1,4 @@
-"""`doctor`: examine hosts before anything is done on them, and say what each precondition comes to."""
+"""`doctor`: examine hosts before anything is done on them, with a finding for each precondition."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Readiness:
-    """What a host has of all that a service needs.
+    """The preconditions of one machine.
 
     Attributes:
         host: the host, as it was named; empty for the operator's own machine.
-        checks: a finding for each precondition, good ones too.
+        checks: a finding for each precondition, with status ok where it is met.
     """
 
     host: str
@@ -51,9 +51,9 @@ def doctor(
     config: Any = None,
     on_result: Callable[[Readiness], object] | None = None,
 ) -> tuple[Readiness, ...]:
-    """Examine hosts before anything is done on them, the operator's own machine first; reads, and changes nothing.
+    """Examine hosts before anything is done on them, the operator's own machine first. It changes nothing.
 
-    No fault of a host is raised: each is one of its checks.
+    A host's error is not raised: it is one of its checks.
 
     Args:
         hosts: the hosts to examine; None takes the hosts of the settings and those of the declared services.
@@ -84,7 +84,7 @@ def exit_status(results: Iterable[Readiness]) -> int:
 
 
 def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding, ...]:
-    """Every precondition of one host, by one connection and one command."""
+    """Check every precondition of one host, with one connection and one command."""
     declared = inventory.services(host, settings)
     try:
         with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
@@ -99,7 +99,7 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
 
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
-    """What has to be on the operator's own machine."""
+    """The preconditions of the operator's own machine."""
     file = settings.password_file
     try:
         password.read_password(file)
@@ -114,7 +114,7 @@ def _request(settings: Settings, declared: Sequence[Service]) -> Request:
     names = " ".join([ca, *(service.fqdn for service in declared)])
     folders = (settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system")
     args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names)
-    # /tmp and /run carry the password and the new pair for a moment.
+    # /tmp and /run hold the password and the new pair for a moment.
     return Request("doctor", (*args, *folders, "/tmp", "/run"))  # noqa: S108
 
 

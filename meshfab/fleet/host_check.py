@@ -1,4 +1,4 @@
-"""One host for check-certs: observe it, then evaluate what was seen. Plain values in, plain values out."""
+"""Check one host: observe it, then evaluate the observation. Plain values in, plain values out."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class HostObservation:
-    """Everything that is known of a host and its services before anything is judged.
+    """Everything that is known of a host and its services before the evaluation.
 
     Attributes:
-        discovery: what the host says of itself.
+        discovery: the host's answer.
         observations: what TLS clients get, by the service's name (FQDN).
-        public: what public resolvers say, by the service's name (FQDN).
-        asked: the operator's clock before the host was asked and after it answered.
+        public: what public resolvers answer, by the service's name (FQDN).
+        clock_range: the operator's clock before the host was asked and after it answered.
     """
 
     discovery: Discovery
     observations: Mapping[str, EndpointObservation]
     public: Mapping[str, Sequence[str]]
-    asked: tuple[datetime, datetime]
+    clock_range: tuple[datetime, datetime]
 
 
 def check_host(
@@ -52,16 +52,16 @@ def check_host(
     seconds: float = HOST_SECONDS,
     jumps: JumpHostPool | None = None,
 ) -> HostReport:
-    """One host, within its own deadline; whatever is wrong with it is in the report."""
+    """Check one host within its own deadline; every error is in the report."""
     began = time.monotonic()
     try:
         observation = _observe(host, settings, config, seconds, jumps)
         certificates = evaluate.evaluate_host(
-            observation.discovery, observation.observations, settings, observation.asked, observation.public
+            observation.discovery, observation.observations, settings, observation.clock_range, observation.public
         )
     except MeshfabError as error:
         return HostReport(host, error=_message(error), seconds=time.monotonic() - began)
-    except Exception as error:  # a host may answer anything; one that confuses us hides no other
+    except Exception as error:  # a host may answer anything; its answer must not hide the other hosts
         what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
         return HostReport(host, error=what, seconds=time.monotonic() - began)
     return HostReport(host, certificates, seconds=time.monotonic() - began)
@@ -91,5 +91,5 @@ def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ..
 
 
 def _message(error: MeshfabError) -> str:
-    """Without the host's name, which stands beside it."""
+    """The error without the host's name, which is shown beside it."""
     return f"{error.what} -> {error.remedy}" if error.remedy else error.what

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from meshfab.errors import LockedError, MeshfabError, NginxError
 from meshfab.nginx import config_dump, listeners
-from meshfab.ssh.script import Answer, Request
+from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,16 +69,19 @@ def remove(state: HostState, activations: Sequence[Activation], *, is_wired: boo
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
     """The error for a failed install_config.sh, reload.sh or remove_config.sh."""
-    if answer.status == 7:
+    if answer.status == ExitStatus.NOT_TAKEN_UP:
         return _not_taken_up(config_dump.error_line(answer.err), state)
-    if answer.status == 75:
+    if answer.status == ExitStatus.BUSY:
         return LockedError(answer.err, host=state.host, remedy="try again when that has ended")
-    what, remedy = {
-        3: (f"nginx refuses the configuration: {config_dump.error_line(answer.err)}", ""),
-        4: (f"nginx would ignore a server: {answer.err}", "take one out; "),
-        5: (f"nginx's configuration includes nothing at {answer.err}", "include it, or set meshfab.conf_dir; "),
-        6: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
-    }.get(answer.status, (f"nginx's files could not be written: {answer.err}", "repair that; "))
+    written = (f"nginx's files could not be written: {answer.err}", "repair that; ")
+    not_included = f"nginx's configuration includes nothing at {answer.err}"
+    explanations: dict[int, tuple[str, str]] = {
+        ExitStatus.CONFIG_REFUSED: (f"nginx refuses the configuration: {config_dump.error_line(answer.err)}", ""),
+        ExitStatus.SERVER_IGNORED: (f"nginx would ignore a server: {answer.err}", "take one out; "),
+        ExitStatus.NOT_INCLUDED: (not_included, "include it, or set meshfab.conf_dir; "),
+        ExitStatus.LOAD_FAILED: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
+    }
+    what, remedy = explanations.get(answer.status, written)
     return NginxError(what, host=state.host, remedy=remedy + _BACK)
 
 

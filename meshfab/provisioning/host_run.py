@@ -16,7 +16,7 @@ from meshfab.provisioning.observe import HostObservation, observe
 from meshfab.provisioning.outcome import Outcome
 from meshfab.provisioning.plan import make_plan
 from meshfab.ssh.root_shell import RootShell
-from meshfab.ssh.script import Request
+from meshfab.ssh.script import ExitStatus, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,7 +186,7 @@ class HostRun:
             args += [service.name, service.secret, mint.staging(service)]
         seconds = _LOCK_SECONDS * len(services) + 15
         answer = self.shell.batch([Request("lock", tuple(args), persistent=True)], timeout=seconds)[0]
-        if answer.status == 75:
+        if answer.status == ExitStatus.BUSY:
             fqdns = " or ".join(service.fqdn for service in services)
             what = f"{fqdns} is being worked on by {answer.err}"
             raise LockedError(what, host=self.shell.host, remedy="try again when that has ended")

@@ -8,7 +8,7 @@ from meshfab.checks import service_checks
 from meshfab.errors import MeshfabError, MintError, NotReadyError
 from meshfab.host import answer_fields, certificate, facts
 from meshfab.provisioning import password_transfer
-from meshfab.ssh.script import Answer, Request
+from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
     from meshfab.config.password import Password
@@ -125,7 +125,7 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
             "set meshfab.root to the CA's root",
         ),
     }
-    if answer.status == 124:
+    if answer.status == ExitStatus.TIMED_OUT:
         output = "timeout: no answer within 60 s"
     for words_of_case, (what, remedy) in cases.items():
         if any(word in output for word in words_of_case):

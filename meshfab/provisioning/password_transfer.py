@@ -24,7 +24,7 @@ from meshfab.errors import (
     SecretLeftError,
 )
 from meshfab.ssh.root_shell import RootShell
-from meshfab.ssh.script import Answer, Request
+from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,16 +117,16 @@ def signals_ignored() -> Iterator[None]:
 
 
 def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:
-    if status == 3 and "unrecognized option" in output:
+    if status == ExitStatus.NO_REAPER and "unrecognized option" in output:
         what = f"systemd is too old: systemd-run has no {output.rpartition(' ')[2]}, which removes the password"
         return NotReadyError(what, host=host, remedy="needs systemd 236 or newer")
-    if status == 3:
+    if status == ExitStatus.NO_REAPER:
         return NotReadyError(
             f"systemd-run cannot arm the reaper that removes the password ({output})",
             host=host,
             remedy="is systemd running there?",
         )
-    if status == 4:
+    if status == ExitStatus.IS_FOLDER:
         return MintError(
             f"{path} is a folder, which we do not remove", host=host, remedy=f"look at it, then `rm -r {path}`"
         )

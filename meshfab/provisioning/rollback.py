@@ -8,6 +8,7 @@ from meshfab.errors import MeshfabError, ServedError
 from meshfab.nginx import activation, config_dump, listeners
 from meshfab.nginx.layout import VhostPath
 from meshfab.provisioning import mint, renew_enable
+from meshfab.ssh.script import ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,8 @@ def roll_back(
         error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
             # The script itself has restored everything.
-            is_back = failed.status < 6 or all(check.is_restored() for check in checks)
+            has_loaded = failed.status in (ExitStatus.LOAD_FAILED, ExitStatus.NOT_TAKEN_UP)
+            is_back = not has_loaded or all(check.is_restored() for check in checks)
             how = "" if is_back else "clients get something else than before"
         else:
             how = _restore(shell, state, plans, checks, is_wired=failed.script != "install_config")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FOLDER = Path(__file__).resolve().parents[1] / "scripts"
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses with a meaning, which library.sh has as `status_…`; any other one is a plain failure."""
+
+    CONFIG_REFUSED = 3
+    SERVER_IGNORED = 4
+    NOT_INCLUDED = 5
+    LOAD_FAILED = 6
+    NOT_TAKEN_UP = 7
+    NO_REAPER = 8
+    IS_FOLDER = 9
+    BUSY = 75
+    TIMED_OUT = 124
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 # $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 its main process, $4 the
 # services' names, then for each file: path, the link to it that is to be made or '', what `nginx -T` is to call it or
 # '', text
-# Exit status: 3 nginx refuses, 4 it would ignore a name, 5 it does not include a file, 6 and 7 see `load` in the
-# prelude, 75 somebody else is at it
-# shellcheck shell=sh
+# Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load`, status_busy
+# shellcheck shell=sh disable=SC2154
 set -u
 umask 022
 trap '' HUP INT TERM PIPE
@@ -65,13 +64,13 @@ if ! each move "$@" || ! each enable "$@"; then
 fi
 [ -n "$action" ] || exit 0
 
-said=$(nginx -T 2>&1) || refuse 3 "$said" "$@"
+said=$(nginx -T 2>&1) || refuse "$status_config_refused" "$said" "$@"
 for name in $names; do
 	case ${said%%# configuration file*} in *"conflicting server name \"$name\" on "*)
-		refuse 4 "$(printf '%s\n' "$said" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;
+		refuse "$status_server_ignored" "$(printf '%s\n' "$said" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;
 	esac
 done
-each is_included "$@" || refuse 5 "$shown" "$@"
+each is_included "$@" || refuse "$status_not_included" "$shown" "$@"
 load "$action" "$log" "$main" || {
 	status=$?
 	go_back "$@"

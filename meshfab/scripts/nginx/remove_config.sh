@@ -1,7 +1,7 @@
 # Take the files of this run out again, after nginx had taken them in: what was there before comes back and is loaded.
 # $1 reload, or stop where this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
 # the link to it that this run made or '', and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 set -u
 trap '' HUP INT TERM PIPE
 action=$1 log=$2 main=$3 failed=0
@@ -19,6 +19,6 @@ done
 [ "$failed" = 0 ] || exit 1
 [ "$action" = stop ] || said=$(umask 022 && nginx -t 2>&1) || {
 	say "$said"
-	exit 3
+	exit "$status_config_refused"
 }
 load "$action" "$log" "$main"

@@ -1,7 +1,7 @@
 # Take the locks of services for the life of this shell, and see to what must not outlive it.
 # $1 who we are, $2 the time by this host's clock, $3 seconds to wait for each, $4 seconds after which this shell ends by
 # itself, then for each service: name, password file, staging folder
-# Says `waited` when somebody else held one. Status 75: somebody still does.
+# Says `waited` when somebody else held one. status_busy: somebody still does.
 # shellcheck shell=sh disable=SC2154,SC2086
 # The words are paths of ours, without blanks.
 
@@ -12,7 +12,7 @@ hold() {
 	rm -f "$line.in" "$line.out"
 	mkfifo -m 0600 "$line.in" "$line.out" || return
 	exec 5<>"$line.out" 6<>"$line.in"
-	set -- "$@" -E 75
+	set -- "$@" -E "$status_busy"
 	chain=''
 	for file in $others; do chain="$chain flock $* $file"; done
 	{ $chain sh -c 'echo held; exec cat' <"$line.in" || echo refused; } >"$line.out" 2>/dev/null 5>&- 6>&- 9>&- &
@@ -57,7 +57,7 @@ take_locks() {
 		echo waited
 		flock -w "$seconds" 9 || {
 			say "$(cat "$1")"
-			return 75
+			return "$status_busy"
 		}
 	}
 	shift
@@ -66,7 +66,7 @@ take_locks() {
 		echo waited
 		hold -w "$seconds" || {
 			for file in $others; do flock -n "$file" true || say "$(cat "$file")"; done
-			return 75
+			return "$status_busy"
 		}
 	}
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done

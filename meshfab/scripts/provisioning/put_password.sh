@@ -1,7 +1,7 @@
 # Put the password ($data) where `step` reads it. $1 path, $2 a folder name nobody can have guessed, $3 reaper, $4 seconds
 # shellcheck shell=sh disable=SC2154,SC2016
 set -eu
-[ ! -d "$1" ] || [ -L "$1" ] || exit 4
+[ ! -d "$1" ] || [ -L "$1" ] || exit "$status_is_folder"
 # What an earlier run left goes first: rm never follows a link.
 if [ -e "$1" ] || [ -L "$1" ]; then rm -f -- "$1"; fi
 arm() {
@@ -11,7 +11,7 @@ arm() {
 arm "$@" 2>/dev/null || {
 	# An earlier run's reaper bears the name still: it could fire on the new file.
 	systemctl stop "$3.timer" 2>/dev/null || :
-	arm "$@" || exit 3
+	arm "$@" || exit "$status_no_reaper"
 }
 mkdir -m 0700 -- "$2"
 printf '%s\n' "$data" >"$2/p"

@@ -4,6 +4,9 @@ LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 umask 077
 data='' failed=0
+# Exit statuses that Python reads too: ExitStatus in meshfab/ssh/script.py. A test compares both sides.
+status_config_refused=3 status_server_ignored=4 status_not_included=5 status_load_failed=6 status_not_taken_up=7
+status_no_reaper=8 status_is_folder=9 status_busy=75 status_timed_out=124
 
 # answer STATUS: close this request's part of stdout and stderr.
 answer() {
@@ -33,7 +36,7 @@ in_turn() {
 	exec 8>>/run/meshfab/.nginx.lock
 	flock -w 60 8 || {
 		say "/run/meshfab/.nginx.lock is held by $(cat /run/meshfab/.nginx.lock)"
-		return 75
+		return "$status_busy"
 	}
 	printf 'an operator since %s\n' "${since:=$(date -Is)}" >/run/meshfab/.nginx.lock
 }
@@ -60,7 +63,7 @@ load() {
 	# -k: what runs here was told to ignore the polite signal, and a host that shuts down never answers.
 	words=$(timeout -k 1 20 systemctl "$verb" nginx.service 2>&1) || {
 		say "$words"
-		return 6
+		return "$status_load_failed"
 	}
 	[ "$verb" = reload ] && [ -n "$old" ] || return 0
 	tries=0 words=''
@@ -81,5 +84,5 @@ load() {
 		tries=$((tries + 1))
 	done
 	say "$(printf '%s\n' "${words:-no new workers, and no word in $2}" | head -n 1)"
-	return 7
+	return "$status_not_taken_up"
 }

@@ -175,7 +175,7 @@ def test_no_more_hosts_at_once_than_the_settings_allow(live: Live, declared: Dec
     ("fault", "said"),
     [
         (ConnectError("nobody answers", host="h2"), "h2: nobody answers"),
-        (RecursionError("deep\nin \x1b[31man answer"), "makes no sense: RecursionError: deep in an answer"),
+        (RecursionError("deep\nin \x1b[31man answer"), "cannot be handled: RecursionError: deep in an answer"),
     ],
 )
 def test_a_fault_of_one_host_is_its_row_only(live: Live, declared: Declared, fault: Exception, said: str) -> None:
@@ -232,7 +232,7 @@ def test_an_interruption_stops_what_runs_and_begins_nothing_more(live: Live, dec
     assert sorted(told) == sorted(TEN), "every host is told of, once"
     for came in found[1:]:
         has_begun = came.host in world.begun
-        assert ("before it had come to its end" if has_begun else "before its turn") in words(came)
+        assert ("before it was finished" if has_begun else "before its turn") in words(came)
 
 
 def test_an_interruption_before_anything_ran_is_told_for_all(

@@ -14,7 +14,7 @@ from meshfab.config.password import Password, exposure, read_password
 from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
 from meshfab.provisioning import password_transfer
 from meshfab.provisioning.password_transfer import password_on_host
-from meshfab.ssh.script import Answer, Request
+from meshfab.ssh.script import Answer, ExitStatus, Request
 from tests.support.certificates import SERVICE
 from tests.support.fake_host import PASSWORD, RecordingShell
 
@@ -235,8 +235,8 @@ def test_a_left_password_is_said_before_what_led_to_it(second: RecordingShell) -
 
 
 REFUSALS: dict[str, tuple[int, type[MeshfabError], str]] = {
-    "no reaper": (3, NotReadyError, "systemd-run"),
-    "a folder bears the name": (4, MintError, PATH),
+    "no reaper": (ExitStatus.NO_REAPER, NotReadyError, "systemd-run"),
+    "a folder bears the name": (ExitStatus.IS_FOLDER, MintError, PATH),
     "anything else": (1, MintError, "boom"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -353,3 +354,13 @@ def test_every_script_is_sound_for_a_posix_shell(path: Path) -> None:
     import subprocess
 
     assert subprocess.run(["/bin/sh", "-n", str(path)], check=False, capture_output=True).stderr == b""
+
+
+def test_exit_statuses_are_the_same_in_python_and_in_the_scripts() -> None:
+    library = script.text("library")
+    in_scripts = {name.upper(): int(number) for name, number in re.findall(r"\bstatus_(\w+)=(\d+)", library)}
+    assert in_scripts == {status.name: status.value for status in script.ExitStatus}
+    for file in (Path(script.__file__).parents[1] / "scripts").rglob("*.sh"):
+        text = file.read_text()
+        assert set(re.findall(r"\$status_(\w+)", text)) <= {name.lower() for name in in_scripts}, file.name
+        assert not re.search(r"\b(exit|return) ([2-9]|[1-9]\d+)\b", text), f"{file.name}: a status without a name"

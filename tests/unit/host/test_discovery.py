@@ -151,10 +151,10 @@ def test_names_without_end_are_cut_off() -> None:
 
 def test_the_request_is_one_script_that_goes_on_as_the_probe() -> None:
     request = discovery.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
-    assert request.script == "discover+probe"
+    assert request.script == "facts+discover"
     assert request.args[:6] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir, "judge")
     assert (len(request.args) - 6) % 6 == 0
-    body = Request("discover+probe", request.args).body()
+    body = Request("facts+discover", request.args).body()
     assert body.index("put found") < body.index("put units")
 
 

@@ -119,6 +119,8 @@ def listen(word: object, what: str = "the address to listen on") -> str:
     import ipaddress
 
     text = _text(word, what)
+    if "%" in text:
+        raise InputError(f"{what} {_shown(text)} has a zone", remedy="give the address without %")
     try:
         return text if text == "all" else str((ipaddress.ip_network if "/" in text else ipaddress.ip_address)(text))
     except ValueError as error:

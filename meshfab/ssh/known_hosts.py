@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import hmac
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -97,8 +98,9 @@ def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
     """Read files given as (path, text). A line that is not an entry is ignored, as OpenSSH does."""
     lines = []
     for path, text in texts:
-        for number, row in enumerate(text.splitlines(), 1):
-            fields = row.split()
+        for number, row in enumerate(text.split("\n"), 1):
+            # OpenSSH ends lines at \n and separates fields by blanks and tabs only: other Unicode spaces are text.
+            fields = re.split(r"[ \t]+", row.strip(" \t\r"))
             marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
             if len(fields) < 3 or fields[0].startswith("#"):
                 continue

@@ -123,7 +123,14 @@ class RootShell:
             out, status = self._receive(self._out, self._channel.recv, deadline)
             err, _ = self._receive(self._err, self._channel.recv_stderr, deadline)
             if status != "skipped":
-                answers.append(Answer(request.script, int(status) if status.isdecimal() else 255, out, readable(err)))
+                answers.append(
+                    Answer(
+                        request.script,
+                        int(status) if status.isdecimal() and len(status) <= 3 else 255,
+                        out,
+                        readable(err),
+                    )
+                )
         self._waiting -= 1
         return answers
 

@@ -2,7 +2,7 @@
 # $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 its main process, $4 the
 # services' names, then for each file: path, the link to it that is to be made or '', what `nginx -T` is to call it or
 # '', text
-# Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load`, status_busy
+# Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load_nginx`, status_busy
 # shellcheck shell=sh disable=SC2154
 set -u
 umask 022
@@ -22,12 +22,12 @@ each() { # COMMAND PATH LINK SHOWN TEXT...: run it for each file, with path, lin
 }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 prepare() { # by cat, which says why it could not write
-	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made="${path%/*} $made" && label "${path%/*}"; } || return
+	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made="${path%/*} $made" && restore_label "${path%/*}"; } || return
 	# What a killed run left may have any mode; a new file gets 0644 by the umask.
 	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
-move() { mv -fT -- "$new" "$path" && label "$path"; }
+move() { mv -fT -- "$new" "$path" && restore_label "$path"; }
 enable() { [ -z "$link" ] || { ln -s -- "$path" "$link" && linked="$linked $link"; }; }
 is_included() { [ -z "$shown" ] || case $said in *"# configuration file $shown:"*) ;; *) return 1 ;; esac }
 drop() { rm -f -- "$new" "$old"; }
@@ -52,7 +52,7 @@ refuse() { # STATUS WORDS FILES...
 	exit "$status"
 }
 
-in_turn || exit
+lock_nginx || exit
 # Nothing is moved before all is written: a full disk ends it here.
 if ! each prepare "$@" || ! each keep "$@"; then
 	each drop "$@"
@@ -71,10 +71,10 @@ for name in $names; do
 	esac
 done
 each is_included "$@" || refuse "$status_not_included" "$shown" "$@"
-load "$action" "$log" "$main" || {
+load_nginx "$action" "$log" "$main" || {
 	status=$?
 	go_back "$@"
 	# nginx may yet take up what was just taken back: it is told again.
-	[ "$action" = start ] || load reload "$log" "$main" 2>/dev/null
+	[ "$action" = start ] || load_nginx reload "$log" "$main" 2>/dev/null
 	exit "$status"
 }

@@ -3,9 +3,9 @@
 # shellcheck shell=sh disable=SC2154
 set -u
 trap '' HUP INT TERM PIPE
-in_turn || exit
+lock_nginx || exit
 said=$(umask 022 && nginx -t 2>&1) || {
 	say "$said"
 	exit "$status_config_refused"
 }
-load "$1" "$2" "$3"
+load_nginx "$1" "$2" "$3"

@@ -6,7 +6,7 @@ set -u
 trap '' HUP INT TERM PIPE
 action=$1 log=$2 main=$3 failed=0
 shift 3
-in_turn || exit
+lock_nginx || exit
 while [ $# -ge 3 ]; do
 	old=${1%/*}/.${1##*/}.old
 	[ -z "$2" ] || rm -f -- "$2"
@@ -21,4 +21,4 @@ done
 	say "$said"
 	exit "$status_config_refused"
 }
-load "$action" "$log" "$main"
+load_nginx "$action" "$log" "$main"

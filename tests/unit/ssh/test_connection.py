@@ -13,7 +13,7 @@ from paramiko import ECDSAKey, Ed25519Key, PKey
 from paramiko.ssh_exception import AuthenticationException, NoValidConnectionsError, SSHException
 
 from meshfab.errors import ConnectError, HostKeyError, InputError
-from meshfab.ssh.connection import connect, opened, strict
+from meshfab.ssh.connection import connect, ensure_open, make_strict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +128,7 @@ def test_accept_new_begins_a_line_of_its_own(ssh: Path) -> None:
 
 
 def test_a_connection_of_somebody_elses_is_made_strict(ssh: Path) -> None:  # noqa: ARG001
-    c = strict(Connection("h2", config=Config()))
+    c = make_strict(Connection("h2", config=Config()))
     with pytest.raises(HostKeyError):
         show(c, OURS)
 
@@ -139,9 +139,9 @@ def test_one_that_is_open_to_a_host_that_is_not_on_record_is_refused(ssh: Path, 
     c.transport.get_remote_server_key.return_value = OURS
     mocker.patch.object(Connection, "is_connected", True)
     with pytest.raises(HostKeyError, match="unknown"):
-        strict(c)
+        make_strict(c)
     on_record(ssh, "h2", OURS)
-    assert strict(c) is c
+    assert make_strict(c) is c
 
 
 def test_a_silent_host_cannot_hold_us_for_an_hour(ssh: Path) -> None:  # noqa: ARG001
@@ -215,7 +215,7 @@ def test_a_host_that_cannot_be_reached_is_one_line_that_says_what_to_do(
 ) -> None:
     mocker.patch.object(Connection, "open", autospec=True, side_effect=error)
     with pytest.raises(ConnectError, match=word) as caught:
-        opened(connect("h2"))
+        ensure_open(connect("h2"))
     assert str(caught.value).startswith("h2: ")
     assert caught.value.remedy
     assert "\n" not in str(caught.value)
@@ -223,7 +223,7 @@ def test_a_host_that_cannot_be_reached_is_one_line_that_says_what_to_do(
 
 def test_a_context_is_no_connection_and_told_so() -> None:
     with pytest.raises(InputError, match="Context"):
-        opened(Context())
+        ensure_open(Context())
 
 
 def test_the_word_for_a_host_is_checked_first() -> None:

@@ -11,7 +11,7 @@ from fabric import Config
 
 from meshfab.errors import ConnectError, HostKeyError, LostError
 from meshfab.ssh import connection as module
-from meshfab.ssh.connection import connect, pass_through
+from meshfab.ssh.connection import connect, ensure_jump_host_open
 from meshfab.ssh.fabric_connection import JumpHost
 from meshfab.ssh.jump_hosts import JumpHostPool
 
@@ -107,13 +107,13 @@ def test_many_at_once_open_it_once(ssh: Path, mocker: MockerFixture) -> None:
         jump.transport = mocker.Mock()
         return jump
 
-    opened = mocker.patch.object(module, "opened", side_effect=open_it)
+    opened = mocker.patch.object(module, "ensure_open", side_effect=open_it)
     with JumpHostPool() as jumps:
         targets = [connect(f"h{number}", jumps=jumps) for number in range(8)]
 
         def work(c: Any) -> None:
             together.wait()
-            pass_through(c, 5)
+            ensure_jump_host_open(c, 5)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(work, targets))
@@ -123,11 +123,11 @@ def test_many_at_once_open_it_once(ssh: Path, mocker: MockerFixture) -> None:
 def test_a_fault_is_found_once_and_said_of_each_by_name(ssh: Path, mocker: MockerFixture) -> None:
     ssh.write_text("Host h*\n ProxyJump a\n")
     fault = HostKeyError("the host key is unknown", host="a", remedy="look")
-    opened = mocker.patch.object(module, "opened", side_effect=fault)
+    opened = mocker.patch.object(module, "ensure_open", side_effect=fault)
     with JumpHostPool() as jumps:
         for name in ("h1", "h2"):
             with pytest.raises(HostKeyError) as caught:
-                pass_through(connect(name, jumps=jumps), 5)
+                ensure_jump_host_open(connect(name, jumps=jumps), 5)
             assert str(caught.value) == f"{name}: jump host a: the host key is unknown -> look"
     opened.assert_called_once()
 
@@ -135,13 +135,13 @@ def test_a_fault_is_found_once_and_said_of_each_by_name(ssh: Path, mocker: Mocke
 def test_who_waits_for_somebody_elses_opening_waits_no_longer_than_told(ssh: Path) -> None:
     ssh.write_text("Host h*\n ProxyJump a\n")
     c = connect("h1")
-    with c.gateway.opening, pytest.raises(LostError, match="h1: jump host a: no answer within 0 s"):
-        pass_through(c, 0.01)
+    with c.gateway.open_lock, pytest.raises(LostError, match="h1: jump host a: no answer within 0 s"):
+        ensure_jump_host_open(c, 0.01)
 
 
 def test_a_gateway_of_somebody_elses_is_blamed_by_name_too(ssh: Path, mocker: MockerFixture) -> None:  # noqa: ARG001
     from fabric import Connection
 
-    mocker.patch.object(module, "opened", side_effect=ConnectError("refused", host="a"))
+    mocker.patch.object(module, "ensure_open", side_effect=ConnectError("refused", host="a"))
     with pytest.raises(ConnectError, match="h1: jump host a: refused"):
-        pass_through(Connection("h1", gateway=Connection("a")))
+        ensure_jump_host_open(Connection("h1", gateway=Connection("a")))

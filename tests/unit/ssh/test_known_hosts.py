@@ -32,7 +32,7 @@ OURS, OTHER, THIRD = key("o" * 32), key("x" * 32), key("r" * 64, "ssh-rsa")
 
 
 def verdict(text: str, host: str = "h2", port: int = 22, shown: tuple[str, bytes] = OURS, alias: str = "") -> str:
-    known = known_hosts.lookup(known_hosts.read([("/kh", text)]), host, port, alias)
+    known = known_hosts.lookup(known_hosts.parse([("/kh", text)]), host, port, alias)
     return known.verdict(*shown)[0]
 
 
@@ -106,7 +106,7 @@ def test_capitals_in_the_hosts_name_do_not_matter() -> None:
 
 def test_the_line_that_decided_is_told() -> None:
     text = line("h1", OURS) + line("h2", THIRD) + line("h2", OTHER)
-    known = known_hosts.lookup(known_hosts.read([("/a", "# nothing\n"), ("/b", text)]), "h2")
+    known = known_hosts.lookup(known_hosts.parse([("/a", "# nothing\n"), ("/b", text)]), "h2")
     assert known.verdict(*OTHER) == ("known", "/b:3")
     # A changed key is told by the line of its own kind.
     assert known.verdict(*OURS) == ("changed", "/b:3")
@@ -114,8 +114,8 @@ def test_the_line_that_decided_is_told() -> None:
 
 def test_the_kinds_on_record_come_once_in_their_order() -> None:
     text = line("h2", THIRD) + line("h2", OURS) + line("h2", OTHER) + line("h2", key("z", "ecdsa"), "@revoked")
-    assert known_hosts.lookup(known_hosts.read([("/kh", text)]), "h2").kinds == ("ssh-rsa", "ssh-ed25519")
-    assert HostKeyRecords(()).kinds == ()
+    assert known_hosts.lookup(known_hosts.parse([("/kh", text)]), "h2").key_types == ("ssh-rsa", "ssh-ed25519")
+    assert HostKeyRecords(()).key_types == ()
 
 
 @given(st.text(max_size=200))
@@ -133,7 +133,7 @@ NAMES = [("h2", 22), ("h2", 2222), ("10.87.0.12", 22), ("fd00::12", 22), ("fd00:
 
 @pytest.mark.parametrize(("host", "port"), NAMES)
 def test_a_name_that_we_hash_is_found_again(host: str, port: int) -> None:
-    text = line(known_hosts.hashed(known_hosts.name_of(host, port)), OURS)
+    text = line(known_hosts.hash_name(known_hosts.host_name(host, port)), OURS)
     assert verdict(text, host, port) == "known"
     assert verdict(text, "h3", port) == "unknown"
 
@@ -152,7 +152,7 @@ def real_key(tmp_path: Path) -> tuple[str, bytes]:
 @needs_keygen
 def test_what_ssh_keygen_hashes_is_found_by_us(tmp_path: Path, real_key: tuple[str, bytes]) -> None:
     file = tmp_path / "known_hosts"
-    file.write_text("".join(line(known_hosts.name_of(host, port), real_key) for host, port in NAMES))
+    file.write_text("".join(line(known_hosts.host_name(host, port), real_key) for host, port in NAMES))
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(file)], check=True, capture_output=True)
     assert all(hashed.startswith("|1|") for hashed in file.read_text().splitlines())
     for host, port in NAMES:
@@ -173,7 +173,7 @@ def test_ssh_keygen_and_we_find_the_same(tmp_path: Path, real_key: tuple[str, by
 def test_ssh_keygen_finds_what_we_hashed(tmp_path: Path, real_key: tuple[str, bytes]) -> None:
     file = tmp_path / "known_hosts"
     for host, port in NAMES:
-        name = known_hosts.name_of(host, port)
-        file.write_text(line(known_hosts.hashed(name), real_key))
+        name = known_hosts.host_name(host, port)
+        file.write_text(line(known_hosts.hash_name(name), real_key))
         found = subprocess.run(["ssh-keygen", "-F", name, "-f", str(file)], check=False, capture_output=True)
         assert found.returncode == 0

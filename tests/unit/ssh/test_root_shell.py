@@ -52,7 +52,7 @@ def _own_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         return SCRIPTS[name] if name in SCRIPTS else real_text(name)
 
     monkeypatch.setattr(script, "text", text)
-    monkeypatch.setattr(connection, "opened", lambda c: c)
+    monkeypatch.setattr(connection, "ensure_open", lambda c: c)
 
 
 def command(folder: Path, name: str, text: str) -> None:

@@ -40,7 +40,7 @@ def test_a_host_has_the_services_that_name_it() -> None:
         ({"host": "h2", "sans": "a.internal"}, "meshfab.services.tea.sans is not a list"),
         ({"host": "h2", "sans": ["a b"]}, "is not a DNS name"),
         ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
-        ({"host": "h2", "mtls": True}, "speaks TLS"),
+        ({"host": "h2", "mtls": True}, "needs an https upstream"),
         ({"host": "h2", "upstream": "ftp://x"}, "the upstream"),
         ({"host": "h2", "port": 443}, "unknown setting meshfab.services.tea.port"),
     ],

@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import ConnectError, LostError, NotReadyError, StoppedError, SudoAsksError
-from meshfab.ssh.script import Answer, Request, quote, readable, text
+from meshfab.ssh.script import Answer, Request, readable, shell_words, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,9 @@ class RootShell:
         try:
             self._channel = ensure_open(self.c).create_session()
             # $0 is `meshfab`: scripts/provisioning/stop.sh recognises the shell by it.
-            self._channel.exec_command(f"sh -c {quote([_AS_ROOT % sudo])} sh sh -c {quote([_LOOP])} meshfab")
+            self._channel.exec_command(
+                f"sh -c {shell_words([_AS_ROOT % sudo])} sh sh -c {shell_words([_LOOP])} meshfab"
+            )
         except (ConnectError, SSHException, EOFError) as error:
             if self._stop_reason:
                 raise self._end_error() from None

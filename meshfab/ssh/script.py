@@ -57,8 +57,8 @@ class Request:
         begin, end = ("{", "}") if self.persistent else ("(", ")")
         if self.background:
             end = ') >/dev/null 2>"/run/meshfab/.background.$$" & background=$!'
-        assignment = f"data={quote([self.data])}\n" if self.data is not None else ""
-        return f"{begin}\n{assignment}set -- {quote(self.args)}\n{text(self.script)}\n{end}"
+        assignment = f"data={shell_words([self.data])}\n" if self.data is not None else ""
+        return f"{begin}\n{assignment}set -- {shell_words(self.args)}\n{text(self.script)}\n{end}"
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def _path(name: str) -> Path:
     return path
 
 
-def quote(args: Sequence[str]) -> str:
+def shell_words(args: Sequence[str]) -> str:
     """Quote data as words of a shell command.
 
-    >>> quote(["a b", "$(reboot)"])
+    >>> shell_words(["a b", "$(reboot)"])
     "'a b' '$(reboot)'"
     """
     return shlex.join(args)

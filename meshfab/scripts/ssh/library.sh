@@ -15,8 +15,8 @@ answer() {
 	printf '\n%s %s\n' "$mark" "$1" >&2
 }
 
-# say MESSAGE...: print the error of a script that fails.
-say() { printf '%s\n' "$*" >&2; }
+# print_error MESSAGE...: print the error of a script that fails.
+print_error() { printf '%s\n' "$*" >&2; }
 
 # put KEY VALUE: print one field of an answer; meshfab/host/answer_fields.py parses it.
 put() { printf '%s %d\n%s\n' "$1" "${#2}" "$2"; }
@@ -30,12 +30,12 @@ show_units() {
 # restore_label PATH: restore its SELinux label, if the host has SELinux.
 restore_label() { ! command -v restorecon >/dev/null || restorecon -- "$1"; }
 
-# lock_nginx: lock nginx's configuration until this script ends. Ticks and operators take the same lock.
-lock_nginx() {
+# take_nginx_lock: lock nginx's configuration until this script ends. Ticks and operators take the same lock.
+take_nginx_lock() {
 	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab
 	exec 8>>/run/meshfab/.nginx.lock
 	flock -w 60 8 || {
-		say "/run/meshfab/.nginx.lock is held by $(cat /run/meshfab/.nginx.lock)"
+		print_error "/run/meshfab/.nginx.lock is held by $(cat /run/meshfab/.nginx.lock)"
 		return "$status_busy"
 	}
 	# lock.sh sets $since; this script may run without it.
@@ -64,7 +64,7 @@ load_nginx() {
 	old=$(workers)
 	# -k: this script ignores SIGTERM, so systemctl does too; on a host that shuts down it may never return.
 	output=$(timeout -k 1 20 systemctl "$verb" nginx.service 2>&1) || {
-		say "$output"
+		print_error "$output"
 		return "$status_load_failed"
 	}
 	[ "$verb" = reload ] && [ -n "$old" ] || return 0
@@ -85,6 +85,6 @@ load_nginx() {
 		sleep 0.01
 		tries=$((tries + 1))
 	done
-	say "$(printf '%s\n' "${error:-no new workers, and no error in $2}" | head -n 1)"
+	print_error "$(printf '%s\n' "${error:-no new workers, and nothing in $2}" | head -n 1)"
 	return "$status_not_taken_up"
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from meshfab.config.settings import Settings
 
-# The time limit for one host. A healthy one takes a tenth of a second; behind a slow line, a few tenths.
+# The time limit for one host, in seconds. A healthy host on a fast network takes a tenth of a second.
 HOST_SECONDS = 30.0
 # The time limit of each step of connecting: TCP, SSH banner, authentication. They follow each other.
 _STEP_SECONDS = 10

@@ -142,6 +142,6 @@ def test_a_name_of_a_certificate_that_is_no_dns_name_is_not_asked_for_again(san:
 @pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\r"])
 def test_only_a_newline_ends_a_line_of_known_hosts(end: str) -> None:
     key = "AAAAC3NzaC1lZDI1NTE5AAAAIA=="
-    index = known_hosts.read([("file", f"# a comment{end}h1 ssh-ed25519 {key}\nh2\xa0h3 ssh-ed25519 {key}\n")])
-    assert known_hosts.lookup(index, "h1").lines == ()
-    assert known_hosts.lookup(index, "h3").lines == ()
+    index = known_hosts.parse([("file", f"# a comment{end}h1 ssh-ed25519 {key}\nh2\xa0h3 ssh-ed25519 {key}\n")])
+    assert known_hosts.lookup(index, "h1").entries == ()
+    assert known_hosts.lookup(index, "h3").entries == ()

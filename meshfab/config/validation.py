@@ -122,7 +122,7 @@ def listen(value: object, subject: str = "the address to listen on") -> str:
 
     text = _text(value, subject)
     if "%" in text:
-        raise InputError(f"{subject} {(text)} has a zone", remedy="give the address without %")
+        raise InputError(f"{subject} {_excerpt(text)} has a zone", remedy="give the address without %")
     try:
         return text if text == "all" else str((ipaddress.ip_network if "/" in text else ipaddress.ip_address)(text))
     except ValueError as error:

@@ -14,7 +14,6 @@ by the hosts, and the CPU time is the client's alone.
 from __future__ import annotations
 
 import argparse
-import io
 import itertools
 import json
 import os
@@ -31,14 +30,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench import report, system_info
+from bench.page_record import Tee, record
 from lab.faults import address_aliases, faults
 from lab.services import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 INV = str(Path(sys.executable).with_name("inv"))
 # The target of `baseline`: the highest ratio of check-certs to `ssh HOST true`, 16 at a time.
 LIMIT = 0.7
@@ -235,26 +233,8 @@ def main() -> int:
     output = Tee()
     with redirect_stdout(output):
         status = _measure(args.measurement, args.number)
-    record(args.measurement, output.getvalue())
+    record(f"scale {args.measurement}", output.getvalue())
     return status
-
-
-class Tee(io.StringIO):
-    """Keeps what is printed, and prints it."""
-
-    def write(self, text: str) -> int:
-        """Print the text, and keep it."""
-        sys.__stdout__.write(text)  # type: ignore[union-attr]  # this is a command
-        return super().write(text)
-
-
-def record(measurement: str, output: str) -> None:
-    """Write the output of a measurement into the page, with its date and versions."""
-    machine, versions = system_info.describe(), system_info.versions()
-    names = ", ".join(f"{name} {version}" for name, version in versions.items())
-    head = f"{machine['day']}, {machine['cores']} cores, Linux {machine['linux']}, Python {machine['python']}, {names}."
-    body = output if output.startswith("|") else f"```text\n{output}```\n"
-    PAGE.write_text(report.filled(PAGE.read_text(), {f"scale {measurement}": f"{head}\n\n{body}"}))
 
 
 def _measure(measurement: str, number: float | None) -> int:

@@ -220,15 +220,10 @@ def _failure_note(usage: Usage) -> str:
 def main() -> int:
     """Run the measurement that the first argument names."""
     parser = argparse.ArgumentParser(prog="python -m bench.scale")
-    parser.add_argument(
-        "measurement", nargs="?", choices=("growth", "parallel", "baseline", "crossover"), default="growth"
-    )
-    parser.add_argument(
-        "number",
-        nargs="?",
-        type=float,
-        help="parallel: milliseconds of round-trip time to add; baseline: number of runs",
-    )
+    measurements = ("growth", "parallel", "baseline", "crossover")
+    parser.add_argument("measurement", nargs="?", choices=measurements, default="growth")
+    number_help = "parallel: milliseconds of round-trip time to add; baseline: number of runs"
+    parser.add_argument("number", nargs="?", type=float, help=number_help)
     args = parser.parse_args()
     output = Tee()
     with redirect_stdout(output):

@@ -1,4 +1,4 @@
-"""What nginx still lacks to serve a service, and whose file it is. Pure: a plan asks, and `activation` installs."""
+"""Decide which change nginx's configuration needs to serve a service. Pure: `activation` installs the change."""
 
 from __future__ import annotations
 
@@ -58,30 +58,31 @@ def decide(
     Raises:
         NginxError: the configuration was broken before this run, or a conflicting file is not managed by meshfab.
     """
-    where, words = layout.choose_vhost_path(state, service, settings), config_dump.config_error(state)
-    text = state.services[service.name].vhosts.get(where.path)
-    mark = vhost.read_header(text) if text else None
-    if words:
-        if minting and config_dump.is_about(words, service):
+    vhost_path = layout.choose_vhost_path(state, service, settings)
+    config_error = config_dump.config_error(state)
+    text = state.services[service.name].vhosts.get(vhost_path.path)
+    header = vhost.read_header(text) if text else None
+    if config_error:
+        if minting and config_dump.is_about(config_error, service):
             # nginx refuses the pair itself: with a new one the configuration can be read.
             return NginxChange(config_unreadable=True)
         raise NginxError(
-            f"nginx's configuration was broken before this run: {config_dump.error_line(words)}",
+            f"nginx's configuration was broken before this run: {config_dump.error_line(config_error)}",
             host=state.host,
             remedy="repair it (nginx -t), then run this again",
         )
-    planner = ChangePlanner(state, service, settings, where, force)
-    if text and mark and layout.is_included(state, where):
-        return planner.managed(text, mark)
-    found = server_blocks.find(state, service)
-    if not service.vhost or (found and planner.has_snippets):
-        wired = planner.snippets(found)
-        return replace(wired, notes=(*wired.notes, *_shut(state, service)))
-    if found:
-        return planner.unmanaged(found)
-    if text is not None and not (mark and (mark.is_untouched or force)):
+    planner = ChangePlanner(state, service, settings, vhost_path, force)
+    if text and header and layout.is_included(state, vhost_path):
+        return planner.managed(text, header)
+    servers = server_blocks.find(state, service)
+    if not service.vhost or (servers and planner.has_snippets):
+        snippet_change = planner.snippets(servers)
+        return replace(snippet_change, notes=(*snippet_change.notes, *_closed_key_folder_notes(state, service)))
+    if servers:
+        return planner.unmanaged(servers)
+    if text is not None and not (header and (header.is_untouched or force)):
         raise NginxError(
-            f"{where.path} was not written by meshfab, or edited since, and is not enabled",
+            f"{vhost_path.path} was not written by meshfab, or edited since, and is not enabled",
             host=state.host,
             remedy="enable it, or move it away",
         )
@@ -90,18 +91,18 @@ def decide(
 
 def is_ours(text: str) -> bool:
     """Whether meshfab wrote the file and nobody edited it since."""
-    mark = vhost.read_header(text)
-    return mark is not None and mark.is_untouched
+    header = vhost.read_header(text)
+    return header is not None and header.is_untouched
 
 
 def serving_endpoint(state: HostState, service: Service, settings: Settings) -> Endpoint | None:
     """Where nginx serves the pair; None where it does not."""
-    where = layout.choose_vhost_path(state, service, settings)
-    text = state.services[service.name].vhosts.get(where.path)
-    if text and layout.is_included(state, where) and is_ours(text):
+    vhost_path = layout.choose_vhost_path(state, service, settings)
+    text = state.services[service.name].vhosts.get(vhost_path.path)
+    if text and layout.is_included(state, vhost_path) and is_ours(text):
         return Endpoint(listeners.addresses(state, service, settings))
-    found = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
-    return Endpoint(found[0].hosts, found[0].ports[0]) if found else None
+    servers = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
+    return Endpoint(servers[0].hosts, servers[0].ports[0]) if servers else None
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class ChangePlanner:
     state: HostState
     service: Service
     settings: Settings
-    where: VhostPath
+    vhost_path: VhostPath
     force: bool
 
     @property
@@ -119,34 +120,34 @@ class ChangePlanner:
         """Whether an earlier run wrote snippets for the operator's own vhost."""
         return snippets.path(self.service, "tls") in self.state.services[self.service.name].vhosts
 
-    def managed(self, text: str, mark: vhost.ManagedHeader) -> NginxChange:
+    def managed(self, text: str, header: vhost.ManagedHeader) -> NginxChange:
         """The managed vhost, in use: as wanted, written for other settings, or edited by hand."""
         listens = listeners.listens(self.state, self.service, self.settings)
-        is_wanted = mark.input_digest == vhost.input_digest(
+        is_wanted = header.input_digest == vhost.input_digest(
             self.service, self.settings, self.state.nginx_version, listens
         )
-        twice = config_dump.conflicts(self.state, self.service)
-        notes = tuple(f"nginx ignores one of two servers for {where}: take one out" for where in twice)
-        if mark.is_untouched:
+        conflicts = config_dump.conflicts(self.state, self.service)
+        notes = tuple(f"nginx ignores one of two servers for {conflict}: take one out" for conflict in conflicts)
+        if header.is_untouched:
             if is_wanted or not self.service.vhost:
-                return NginxChange(vhost_path=self.where, notes=notes)
+                return NginxChange(vhost_path=self.vhost_path, notes=notes)
             return self.write("it was written for other settings")
         if self.force and self.service.vhost:
             return self.write("it was edited by hand, and --force is given")
-        is_asked = mark.requested == vhost.requested(self.service) or not self.service.vhost
-        if is_asked and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
-            note = f"{self.where.path} was edited by hand since meshfab wrote it: left as it is"
+        is_requested = header.requested == vhost.requested(self.service) or not self.service.vhost
+        if is_requested and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
+            note = f"{self.vhost_path.path} was edited by hand since meshfab wrote it: left as it is"
             return NginxChange(notes=(note, *notes))
         raise EditedError(
-            f"{self.where.path} was edited by hand since meshfab wrote it, and what is asked for would undo that",
+            f"{self.vhost_path.path} was edited by hand since meshfab wrote it, and what is asked for would undo that",
             host=self.state.host,
             remedy=vhost.HOW_TO_FORCE,
-            diff=vhost.diff(self.where.path, text, self._render()),
+            diff=vhost.diff(self.vhost_path.path, text, self._render()),
         )
 
-    def unmanaged(self, found: list[Server]) -> NginxChange:
+    def unmanaged(self, servers: list[Server]) -> NginxChange:
         """Server blocks that meshfab did not write: correct, or for their owner to change."""
-        wrong = [block for block in found if not block.has_pair(self.service)]
+        wrong = [block for block in servers if not block.has_pair(self.service)]
         if wrong:
             block = wrong[0]
             raise NginxError(
@@ -155,21 +156,21 @@ class ChangePlanner:
                 host=self.state.host,
                 remedy="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
             )
-        return NginxChange(notes=(_adopted(found[0]),))
+        return NginxChange(notes=(_adopted(servers[0]),))
 
-    def snippets(self, found: list[Server]) -> NginxChange:
+    def snippets(self, servers: list[Server]) -> NginxChange:
         """Snippets for the operator's own vhost, and how to include them."""
-        if found and all(block.has_pair(self.service) for block in found):
+        if servers and all(block.has_pair(self.service) for block in servers):
             if not self.has_snippets and not self.service.mtls:
                 # The vhost names the pair itself: a snippet that nothing includes would be confusing.
-                return self.unmanaged(found)
-            notes = [_adopted(found[0])]
+                return self.unmanaged(servers)
+            notes = [_adopted(servers[0])]
         else:
-            notes = snippets.how_to_include(self.service, found)
+            notes = snippets.how_to_include(self.service, servers)
         mtls = snippets.path(self.service, "mtls")
         if self.service.mtls and not layout.is_included(self.state, layout.VhostPath(mtls)):
             notes.append(f"beside its proxy_pass: include {mtls};")
-        files = snippets.lacking(self.state, self.service, self.settings, force=self.force)
+        files = snippets.missing_files(self.state, self.service, self.settings, force=self.force)
         is_loaded = any(layout.is_included(self.state, layout.VhostPath(file.path)) for file in files)
         reason = "for a vhost of yours to include" if files else ""
         return NginxChange(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
@@ -178,23 +179,23 @@ class ChangePlanner:
         """Write the managed vhost, unless other servers would lose connections or names."""
         self._require_free_names()
         self._require_free_addresses()
-        is_known = layout.is_included(self.state, self.where)
-        if not is_known and not layout.would_include(self.state, self.where):
-            path = self.where.path
+        is_included = layout.is_included(self.state, self.vhost_path)
+        if not is_included and not layout.would_include(self.state, self.vhost_path):
+            path = self.vhost_path.path
             raise NginxError(
                 f"nginx's configuration includes nothing at {path}",
                 host=self.state.host,
                 remedy=f"add `include {path.rpartition('/')[0]}/*.conf;` to its http block, or set meshfab.conf_dir",
             )
-        file = LazyFile(self.where.path, self._render)
+        file = LazyFile(self.vhost_path.path, self._render)
         if self.settings.snippets:
             _ = file.text  # the operator's template may be wrong: that must show before anything is changed
-        return NginxChange(reason, self.where, (file,), "" if is_known else self.where.link)
+        return NginxChange(reason, self.vhost_path, (file,), "" if is_included else self.vhost_path.link)
 
     def _require_free_names(self) -> None:
         """Refuse a name that another server has: nginx warns of the second server, and ignores it."""
         for name in self.service.names:
-            for block in server_blocks.find(self.state, self.service, name, self.where):
+            for block in server_blocks.find(self.state, self.service, name, self.vhost_path):
                 raise NginxError(
                     f"{name} is served by {block.file}:{block.line} already, and nginx would ignore one of the two",
                     host=self.state.host,
@@ -202,14 +203,14 @@ class ChangePlanner:
                 )
 
     def _require_free_addresses(self) -> None:
-        text = self.state.services[self.service.name].vhosts.get(self.where.path, "")
-        asked = listeners.addresses(self.state, self.service, self.settings)
-        own = tuple(address for address in asked if f"listen {address}:443" not in text)
-        at = listeners.shadowed_listener(self.state, own, self.where)
-        if at and not self.force:
+        text = self.state.services[self.service.name].vhosts.get(self.vhost_path.path, "")
+        requested = listeners.addresses(self.state, self.service, self.settings)
+        new_addresses = tuple(address for address in requested if f"listen {address}:443" not in text)
+        listener = listeners.shadowed_listener(self.state, new_addresses, self.vhost_path)
+        if listener and not self.force:
             raise NginxError(
-                f"to listen on {' and '.join(own)} alone would take the connections there from {at}, which listens on"
-                " every address",
+                f"to listen on {' and '.join(new_addresses)} alone would take the connections there from {listener},"
+                " which listens on every address",
                 host=self.state.host,
                 remedy="give every server of the host that address, or leave --listen out; --force does it anyway",
             )
@@ -218,14 +219,14 @@ class ChangePlanner:
         lines = (f"`ssl_certificate {self.service.cert};`", f"`ssl_certificate_key {self.service.key};`")
         if len(block.lines) < 2:
             return f"add {' and '.join(lines)} after {block.file}:{block.line}"
-        return " and ".join(f"set {at} to {line}" for at, line in zip(block.lines, lines, strict=True))
+        return " and ".join(f"set {location} to {line}" for location, line in zip(block.lines, lines, strict=True))
 
     def _render(self) -> str:
         listens = listeners.listens(self.state, self.service, self.settings)
         return vhost.render(self.service, self.settings, self.state.nginx_version, listens)
 
 
-def _shut(state: HostState, service: Service) -> list[str]:
+def _closed_key_folder_notes(state: HostState, service: Service) -> list[str]:
     """Report a key folder that nginx's workers cannot enter, if a worker may have to read the key."""
     folder = service.key.rpartition("/")[0]
     stat = state.stats.get(folder)

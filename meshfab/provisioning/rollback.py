@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from meshfab.ssh.root_shell import RootShell
     from meshfab.ssh.script import Answer
 
+# Statuses of install_config.sh with which it ends before nginx loads anything; 1: the files could not be written.
+_NOT_LOADED = (1, ExitStatus.CONFIG_REFUSED, ExitStatus.SERVER_IGNORED, ExitStatus.NOT_INCLUDED, ExitStatus.BUSY)
+
 
 def roll_back(
     shell: RootShell,
@@ -47,9 +50,8 @@ def roll_back(
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
-            # The script itself has restored everything.
-            has_loaded = failed.status in (ExitStatus.LOAD_FAILED, ExitStatus.NOT_TAKEN_UP)
-            is_back = not has_loaded or all(check.is_restored() for check in checks)
+            # The script itself has restored everything. With another status nginx may have loaded the new files before.
+            is_back = failed.status in _NOT_LOADED or all(check.is_restored() for check in checks)
             how = "" if is_back else "clients get something else than before"
         else:
             how = _restore(shell, state, plans, checks, is_wired=failed.script != "install_config")

@@ -26,10 +26,10 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6,
 
 def check_ca(fields: Mapping[str, str], root: str | None, settings: Settings) -> Iterator[Finding]:
     """Check that the CA is reachable and trusted, and check its provisioner, lifetimes and clock."""
-    status, _, words = fields.get("ca.health", "").partition(" ")
+    status, _, message = fields.get("ca.health", "").partition(" ")
     head, _, roots = fields.get("ca.roots", "").replace("\r\n", "\n").partition("\n\n")
     if not head:
-        why = one_line(words)[:200] or "no answer"
+        why = one_line(message)[:200] or "no answer"
         what = f"the CA at {settings.ca_url} is not reached from the host ({why})"
         yield Finding("ca", "critical", what, "is it up, and can this host reach it? else set meshfab.ca_url")
         return
@@ -37,7 +37,7 @@ def check_ca(fields: Mapping[str, str], root: str | None, settings: Settings) ->
         yield Finding("ca", "ok", f"{settings.ca_url} answers")
     elif fields.get("ca.trusted"):
         # Without step its health was not asked for; the missing program has a line of its own.
-        yield Finding("ca", "ok" if not words else "critical", f"{settings.ca_url} answers {one_line(words)[:200]}")
+        yield Finding("ca", "ok" if not message else "critical", f"{settings.ca_url} answers {one_line(message)[:200]}")
     yield _of_root(fields, roots, root, settings)
     yield from _of_clock(fields, head)
     yield from _of_provisioner(fields.get("ca.provisioners", ""), settings)
@@ -59,15 +59,15 @@ def seconds(duration: str) -> float | None:
 
 
 def _of_root(fields: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
-    ours, theirs = _fingerprints(root or ""), _fingerprints(roots)
-    if not ours:
+    host_roots, ca_roots = _fingerprints(root or ""), _fingerprints(roots)
+    if not host_roots:
         remedy = "copy the CA's root there, or set meshfab.root"
         return Finding("ca-root", "critical", f"{settings.root} holds no certificate", remedy)
-    both = [provisioner for provisioner in ours if provisioner in theirs]
+    both = [provisioner for provisioner in host_roots if provisioner in ca_roots]
     if both and fields.get("ca.trusted"):
         return Finding("ca-root", "ok", f"{settings.root} is the CA's root, SHA-256 {both[0]}")
-    shown = theirs[0] if theirs else "unknown"
-    what = f"{settings.root} ({ours[0]}) is not the root of what answers at {settings.ca_url} ({shown})"
+    ca_fingerprint = ca_roots[0] if ca_roots else "unknown"
+    what = f"{settings.root} ({host_roots[0]}) is not the root of what answers at {settings.ca_url} ({ca_fingerprint})"
     return Finding(
         "ca-root", "critical", what, "compare with `step certificate fingerprint` at the CA, then copy its root"
     )
@@ -76,12 +76,12 @@ def _of_root(fields: Mapping[str, str], roots: str, root: str | None, settings: 
 def _of_clock(fields: Mapping[str, str], head: str) -> Iterator[Finding]:
     date = re.search(r"^date: *(.{1,60})$", head, re.IGNORECASE | re.MULTILINE)
     try:
-        theirs = parsedate_to_datetime(date[1] if date else "").astimezone(timezone.utc)
+        ca_time = parsedate_to_datetime(date[1] if date else "").astimezone(timezone.utc)
         before, after = (datetime.fromtimestamp(int(word), timezone.utc) for word in fields.get("ca.asked", "").split())
     except (ValueError, TypeError, OverflowError, OSError):
         yield Finding("clock", "unknown", "the CA does not report its time", "compare the clocks by hand")
         return
-    ahead, behind = (before - theirs).total_seconds() - 1, (theirs - after).total_seconds() - 1
+    ahead, behind = (before - ca_time).total_seconds() - 1, (ca_time - after).total_seconds() - 1
     off = max(ahead, behind)
     if off > _SKEW_SECONDS:
         what = f"the host's clock is {off:.0f} s {'ahead of' if ahead > behind else 'behind'} the CA's"
@@ -117,13 +117,13 @@ def _of_life(provisioner: dict[str, Any]) -> Finding:
     longest = str(claims.get("maxTLSCertDuration", _DEFAULT_LIFE))
     usual = str(claims.get("defaultTLSCertDuration", longest))
     span = seconds(usual)
-    words = f"certificates live {one_line(usual)[:40]}, at most {one_line(longest)[:40]}"
+    message = f"certificates live {one_line(usual)[:40]}, at most {one_line(longest)[:40]}"
     if span is None:
-        return Finding("lifetime", "unknown", words, "see the CA's claims")
+        return Finding("lifetime", "unknown", message, "see the CA's claims")
     if span < _SHORTEST_LIFE:
         remedy = "raise defaultTLSCertDuration at the CA, or run the timer more often"
-        return Finding("lifetime", "warning", f"{words}: too short for a tick every 15 minutes", remedy)
-    return Finding("lifetime", "ok", words)
+        return Finding("lifetime", "warning", f"{message}: too short for a tick every 15 minutes", remedy)
+    return Finding("lifetime", "ok", message)
 
 
 def _fingerprints(pem: str) -> list[str]:

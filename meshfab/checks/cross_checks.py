@@ -56,7 +56,9 @@ def check_dns(discovery: Discovery, service: Service, observation: EndpointObser
     """The name resolves to the host, for the operator and on the host itself, where the loopback is correct too."""
     host_addresses = set(discovery.state.addresses)
     host_resolved = discovery.resolved.get(service.name, frozenset())
-    is_right_there = any(one in host_addresses or one.startswith("127.") or one == "::1" for one in host_resolved)
+    is_right_there = any(
+        address in host_addresses or address.startswith("127.") or address == "::1" for address in host_resolved
+    )
     mismatches = []
     if not host_addresses & set(observation.resolved):
         mismatches.append(f"{_listed(observation.resolved)} here")

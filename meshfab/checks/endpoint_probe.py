@@ -127,7 +127,10 @@ class EndpointProbe:
     def _ask_host_for_rest(self, observations: dict[str, EndpointObservation]) -> dict[str, EndpointObservation]:
         """Put the unanswered questions to the root shell, in one round trip."""
         unanswered = [
-            (fqdn, answer) for fqdn, seen in observations.items() for answer in seen.answers if not answer.der
+            (fqdn, answer)
+            for fqdn, observation in observations.items()
+            for answer in observation.answers
+            if not answer.der
         ]
         if not unanswered:
             return observations
@@ -147,9 +150,10 @@ class EndpointProbe:
         self._is_filtered |= bool(by_host)
         return {
             fqdn: dataclasses.replace(
-                seen, answers=tuple(by_host.get((fqdn, answer.address), answer) for answer in seen.answers)
+                observation,
+                answers=tuple(by_host.get((fqdn, answer.address), answer) for answer in observation.answers),
             )
-            for fqdn, seen in observations.items()
+            for fqdn, observation in observations.items()
         }
 
 

@@ -119,5 +119,5 @@ def _ask_for_sudo(connection: Connection) -> None:
     """Prompt once, on a terminal; otherwise raise the error. Nothing had run yet when sudo prompted."""
     if not sys.stdin.isatty():
         raise  # noqa: PLE0704  # within the handler that called us
-    asked = f"sudo's password for {connection.user} on {connection.original_host} (not the CA's): "
-    connection.config.sudo.password = getpass.getpass(asked)
+    prompt = f"sudo's password for {connection.user} on {connection.original_host} (not the CA's): "
+    connection.config.sudo.password = getpass.getpass(prompt)

@@ -88,13 +88,13 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
     declared = inventory.services(host, settings)
     try:
         with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
-            state, extra = shell.batch([facts.request(settings, declared), _request(settings, declared)])
-            seen = facts.parse(state, shell.host, settings, declared)
+            probe_answer, doctor_answer = shell.batch([facts.request(settings, declared), _request(settings, declared)])
+            state = facts.parse(probe_answer, shell.host, settings, declared)
     except MeshfabError as error:
         return tuple(preconditions.check_login(error))
     return (
         *preconditions.check_login(None),
-        *_of_host(seen, answer_fields.parse_fields(extra.out), settings, declared),
+        *_of_host(state, answer_fields.parse_fields(doctor_answer.out), settings, declared),
     )
 
 

@@ -1,4 +1,4 @@
-"""Every service of a host, declared or found there, by one remote command: discover.sh, followed by probe.sh."""
+"""Every service of a host, declared or found there, by one remote command: discover.sh."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def request(settings: Settings, declared: Sequence[Service], *, judge: bool = Tr
     """
     root, conf_dir, *service_args = facts.request(settings, declared).args
     folders = (settings.domain, settings.cert_dir, settings.key_dir)
-    return Request("discover+probe", (root, conf_dir, *folders, "judge" if judge else "", *service_args))
+    return Request("facts+discover", (root, conf_dir, *folders, "judge" if judge else "", *service_args))
 
 
 def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Discovery:

@@ -123,7 +123,7 @@ def request(settings: Settings, services: Sequence[Service]) -> Request:
             service.secret,
             " ".join(service.files),
         ]
-    return Request("probe", tuple(args))
+    return Request("facts+probe", tuple(args))
 
 
 def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Service]) -> HostState:

@@ -65,7 +65,7 @@ def until(is_done: Callable[[T], bool], look: Callable[[], T], *, seconds: float
     grow from 5 ms, so that a quick nginx costs next to nothing.
     """
     deadline, pause = time.monotonic() + seconds, 0.005
-    while not is_done(seen := look()) and time.monotonic() < deadline:
+    while not is_done(result := look()) and time.monotonic() < deadline:
         time.sleep(pause)
         pause = min(pause * 2, 0.25)
-    return seen
+    return result

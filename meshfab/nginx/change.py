@@ -89,7 +89,7 @@ def decide(
     return planner.write("no server of nginx answers to the name")
 
 
-def is_ours(text: str) -> bool:
+def is_managed(text: str) -> bool:
     """Whether meshfab wrote the file and nobody edited it since."""
     header = vhost.read_header(text)
     return header is not None and header.is_untouched
@@ -99,7 +99,7 @@ def serving_endpoint(state: HostState, service: Service, settings: Settings) -> 
     """Where nginx serves the pair; None where it does not."""
     vhost_path = layout.choose_vhost_path(state, service, settings)
     text = state.services[service.name].vhosts.get(vhost_path.path)
-    if text and layout.is_included(state, vhost_path) and is_ours(text):
+    if text and layout.is_included(state, vhost_path) and is_managed(text):
         return Endpoint(listeners.addresses(state, service, settings))
     servers = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
     return Endpoint(servers[0].hosts, servers[0].ports[0]) if servers else None
@@ -139,7 +139,7 @@ class ChangePlanner:
             note = f"{self.vhost_path.path} was edited by hand since meshfab wrote it: left as it is"
             return NginxChange(notes=(note, *notes))
         raise EditedError(
-            f"{self.vhost_path.path} was edited by hand since meshfab wrote it, and what is asked for would undo that",
+            f"{self.vhost_path.path} was edited by hand since meshfab wrote it, and the request would undo that",
             host=self.state.host,
             remedy=vhost.HOW_TO_FORCE,
             diff=vhost.diff(self.vhost_path.path, text, self._render()),

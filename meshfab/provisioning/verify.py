@@ -49,7 +49,7 @@ class ServingCheck:
         def look() -> EndpointObservation:
             return self._probe.observe(self._state.addresses, {fqdn: endpoint})[fqdn]
 
-        return tls_client.until(lambda seen: seen.leaves == clients.leaves, look).leaves == clients.leaves
+        return tls_client.until(lambda observation: observation.leaves == clients.leaves, look).leaves == clients.leaves
 
 
 def wait_until_served(probe: EndpointProbe, state: HostState, fqdn: str, endpoint: Endpoint, disk: Leaf) -> Served:
@@ -60,8 +60,8 @@ def wait_until_served(probe: EndpointProbe, state: HostState, fqdn: str, endpoin
     """
 
     def look() -> Served:
-        seen = probe.observe(state.addresses, {fqdn: endpoint})[fqdn].served(disk.der)
-        assert seen is not None  # an endpoint has at least one address  # noqa: S101
-        return seen
+        answer = probe.observe(state.addresses, {fqdn: endpoint})[fqdn].served(disk.der)
+        assert answer is not None  # an endpoint has at least one address  # noqa: S101
+        return answer
 
-    return tls_client.until(lambda seen: seen.der == disk.der, look)
+    return tls_client.until(lambda answer: answer.der == disk.der, look)

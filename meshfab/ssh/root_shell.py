@@ -23,7 +23,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import ConnectError, LostError, NotReadyError, StoppedError, SudoAsksError
-from meshfab.ssh.script import Answer, Request, readable, text, words
+from meshfab.ssh.script import Answer, Request, readable, shell_words, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +138,9 @@ class RootShell:
         try:
             self._channel = opened(self.c).create_session()
             # $0 is the shell's name in `ps`, by which scripts/provisioning/stop.sh recognises it.
-            self._channel.exec_command(f"sh -c {words([_AS_ROOT % sudo])} sh sh -c {words([_LOOP])} meshfab")
+            self._channel.exec_command(
+                f"sh -c {shell_words([_AS_ROOT % sudo])} sh sh -c {shell_words([_LOOP])} meshfab"
+            )
         except (ConnectError, SSHException, EOFError) as error:
             if self._stopped:
                 raise self._ended() from None

@@ -57,8 +57,8 @@ class Request:
         begin, end = ("{", "}") if self.persistent else ("(", ")")
         if self.background:
             end = ') >/dev/null 2>"/run/meshfab/.background.$$" & background=$!'
-        given = f"data={words([self.data])}\n" if self.data is not None else ""
-        return f"{begin}\n{given}set -- {words(self.args)}\n{text(self.script)}\n{end}"
+        given = f"data={shell_words([self.data])}\n" if self.data is not None else ""
+        return f"{begin}\n{given}set -- {shell_words(self.args)}\n{text(self.script)}\n{end}"
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ def _file(name: str) -> Path:
     return file
 
 
-def words(args: Sequence[str]) -> str:
+def shell_words(args: Sequence[str]) -> str:
     """Shell words from data, quoted.
 
-    >>> words(["a b", "$(reboot)"])
+    >>> shell_words(["a b", "$(reboot)"])
     "'a b' '$(reboot)'"
     """
     return shlex.join(args)

@@ -121,7 +121,7 @@ def test_the_deadline_of_one_target_is_not_the_end_of_the_others(
     try:
         with JumpHostPool() as jumps, shell_within(targets[0], settings, None, 20, jumps) as shell:
             assert "no answer" in str(check_host("h2", settings, seconds=2, jumps=jumps).error)
-            assert shell.run("probe", "/nowhere", "").ok
+            assert shell.run("facts+probe", "/nowhere", "").ok
             assert check_host(targets[1], settings, jumps=jumps).error is None
     finally:
         mesh.hosts.run("h2", "rm /usr/local/bin/sudo; pkill -f '[s]leep 60'", check=False)

@@ -50,7 +50,9 @@ def test_a_tick_that_is_not_due_writes_nothing_and_logs_nothing(service: Service
     service.tick()
     before = service.pair_state(), service.workers()
     # The clock of a file system is coarse: go on when a new file has a later time than the mark.
-    service.sh('touch /run/mark; until [ -n "$(touch /run/now; find /run/now -newer /run/mark)" ]; do :; done')
+    # Both files are made first: a new file in it would make /run itself newer.
+    service.sh("touch /run/now /run/mark; touch /run/mark")
+    service.sh('until [ -n "$(touch /run/now; find /run/now -newer /run/mark)" ]; do :; done')
     tick = service.tick()
     assert tick.ok
     assert tick.lines == []

@@ -119,7 +119,7 @@ class Host:
         return {key: value for key, value in said.items() if value is not None}
 
     def answer(self) -> Answer:
-        return Answer("probe", 0, encoded(self.fields()), "")
+        return Answer("facts+probe", 0, encoded(self.fields()), "")
 
     def state(self) -> HostState:
         return facts.parse(self.answer(), "h2", self.settings, [self.service])

@@ -55,8 +55,8 @@ class Rack:
     def __post_init__(self) -> None:
         """Put the work of each script in the shell."""
         works: dict[str, Callable[[Request], bytes | None]] = {
-            "probe": lambda _: encoded(self.fields()),
-            "discover+probe": lambda _: encoded({"own": "h2.internal", "found": self.undeclared, **self.fields()}),
+            "facts+probe": lambda _: encoded(self.fields()),
+            "facts+discover": lambda _: encoded({"own": "h2.internal", "found": self.undeclared, **self.fields()}),
             "mint": self._mint,
             "commit": self._commit,
             "install_units": self._set_up,

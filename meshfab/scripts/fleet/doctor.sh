@@ -1,4 +1,4 @@
-# What a host needs before anything is done on it, beside what probe.sh reads. Changes nothing.
+# Read the preconditions of a host that probe.sh does not read. Changes nothing.
 # $1 CA URL, $2 its host, $3 its port, $4 root certificate, $5 nginx's user or '', $6 names to resolve, then folders
 # shellcheck shell=sh
 set -u
@@ -6,7 +6,7 @@ url=$1 ca=$2 port=$3 root=$4 user=$5 names=$6
 shift 6
 step=$(command -v step || command -v step-cli) || step=''
 
-# One HTTP request; HTTP/1.0, so that the answer is plain and the connection ends. curl is not on every host.
+# One HTTP request; HTTP/1.0, so that the answer is not chunked and the connection is closed. Not every host has curl.
 fetch() {
 	path=$1
 	shift
@@ -15,17 +15,17 @@ fetch() {
 }
 health() {
 	[ -n "$step" ] || return
-	said=$(timeout 8 "$step" ca health --ca-url "$url" --root "$root" 2>&1)
-	put ca.health "$? $said"
+	output=$(timeout 8 "$step" ca health --ca-url "$url" --root "$root" 2>&1)
+	put ca.health "$? $output"
 }
 roots() {
 	before=$(date +%s)
-	said=$(fetch /roots.pem -verify 9 -verify_return_error -CAfile "$root")
+	output=$(fetch /roots.pem -verify 9 -verify_return_error -CAfile "$root")
 	status=$?
-	put ca.trusted "${said:+yes}"
-	# 124 is timeout's: who was silent once would be silent again.
-	[ -n "$said" ] || [ $status = 124 ] || said=$(fetch /roots.pem)
-	put ca.roots "$said"
+	put ca.trusted "${output:+yes}"
+	# 124 is timeout's status: a second request would time out too.
+	[ -n "$output" ] || [ $status = 124 ] || output=$(fetch /roots.pem)
+	put ca.roots "$output"
 	put ca.asked "$before $(date +%s)"
 }
 put step.version "$([ -z "$step" ] || timeout 10 "$step" version 2>&1 | head -n 1)"
@@ -34,12 +34,12 @@ put systemd "$(systemctl --version 2>/dev/null | head -n 1)"
 put users "$(for one in ${user:-nginx www-data}; do getent passwd "$one" | cut -d: -f1; done)"
 health
 roots
-[ -z "$said" ] || put ca.provisioners "$(fetch '/provisioners?limit=100')"
+[ -z "$output" ] || put ca.provisioners "$(fetch '/provisioners?limit=100')"
 put resolved "$(for name in $names; do
 	timeout 5 getent ahosts "$name" | awk -v name="$name" '{ print name, $1 }' | sort -u &
 done
 wait)"
-# folder|the nearest one that is there|KiB free|inodes free, or - where the file system counts none|may be written
+# folder|its nearest existing parent|KiB free|inodes free, or - if the file system does not count them|writable
 put folders "$(for folder; do
 	there=$folder
 	while [ ! -d "$there" ]; do there=${there%/*} there=${there:-/}; done

@@ -1,17 +1,18 @@
-# Find every service of this host, declared or not, and hand them to probe.sh, which follows. Changes nothing.
-# $1 root certificate, $2 vhost folder or '', $3 domain, $4 folder of certificates, $5 folder of keys, $6 'judge' to hear
-# what only a judgement needs (the host's own pair, forgotten passwords, what names resolve to), then for each declared
-# service the six words that probe.sh takes
-# A sweep runs this on every host at once: a process costs a millisecond or two, so the shell does what it can itself.
+# Find every service of this host, declared or not, and read the host's facts with the functions of facts.sh. Changes
+# nothing.
+# $1 root certificate, $2 vhost folder or '', $3 domain, $4 folder of certificates, $5 folder of keys, $6 'judge' to get
+# what only an evaluation needs (the host's own pair, forgotten passwords, what names resolve to), then six words for each
+# declared service, as for put_services
+# check-certs runs this on every host: a process takes a millisecond or two, so the shell does what it can itself.
 # shellcheck shell=sh
 set -u
 root=$1 conf_dir=$2 domain=$3 cert_dir=$4 key_dir=$5 purpose=$6
 shift 6
 
-nginx_conf=$(nginx -v -T 2>&1)
+nginx_conf=$(read_nginx)
 
-# The names of pairs that nginx's configuration mentions: one for each place, after a blank or a quote, no comments.
-# nginx prints no configuration that it refuses, as it does when a vhost names a pair that is not there.
+# The names of pairs in nginx's configuration, after a blank or a quote, without comments. nginx does not print a
+# configuration that it refuses, such as one whose vhost names a missing pair.
 case $nginx_conf in
 *'# configuration file /'*) text=$nginx_conf ;;
 *) text=$(cat -- ${conf_dir:+"$conf_dir"/*.conf} /etc/nginx/nginx.conf /etc/nginx/conf.d/*.conf \
@@ -42,7 +43,7 @@ done
 known=$declared found='' state=nginx.service
 [ "$purpose" != judge ] || state="$state step.service"
 
-# note NAME: one more service, if it is a name that a service can have and a new one.
+# note NAME: one more service, if the name is valid and new.
 note() {
 	case $1 in '' | -* | *[!a-z0-9-]*) return ;; esac
 	case "$found " in *" $1 "*) return ;; esac
@@ -55,24 +56,24 @@ for file in "$cert_dir"/*".$domain.pem" "$key_dir"/*".$domain.pem"; do
 	file=${file##*/}
 	note "${file%".$domain.pem"}"
 done
-# Enabled ones by their links, since no command lists a template's instances; active ones by the manager's word.
+# Enabled timers by their links, since no command lists a template's instances; active ones from the manager.
 for file in /etc/systemd/system/*.wants/step@*.timer; do
 	file=${file##*/step@}
 	note "${file%.timer}"
 done
 for name in $known; do state="$state step@$name.timer step@$name.service"; done
 # shellcheck disable=SC2086
-units_shown=$(show_units $state 'step@*.timer')
-set -f # what systemd says is no pattern
+units_shown=$(show_units $state 'step@*.timer') is_complete=yes
+set -f # the output of systemd is not a pattern
 for name in $units_shown; do
 	case $name in Id=step@*.timer) ;; *) continue ;; esac
 	name=${name#Id=step@}
 	name=${name%.timer}
 	case $known in *" $name "*) continue ;; esac
-	# Loaded, and neither enabled nor of any file: it counts while it runs, or has failed.
+	# Loaded, but not enabled and without files: it counts while it runs, or if it has failed.
 	case $(systemctl is-active "step@$name.timer") in inactive | unknown) continue ;; esac
 	note "$name"
-	unset units_shown
+	is_complete=no
 done
 set +f
 
@@ -88,7 +89,7 @@ done
 put found "$found"
 put vhosted "$vhosted"
 
-# A mint that is under way has a password there by right, and for no longer than the reaper allows.
+# While a mint is in progress its password is there legitimately, but no longer than the reaper allows.
 old() { [ -z "$(find "$1" -maxdepth 0 -newermt '-120 seconds' 2>/dev/null)" ]; }
 under_way() { [ -f "/run/meshfab/$1.lock" ] && ! flock -n "/run/meshfab/$1.lock" true; }
 for_judgement() {
@@ -104,7 +105,7 @@ for_judgement() {
 	done
 	put secrets "$secrets"
 
-	# All at once, and none for longer than five seconds: a resolver that is down answers nothing for long.
+	# All at the same time, and five seconds at most: a resolver that is down does not answer for a long time.
 	resolved=''
 	[ "$known" = ' ' ] || resolved=$(for name in $known; do
 		timeout 5 getent ahosts "$name.$domain" | while read -r address _; do printf '%s %s\n' "$name" "$address"; done &
@@ -116,11 +117,9 @@ for_judgement() {
 	done
 }
 
-set -- "$root" "$conf_dir" "$@"
 more_units=''
 if [ "$purpose" = judge ]; then
 	for_judgement
-	# shellcheck disable=SC2034  # for probe.sh, which follows
 	more_units=step.service
 	own=$(hostname -f 2>/dev/null || hostname)
 	case $own in *[!A-Za-z0-9.-]* | -* | .* | '') own=unknown ;; esac
@@ -128,3 +127,7 @@ if [ "$purpose" = judge ]; then
 	# The host's own pair is read like a service's; no service has a dot in its name.
 	set -- "$@" own.pair "$own" "/etc/pki/tls/misc/$own.pem" "/etc/pki/tls/private/$own.pem" '' ''
 fi
+[ $is_complete = yes ] || units_shown=$(read_systemd "$more_units" "$@")
+put_host "$root"
+put_services "$conf_dir" "$@"
+put_nginx_and_units "$nginx_conf" "$units_shown"

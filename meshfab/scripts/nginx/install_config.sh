@@ -1,13 +1,12 @@
-# Put files of ours into nginx's configuration, try it and load it; or leave everything as it was.
+# Install files into nginx's configuration, test it and load it; on any failure restore everything.
 # $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 its main process, $4 the
-# services' names, then for each file: path, the link to it that is to be made or '', what `nginx -T` is to call it or
-# '', text
+# services' names, then for each file: path, the link to make to it or '', its name in `nginx -T` or '', text
 # Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load`, status_busy
 # shellcheck shell=sh disable=SC2154
 set -u
 umask 022
 trap '' HUP INT TERM PIPE
-# Paths of ours, without blanks: the links and folders that this run has made.
+# Paths without blanks: the links and folders that this run has made.
 action=$1 log=$2 main=$3 names=$4 linked='' made=''
 shift 4
 
@@ -21,15 +20,15 @@ each() { # COMMAND PATH LINK SHOWN TEXT...: run it for each file, with path, lin
 	done
 }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
-prepare() { # by cat, which says why it could not write
+prepare() { # with cat, which prints why it could not write
 	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made="${path%/*} $made" && label "${path%/*}"; } || return
-	# What a killed run left may have any mode; a new file gets 0644 by the umask.
+	# A file of a killed run may have any mode; a new file gets 0644 from the umask.
 	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
 move() { mv -fT -- "$new" "$path" && label "$path"; }
 enable() { [ -z "$link" ] || { ln -s -- "$path" "$link" && linked="$linked $link"; }; }
-is_included() { [ -z "$shown" ] || case $said in *"# configuration file $shown:"*) ;; *) return 1 ;; esac }
+is_included() { [ -z "$shown" ] || case $output in *"# configuration file $shown:"*) ;; *) return 1 ;; esac }
 drop() { rm -f -- "$new" "$old"; }
 restore() {
 	rm -f -- "$new"
@@ -44,16 +43,16 @@ go_back() {
 	each restore "$@"
 	unmake
 }
-refuse() { # STATUS WORDS FILES...
+refuse() { # STATUS MESSAGE FILES...
 	status=$1
-	say "$2"
+	print_error "$2"
 	shift 2
 	go_back "$@"
 	exit "$status"
 }
 
-in_turn || exit
-# Nothing is moved before all is written: a full disk ends it here.
+take_nginx_lock || exit
+# Nothing is moved before everything is written: a full disk stops it here.
 if ! each prepare "$@" || ! each keep "$@"; then
 	each drop "$@"
 	unmake
@@ -64,17 +63,17 @@ if ! each move "$@" || ! each enable "$@"; then
 fi
 [ -n "$action" ] || exit 0
 
-said=$(nginx -T 2>&1) || refuse "$status_config_refused" "$said" "$@"
+output=$(nginx -T 2>&1) || refuse "$status_config_refused" "$output" "$@"
 for name in $names; do
-	case ${said%%# configuration file*} in *"conflicting server name \"$name\" on "*)
-		refuse "$status_server_ignored" "$(printf '%s\n' "$said" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;
+	case ${output%%# configuration file*} in *"conflicting server name \"$name\" on "*)
+		refuse "$status_server_ignored" "$(printf '%s\n' "$output" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;
 	esac
 done
 each is_included "$@" || refuse "$status_not_included" "$shown" "$@"
 load "$action" "$log" "$main" || {
 	status=$?
 	go_back "$@"
-	# nginx may yet take up what was just taken back: it is told again.
+	# nginx may still load the files that were just removed: it is reloaded again.
 	[ "$action" = start ] || load reload "$log" "$main" 2>/dev/null
 	exit "$status"
 }

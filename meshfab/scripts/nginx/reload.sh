@@ -1,11 +1,11 @@
-# Try nginx's configuration and load it. $1 reload or start, $2 nginx's error log, $3 its main process.
+# Test nginx's configuration and load it. $1 reload or start, $2 nginx's error log, $3 its main process.
 # Exit status as for install_config.sh
 # shellcheck shell=sh disable=SC2154
 set -u
 trap '' HUP INT TERM PIPE
-in_turn || exit
-said=$(umask 022 && nginx -t 2>&1) || {
-	say "$said"
+take_nginx_lock || exit
+output=$(umask 022 && nginx -t 2>&1) || {
+	print_error "$output"
 	exit "$status_config_refused"
 }
 load "$1" "$2" "$3"

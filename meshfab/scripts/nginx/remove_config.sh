@@ -1,12 +1,12 @@
-# Take the files of this run out again, after nginx had taken them in: what was there before comes back and is loaded.
-# $1 reload, or stop where this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
-# the link to it that this run made or '', and the SHA-256 of what we wrote there. A file that is no longer ours is let be.
+# Remove the files of this run again after nginx had loaded them: restore the old files and load them.
+# $1 reload, or stop if this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
+# the link to it that this run made or '', and the SHA-256 of the text that was written. A file with another text is not touched.
 # shellcheck shell=sh disable=SC2154
 set -u
 trap '' HUP INT TERM PIPE
 action=$1 log=$2 main=$3 failed=0
 shift 3
-in_turn || exit
+take_nginx_lock || exit
 while [ $# -ge 3 ]; do
 	old=${1%/*}/.${1##*/}.old
 	[ -z "$2" ] || rm -f -- "$2"
@@ -17,8 +17,8 @@ while [ $# -ge 3 ]; do
 	shift 3
 done
 [ "$failed" = 0 ] || exit 1
-[ "$action" = stop ] || said=$(umask 022 && nginx -t 2>&1) || {
-	say "$said"
+[ "$action" = stop ] || output=$(umask 022 && nginx -t 2>&1) || {
+	print_error "$output"
 	exit "$status_config_refused"
 }
 load "$action" "$log" "$main"

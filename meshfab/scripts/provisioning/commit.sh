@@ -1,5 +1,5 @@
-# Move a checked pair in. $1 staging folder, $2 certificate, $3 key, $4 nginx's user
-# A power cut between the two renames leaves .new beside the certificate, and the next run or tick finishes the move.
+# Move a checked pair into place. $1 staging folder, $2 certificate, $3 key, $4 nginx's user
+# A power cut between the two renames leaves .new beside the certificate, and the next run or tick completes the move.
 # shellcheck shell=sh
 set -eu
 trap '' HUP INT TERM PIPE
@@ -17,7 +17,7 @@ case $(getfacl -cp -- "$new_key") in # read back; a mask would show as #effectiv
 user:$user:r--
 "*) ;;
 *)
-	say "setfacl: the file system keeps no ACL on $new_key"
+	print_error "setfacl: the file system keeps no ACL on $new_key"
 	exit 1
 	;;
 esac

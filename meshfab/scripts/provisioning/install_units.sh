@@ -1,15 +1,15 @@
-# Put units in place, each complete or not at all, and enable timers. A file that is there as wanted is not touched.
-# $1 `reload` when systemd is known to hold older units, $2 the timers, $3 `reload` where one of them runs already: what
-# systemd has in memory says `disabled` on, if somebody disabled it; then for each file: path mode text
+# Install units, each complete or not at all, and enable timers. A file that is there as wanted is not touched.
+# $1 `reload` if systemd is known to have older units, $2 the timers, $3 `reload` if one of them runs already: systemd
+# keeps `disabled` in memory if somebody disabled it; then for each file: path mode text
 # shellcheck shell=sh
 set -eu
 umask 022
 reload=$1 timers=$2 again=$3
 shift 3
-# The words are paths and units of ours, without blanks.
+# The arguments are paths and unit names without blanks.
 # shellcheck disable=SC2086
 install_files() {
-	# Services share the units, and a lock of their own does not keep two of them apart here.
+	# Services share the units, so the lock of a service is not enough here.
 	exec 7>>/run/meshfab/.units.lock
 	flock -w 60 7
 	made='' placed=''
@@ -24,31 +24,31 @@ install_files() {
 			elif [ -f "$1" ] && printf %s "$3" | cmp -s - "$1"; then
 				chmod "$2" "$1"
 			else
-				# A unit that changes, and a drop-in, is read by a manager that may hold an older one.
+				# systemd may have an older version of a changed unit or a drop-in in memory.
 				case $1 in /etc/systemd/*) [ ! -e "$1" ] && [ "${1%.conf}" = "$1" ] || reload=reload ;; esac
 				[ -d "${1%/*}" ] || install -d -m 0755 -- "${1%/*}"
 				made="$made $new"
 				printf %s "$3" >"$new"
-				[ "$2" = 0644 ] || chmod "$2" "$new" # which is what the umask leaves
+				[ "$2" = 0644 ] || chmod "$2" "$new" # the umask already gives 0644
 				set -- "$@" "$1" "$2" "$3"
 			fi
 			shift 3
 			count=$((count - 3))
 		done
-		# One call for all: every process started here costs a millisecond.
+		# One call for all: every process takes a millisecond.
 		[ $pass = move ] || [ -z "$made" ] || sync $made
 	done
 	[ -z "$placed" ] || ! command -v restorecon >/dev/null || restorecon $placed
 }
 
-# Not by `||`, which would make the shell overlook errors within.
+# Not with `||`, which would switch `set -e` off inside the function.
 if [ $# != 0 ]; then install_files "$@"; fi
 [ -z "$reload" ] || systemctl daemon-reload
 [ -n "$timers" ] || exit 0
-# --no-reload: an instance of a template needs none, and a reload costs 100 ms.
+# --no-reload: an instance of a template needs no reload, and a reload takes 100 ms.
 # shellcheck disable=SC2086
 systemctl --quiet --no-reload --now enable $timers 2>/dev/null || {
-	# An old systemd does not see a unit file that is younger than its cache.
+	# An old systemd does not find a unit file that is newer than its cache.
 	systemctl daemon-reload
 	systemctl --quiet --now enable $timers
 }

@@ -1,12 +1,12 @@
-# Take the locks of services for the life of this shell, and see to what must not outlive it.
-# $1 who we are, $2 the time by this host's clock, $3 seconds to wait for each, $4 seconds after which this shell ends by
+# Take the locks of services until this shell ends, and remove what must not outlast it.
+# $1 the operator, $2 the time by this host's clock, $3 seconds to wait for each, $4 seconds after which this shell ends by
 # itself, then for each service: name, password file, staging folder
-# Says `waited` when somebody else held one. status_busy: somebody still does.
+# Prints `waited` if another run held one. status_busy: another run still holds one.
 # shellcheck shell=sh disable=SC2154,SC2086
-# The words are paths of ours, without blanks.
+# The arguments are paths without blanks.
 
-# hold FLOCK-FLAGS: take the locks in $others by processes that end with this shell, since a shell has no numbers for so
-# many open files. The last one reads a pipe that has no writer but us.
+# hold FLOCK-FLAGS: take the locks in $others by processes that end with this shell, because a shell has too few
+# file descriptors for many locks. The last process reads a pipe whose only writer is this shell.
 hold() {
 	line=/run/meshfab/.line.$$
 	rm -f "$line.in" "$line.out"
@@ -23,7 +23,7 @@ hold() {
 	[ "$word" = held ]
 }
 
-# sshd misses an operator whose line was cut for good after two hours at the earliest, and the renewal would wait as long.
+# sshd notices a lost connection after two hours at the earliest, and the renewal would wait as long.
 watch_the_clock() {
 	[ -z "${watch-}" ] || return 0
 	{ timeout "$limit" tail --pid="$$" -f /dev/null || kill -TERM "$$"; } >/dev/null 2>&1 5>&- 6>&- 9>&- &
@@ -31,8 +31,8 @@ watch_the_clock() {
 }
 
 take_locks() {
-	# A run that goes on with one service leaves nothing of the others while it has their locks, and nothing of theirs is
-	# its own to remove after that; what it is about to lock is not either, before it has.
+	# A run that continues with one service removes its files of the others while it still has their locks. After that
+	# their files belong to other runs; so do those of a service that is not locked yet.
 	[ -z "${secrets-}" ] || {
 		rm -f -- $secrets
 		rm -rf -- $stages
@@ -46,7 +46,7 @@ take_locks() {
 		shift 3
 	done
 	[ -d /run/meshfab ] || mkdir -m 0700 /run/meshfab 2>/dev/null
-	# A run that goes on with one service lets go of the others first.
+	# A run that continues with one service releases the other locks first.
 	[ -z "${holder-}" ] || {
 		exec 6>&-
 		wait "$holder"
@@ -56,7 +56,7 @@ take_locks() {
 	flock -n 9 || {
 		echo waited
 		flock -w "$seconds" 9 || {
-			say "$(cat "$1")"
+			print_error "$(cat "$1")"
 			return "$status_busy"
 		}
 	}
@@ -65,13 +65,13 @@ take_locks() {
 	[ -z "$others" ] || hold -n || {
 		echo waited
 		hold -w "$seconds" || {
-			for file in $others; do flock -n "$file" true || say "$(cat "$file")"; done
+			for file in $others; do flock -n "$file" true || print_error "$(cat "$file")"; done
 			return "$status_busy"
 		}
 	}
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done
 	secrets=$files stages=$folders
-	# Signals may follow each other, and the second one would meet the clean-up of the first.
+	# A second signal must not interrupt the clean-up of the first.
 	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets /run/meshfab/.background.$$; rm -rf -- $stages' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
 	watch_the_clock

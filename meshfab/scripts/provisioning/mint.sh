@@ -1,4 +1,4 @@
-# Mint a pair into a staging folder and show it.
+# Mint a pair into a staging folder and print it.
 # $1 step, $2 staging folder, $3 password file, $4 provisioner, $5 CA, $6 root, then the names
 # shellcheck shell=sh
 set -eu
@@ -12,11 +12,11 @@ for name in "$@"; do
 	# Always --san, for the first name too: clients ignore the CN.
 	set -- "$@" --san "$name"
 done
-# It computes one key from the password and ends: Go's other threads and its collector cost more than they save.
+# step derives one key from the password and ends: Go's other threads and its garbage collector only take time.
 GOMAXPROCS=1 GOGC=off timeout 60 "$step" ca certificate --force --provisioner "$provisioner" --provisioner-password-file "$secret" \
-	--ca-url "$ca" --root "$root" "$@" "$first" "$stage/cert" "$stage/key" </dev/null >"$stage/said" 2>&1 || {
+	--ca-url "$ca" --root "$root" "$@" "$first" "$stage/cert" "$stage/key" </dev/null >"$stage/output" 2>&1 || {
 	status=$?
-	say "$(tail -n 1 "$stage/said")"
+	print_error "$(tail -n 1 "$stage/output")"
 	exit "$status"
 }
 put cert "$(cat "$stage/cert")"

@@ -1,4 +1,4 @@
-# Show files as they are. Every word is a path.
+# Print files. Every argument is a path.
 # shellcheck shell=sh
 for file in "$@"; do
 	[ ! -f "$file" ] || put "$file" "$(cat -- "$file")"

@@ -1,4 +1,4 @@
-# Drop what was kept of old files, and what an interrupted run left half made. Every word is a file's place.
+# Remove the kept old files, and the files of an interrupted run. Every argument is the path of a file.
 # shellcheck shell=sh
 count=$#
 for file in "$@"; do

@@ -1,4 +1,4 @@
-# Renew now, through the installed unit itself. $1 the service
+# Renew now, through the installed unit. $1 the service
 # shellcheck shell=sh
 set -u
 force=/run/meshfab/$1.force failed=/run/meshfab/$1.failed
@@ -8,11 +8,11 @@ for _ in 1 2; do
 	: >"$force"
 	systemctl start "step@$1.service" 2>/dev/null
 	status=$?
-	# Still there: the start was merged with a tick that was under way already.
+	# Still there: systemd merged the start with a tick that was running already.
 	[ -e "$force" ] || break
 done
 rm -f -- "$force"
 [ "$status" = 0 ] || {
-	say "$(cat "$failed" 2>/dev/null || systemctl status --no-pager "step@$1.service" 2>&1 | tail -n 1)"
+	print_error "$(cat "$failed" 2>/dev/null || systemctl status --no-pager "step@$1.service" 2>&1 | tail -n 1)"
 	exit 1
 }

@@ -1,4 +1,4 @@
-# Put the old pair back, key first as it came. $1 certificate, $2 key
+# Restore the old pair, the key first as in commit.sh. $1 certificate, $2 key
 # shellcheck shell=sh
 set -eu
 trap '' HUP INT TERM PIPE

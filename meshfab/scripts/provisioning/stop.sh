@@ -1,5 +1,5 @@
-# End a root shell of ours, and what runs in it, after its operator lost it. $1 its pid or ''
-# A script that moves files in ignores the signal and comes to its end.
+# Stop a root shell of meshfab, and what runs in it, after its operator lost the connection. $1 its pid or ''
+# A script that moves files ignores the signal and finishes.
 # shellcheck shell=sh
 case $(tr '\0' ' ' 2>/dev/null <"/proc/${1:-none}/cmdline") in
 *' meshfab ')

@@ -149,13 +149,13 @@ def test_names_without_end_are_cut_off() -> None:
     assert len(discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
 
 
-def test_the_request_is_one_script_that_goes_on_as_the_probe() -> None:
+def test_the_request_is_one_script_with_the_functions_of_the_probe() -> None:
     request = discovery.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
-    assert request.script == "discover+probe"
+    assert request.script == "facts+discover"
     assert request.args[:6] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir, "judge")
     assert (len(request.args) - 6) % 6 == 0
-    body = Request("discover+probe", request.args).body()
-    assert body.index("put found") < body.index("put units")
+    body = Request("facts+discover", request.args).body()
+    assert body.index("put found") < body.rindex("put_nginx_and_units")
 
 
 @pytest.mark.parametrize("text", ["", "n/a", "Mon 2026-11-23 17:45:00 CET", "infinity", "Mon 2026-13-40 99:99:99 UTC"])

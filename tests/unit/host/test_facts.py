@@ -18,7 +18,7 @@ from tests.support.fake_host import DEBIAN_CONF, Host, encoded, unit
 
 
 def parse(out: bytes, err: str = "") -> facts.HostState:
-    return facts.parse(Answer("probe", 0, out, err), "h2", SETTINGS, [SERVICE])
+    return facts.parse(Answer("facts+probe", 0, out, err), "h2", SETTINGS, [SERVICE])
 
 
 def test_an_answer_comes_out_as_it_was_found() -> None:
@@ -92,7 +92,7 @@ def test_step_may_be_called_step_cli() -> None:
 
 def test_the_probe_is_told_every_path_that_is_asked_about() -> None:
     request = facts.request(SETTINGS, [SERVICE])
-    assert request.script == "probe"
+    assert request.script == "facts+probe"
     assert {SETTINGS.root, SERVICE.cert, SERVICE.key, SERVICE.secret, SERVICE.env_file} <= set(
         " ".join(request.args).split()
     )

@@ -51,7 +51,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.shell.answers.update(
-            probe=lambda _: self.host.answer(),
+            {"facts+probe": lambda _: self.host.answer()},
             mint=lambda _: self.answer("mint", cert=self.next_pair.pem, public=self.next_pair.public),
             commit=self.does(self._commit),
             install_units=self.does(self._set_up),
@@ -135,7 +135,7 @@ def done() -> World:
 def test_a_converged_host_gets_one_script_and_it_is_the_probe(live: Live, c: Connection, settings: Settings) -> None:
     world = live(done())
     outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *said: world.said.append(said))
-    assert world.shell.scripts == ["probe"]
+    assert world.shell.scripts == ["facts+probe"]
     assert outcome.changed == ()
     assert outcome.served is not None
     assert outcome.served.der == good_pair().der
@@ -149,7 +149,9 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
     outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *said: world.said.append(said))
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
-    acting = [name for name in world.shell.scripts if name not in ("probe", "read", "tls_probe", "remove_backups")]
+    acting = [
+        name for name in world.shell.scripts if name not in ("facts+probe", "read", "tls_probe", "remove_backups")
+    ]
     assert acting == [
         "lock",
         "put_password",
@@ -162,7 +164,7 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
     ]
     world.shell.sent.clear()
     again = api.provision(c, "gongfoo", settings=settings)
-    assert world.shell.scripts == ["probe"]
+    assert world.shell.scripts == ["facts+probe"]
     assert again.changed == ()
 
 
@@ -181,7 +183,7 @@ def test_each_step_alone_on_a_converged_host_is_the_probe(
 ) -> None:
     world = live(done())
     assert part(c, "gongfoo", settings=settings).changed == ()
-    assert world.shell.scripts == ["probe"]
+    assert world.shell.scripts == ["facts+probe"]
 
 
 ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
@@ -198,13 +200,13 @@ def test_each_step_alone_does_no_others_work(
     fresh = Host(**FRESH) if "install_config" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
     world = live(World(fresh))
     part(c, "gongfoo", settings=settings)
-    assert set(world.shell.scripts) - {"probe", "lock", "read", "tls_probe", "remove_backups"} == scripts
+    assert set(world.shell.scripts) - {"facts+probe", "lock", "read", "tls_probe", "remove_backups"} == scripts
 
 
 def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
     world = live(World(Host(**FRESH)))
     outcome = api.provision(c, "gongfoo", settings=SETTINGS, dry_run=True)
-    assert world.shell.scripts == ["probe", "read"]
+    assert world.shell.scripts == ["facts+probe", "read"]
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert len(outcome.diffs) == 5
     assert any("+++ /etc/nginx/conf.d/gongfoo.internal.conf" in diff for diff in outcome.diffs)
@@ -260,7 +262,7 @@ def test_a_host_that_lacks_a_program_is_told_which_before_anything_is_done(
     with pytest.raises(NotReadyError, match=tool) as caught:
         api.provision(c, "gongfoo", settings=settings)
     assert word in str(caught.value.remedy)
-    assert world.shell.scripts == ["probe"]
+    assert world.shell.scripts == ["facts+probe"]
 
 
 def test_a_host_without_the_root_is_told_where_it_belongs(live: Live, c: Connection, settings: Settings) -> None:
@@ -268,7 +270,7 @@ def test_a_host_without_the_root_is_told_where_it_belongs(live: Live, c: Connect
     with pytest.raises(NotReadyError) as caught:
         api.provision(c, "gongfoo", settings=settings)
     assert settings.root in str(caught.value)
-    assert world.shell.scripts == ["probe"]
+    assert world.shell.scripts == ["facts+probe"]
 
 
 STEP_SAYS = {
@@ -363,7 +365,7 @@ def test_a_lock_that_somebody_holds_is_told_with_the_holder(live: Live, c: Conne
     world.shell.answers["lock"] = lambda request: Answer(request.script, 75, b"", "ann@desk since 12:00")
     with pytest.raises(LockedError, match="ann@desk"):
         api.provision(c, "gongfoo", settings=settings)
-    assert world.shell.scripts == ["probe", "lock"]
+    assert world.shell.scripts == ["facts+probe", "lock"]
 
 
 def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Connection, settings: Settings) -> None:
@@ -376,7 +378,7 @@ def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Co
 
     world.shell.answers["lock"] = waited
     assert api.provision(c, "gongfoo", settings=settings).changed == ()
-    assert world.shell.scripts == ["probe", "lock", "probe"]
+    assert world.shell.scripts == ["facts+probe", "lock", "facts+probe"]
 
 
 def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(

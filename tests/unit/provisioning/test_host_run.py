@@ -87,7 +87,7 @@ def test_all_services_of_a_host_are_done_by_one_script_of_each_kind(at_work: Wor
     job, outcomes = at_work(rack)
     of_each = ["put_password", "mint", "remove_password"] * 3 + ["commit"] * 3
     assert rack.shell.scripts == [
-        "discover+probe", "lock", *of_each, "install_units", "install_config", "wait_background", "read",
+        "facts+discover", "lock", *of_each, "install_units", "install_config", "wait_background", "read",
     ]  # fmt: skip
     assert all(verbs(one) == ["mint", "units", "timer", "vhost"] for one in outcomes.values())
     assert all(one.served and one.leaf and one.served.der == one.leaf.der for one in outcomes.values())
@@ -107,7 +107,7 @@ def test_the_second_run_is_the_survey_and_nothing_else(at_work: Work) -> None:
     at_work(rack)
     rack.shell.sent.clear()
     _, outcomes = at_work(rack)
-    assert rack.shell.scripts == ["discover+probe"]
+    assert rack.shell.scripts == ["facts+discover"]
     assert not any(one.changed or one.error for one in outcomes.values())
 
 
@@ -210,9 +210,9 @@ def test_a_shell_that_has_ended_is_not_asked_again(at_work: Work) -> None:
         rack.shell.is_idle = False
         raise SudoAsksError("sudo asks for a password", host="h2")
 
-    rack.refused["discover+probe"] = no
+    rack.refused["facts+discover"] = no
     job, outcomes = at_work(rack)
-    assert rack.shell.scripts == ["discover+probe"]
+    assert rack.shell.scripts == ["facts+discover"]
     assert failed(outcomes) == dict.fromkeys(NAMES, job.error)
     assert isinstance(job.error, SudoAsksError)
 
@@ -241,7 +241,7 @@ def test_a_wait_for_a_lock_is_followed_by_a_second_look(at_work: Work) -> None:
     rack.refused["lock"] = waited
     _, outcomes = at_work(rack)
     assert [name for name, one in outcomes.items() if one.changed] == ["cream"]
-    assert rack.shell.scripts[:3] == ["discover+probe", "lock", "discover+probe"]
+    assert rack.shell.scripts[:3] == ["facts+discover", "lock", "facts+discover"]
     assert rack.shell.scripts.count("lock") == 1
 
 
@@ -271,7 +271,7 @@ def test_a_configuration_that_a_stranger_broke_is_everybodys_error(at_work: Work
 def test_a_dry_run_of_several_services_only_reads(at_work: Work) -> None:
     rack = rack_of()
     _, outcomes = at_work(rack, dry_run=True, password=None)
-    assert set(rack.shell.scripts) == {"discover+probe", "read"}
+    assert set(rack.shell.scripts) == {"facts+discover", "read"}
     assert all(verbs(one) == ["mint", "units", "timer", "vhost"] and one.diffs for one in outcomes.values())
 
 
@@ -281,13 +281,13 @@ def test_a_run_that_is_whole_says_what_is_not_declared(at_work: Work) -> None:
     job, outcomes = at_work(rack, "tea")
     assert list(outcomes) == ["tea"]
     assert [stray.split()[1] for stray in job.undeclared] == ["milk.internal", "cream.internal"]
-    assert set(rack.shell.scripts) == {"discover+probe"}
+    assert set(rack.shell.scripts) == {"facts+discover"}
 
 
 def test_a_run_of_one_service_among_others_does_not_look_for_them(at_work: Work) -> None:
     rack = rack_of(whole)
     job, _ = at_work(rack, "tea", covers_all_services=False)
-    assert (rack.shell.scripts, job.undeclared) == (["probe"], ())
+    assert (rack.shell.scripts, job.undeclared) == (["facts+probe"], ())
 
 
 def test_what_is_told_is_told_of_its_service(at_work: Work) -> None:

@@ -26,7 +26,7 @@ SCRIPTS = {
     "show": 'for word in "$@"; do put word "$word"; done',
     "count": "echo $#",
     "data": 'put data "$data"',
-    "fail": "say it did not work\nexit 7",
+    "fail": "print_error it did not work\nexit 7",
     "unset": "set -eu\nfalse\necho not reached",
     "both": "echo out; echo err >&2",
     "raw": "printf '\\377\\000\\376'",

@@ -1,0 +1,95 @@
+# Functions that read a host's facts and change nothing; probe.sh and discover.sh call them. An answer has records
+# "<key> <bytes>\n<value>\n", which meshfab/host/answer_fields.py parses.
+# shellcheck shell=sh
+
+# has_text KEY FILE: the answer KEY is the text of that file, if it exists. put_texts reads all of them with one process.
+keys='' texts=''
+has_text() {
+	[ ! -f "$2" ] || keys="$keys$1 $2
+" texts="$texts $2"
+}
+put_texts() {
+	put keys "$keys"
+	# shellcheck disable=SC2086
+	[ -z "$texts" ] || put texts "$(grep -aH '' -- $texts 2>/dev/null)"
+}
+
+# -v beside -T: the version and the whole configuration with one call. It creates missing log files: with nginx's mode.
+read_nginx() {
+	umask 022
+	nginx -v -T 2>&1
+}
+
+# read_systemd MORE-UNITS SERVICE...: the units of each service, of which six words are given as for put_services.
+read_systemd() {
+	units="nginx.service $1"
+	shift
+	while [ $# -ge 6 ]; do
+		units="$units step@$1.timer step@$1.service"
+		shift 6
+	done
+	# shellcheck disable=SC2086
+	show_units $units
+}
+
+# put_host ROOT: what concerns the whole host.
+put_host() {
+	put now "$(date +%s)"
+	put addresses "$(hostname -I 2>/dev/null)"
+	# step is called step-cli where another program has that name (Fedora, Arch).
+	put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
+		command -v "$tool"
+	done)"
+	has_text root "$1"
+	[ -e /proc/net/if_inet6 ] || put no-ipv6 yes
+	[ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
+}
+
+# put_services VHOST-FOLDER SERVICE...: the files of each service: name fqdn cert key secret files-of-meshfab
+put_services() {
+	conf_dir=${1:-/etc/nginx/conf.d}
+	files='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/local/libexec/meshfab-tick'
+	stats=''
+	shift
+	while [ $# -ge 6 ]; do
+		name=$1 fqdn=$2 cert=$3 key=$4 secret=$5
+		files="$files $6"
+		shift 6
+		stats="$stats $cert $key ${key%/*}"
+		has_text "$name/cert" "$cert"
+		if [ -f "$key" ]; then
+			put "$name/public" "$(openssl pkey -in "$key" -passin pass: -pubout 2>/dev/null)"
+			put "$name/acl" "$(getfacl -cpE -- "$key" 2>/dev/null)"
+		fi
+		has_text "$name/staged" "${cert%/*}/.${cert##*/}.new"
+		for file in "$cert" "$key"; do
+			file=${file%/*}/.${file##*/}
+			if [ -e "$file.old" ] || [ -e "$file.new" ]; then put "$name/leftovers" yes; fi
+		done
+		if [ -e "$secret" ] || [ -L "$secret" ]; then put "$name/secret" "$secret"; fi
+		if [ -d "$secret" ] && [ ! -L "$secret" ]; then put "$name/secret-folder" yes; fi
+		for file in "$conf_dir/$fqdn.conf" "/etc/nginx/sites-available/$fqdn.conf" \
+			"/etc/nginx/snippets/$fqdn.tls.conf" "/etc/nginx/snippets/$fqdn.mtls.conf"; do
+			has_text "$name/vhost:$file" "$file"
+			[ ! -e "${file%/*}/.${file##*/}.old" ] || put "$name/leftovers" yes
+		done
+	done
+	# One line for each file: name|kind|owner:group|mode. Words split: meshfab/config/validation.py checked every path.
+	put_texts
+	# shellcheck disable=SC2086
+	put digests "$(sha256sum -- $files 2>/dev/null)"
+	# shellcheck disable=SC2086
+	[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
+}
+
+# put_nginx_and_units CONFIGURATION UNITS: the outputs of read_nginx and read_systemd.
+put_nginx_and_units() {
+	put nginx.conf "$1"
+	case $1 in
+	*'# configuration file /'*) ;;
+	*) # nginx does not print a broken configuration, and a mint that heals it must know the user nevertheless.
+		put nginx.user "$(sed -n 's/^[[:space:]]*user[[:space:]]\{1,\}\([A-Za-z0-9_.-]*\).*/\1/p' /etc/nginx/nginx.conf 2>/dev/null)"
+		;;
+	esac
+	put units "$2"
+}

@@ -54,13 +54,13 @@ def reload(state: HostState, activations: Sequence[Activation]) -> Request:
     return Request("reload", (_action(activations), *_nginx_args(state)))
 
 
-def remove(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
+def remove(state: HostState, activations: Sequence[Activation], *, is_installed: bool) -> Request:
     """Remove the files of this run again; only load the configuration if there are none, or the script removed them."""
     file_args = [
         word
         for activation in activations
         for file, link in zip(activation.change.files, _links(activation.change), strict=True)
-        if is_wired and activation.change.reason
+        if is_installed and activation.change.reason
         for word in (file.path, link, file.digest)
     ]
     action = "stop" if any(activation.starts for activation in activations) else "reload"

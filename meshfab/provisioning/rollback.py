@@ -45,7 +45,7 @@ def roll_back(
     if failed.script == "wait_background":
         # nginx was loaded in the meantime.
         late = renew_enable.explain(failed, shell.host)
-        late.remedy = f"{late.remedy}; {_restore(shell, state, plans, checks, is_wired=True)}"
+        late.remedy = f"{late.remedy}; {_restore(shell, state, plans, checks, is_installed=True)}"
         return late
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
@@ -54,7 +54,7 @@ def roll_back(
             is_back = failed.status in _NOT_LOADED or all(check.is_restored() for check in checks)
             how = "" if is_back else "clients get something else than before"
         else:
-            how = _restore(shell, state, plans, checks, is_wired=failed.script != "install_config")
+            how = _restore(shell, state, plans, checks, is_installed=failed.script != "install_config")
         if "failed" in how or "clients" in how:
             error.remedy = f"{error.remedy}; {how}"
         return error
@@ -82,21 +82,21 @@ def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: 
     did = "started" if plan.starts else "reloaded"
     return ServedError(
         f"nginx was {did}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
-        f" {_restore(shell, state, [plan], [check], is_wired=True)}",
+        f" {_restore(shell, state, [plan], [check], is_installed=True)}",
         host=shell.host,
         remedy=remedy,
     )
 
 
 def _restore(
-    shell: RootShell, state: HostState, plans: Sequence[Plan], checks: Sequence[ServingCheck], *, is_wired: bool
+    shell: RootShell, state: HostState, plans: Sequence[Plan], checks: Sequence[ServingCheck], *, is_installed: bool
 ) -> str:
     """Restore the pairs and, unless install_config.sh did it, the files; load them, and return the result in words."""
     requests = [mint.restore(plan.service) for plan in plans if plan.reason("mint") is not None]
     if not requests and not any(plan.nginx_change.files or plan.starts for plan in plans):
         return "nothing else was changed"
     activations = [plan.activation for plan in plans]
-    last = shell.batch([*requests, activation.remove(state, activations, is_wired=is_wired)])[-1]
+    last = shell.batch([*requests, activation.remove(state, activations, is_installed=is_installed)])[-1]
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(check.is_restored() for check in checks):

@@ -89,7 +89,7 @@ class Host:
     def vhost_path(self) -> str:
         return f"/etc/nginx/conf.d/{self.service.fqdn}.conf"
 
-    def wired(self, text: str | None = None, path: str = "") -> Host:
+    def with_vhost(self, text: str | None = None, path: str = "") -> Host:
         """With a vhost that nginx has loaded; our own when no text is given."""
         version = tuple(int(part) for part in self.version.split("."))
         text = vhost.render(self.service, self.settings, version) if text is None else text
@@ -98,7 +98,7 @@ class Host:
 
     def fields(self) -> dict[str, str]:
         name = self.service.name
-        said = {
+        fields_or_none = {
             "now": str(int(self.now.timestamp())),
             "addresses": self.addresses,
             "tools": "\n".join(self.tools.values()),
@@ -116,7 +116,7 @@ class Host:
             "stats": "\n".join(self._stats()),
             "units": "\n".join(self.units.values()),
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in fields_or_none.items() if value is not None}
 
     def answer(self) -> Answer:
         return Answer("facts+probe", 0, encoded(self.fields()), "")
@@ -173,14 +173,14 @@ class RecordingShell:
         return self.batch([Request(name, args, data)], timeout=timeout)[0]
 
     def batch(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Answer]:  # noqa: ARG002
-        given: list[Answer] = []
+        answers: list[Answer] = []
         for request in requests:
             self.sent.append(request)
             make = self.answers.get(request.script)
-            given.append(make(request) if make else Answer(request.script, 0, b"", ""))
-            if not given[-1].ok:
+            answers.append(make(request) if make else Answer(request.script, 0, b"", ""))
+            if not answers[-1].ok:
                 break
-        return given
+        return answers
 
     @property
     def scripts(self) -> list[str]:

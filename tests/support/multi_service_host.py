@@ -31,7 +31,7 @@ def fresh(name: str) -> Host:
 
 def whole(name: str) -> Host:
     """All is done for the service."""
-    return Host(service(name)).wired()
+    return Host(service(name)).with_vhost()
 
 
 @dataclass
@@ -135,7 +135,7 @@ class Rack:
         words = request.args[4:]
         for path, text in zip(words[::4], words[3::4], strict=True):
             name = next(name for name, host in self.parts.items() if host.vhost_path == path)
-            self.parts[name] = self.parts[name].wired(text)
+            self.parts[name] = self.parts[name].with_vhost(text)
         self._load(request)
 
     def _load(self, _: Request) -> None:

@@ -150,22 +150,22 @@ class TestManaged:
     EDITED = vhost.render(SERVICE, SETTINGS, OLD).replace("is served by", "was edited, not by")
 
     def test_an_edited_vhost_is_kept_when_the_options_are_the_same(self) -> None:
-        nginx_change = decide(Host().wired(self.EDITED))
+        nginx_change = decide(Host().with_vhost(self.EDITED))
         assert nginx_change.reason == ""
         assert "edited by hand" in nginx_change.notes[0]
 
     def test_an_edit_that_other_options_would_undo_is_an_error_with_a_diff(self) -> None:
         with pytest.raises(EditedError) as caught:
-            decide(Host().wired(self.EDITED), upstream="http://127.0.0.1:8080")
+            decide(Host().with_vhost(self.EDITED), upstream="http://127.0.0.1:8080")
         assert "was edited, not by" in caught.value.diff
         assert "--force" in caught.value.remedy
 
     def test_an_edit_that_serves_another_pair_is_an_error(self) -> None:
         with pytest.raises(EditedError):
-            decide(Host().wired(self.EDITED.replace(SERVICE.cert, "/o.pem")))
+            decide(Host().with_vhost(self.EDITED.replace(SERVICE.cert, "/o.pem")))
 
     def test_force_overwrites_an_edited_vhost(self) -> None:
-        nginx_change = decide(Host().wired(self.EDITED), force=True)
+        nginx_change = decide(Host().with_vhost(self.EDITED), force=True)
         assert nginx_change.files[0].text == vhost.render(SERVICE, SETTINGS, OLD)
 
     def test_force_does_not_overwrite_an_unmanaged_file(self) -> None:
@@ -173,7 +173,7 @@ class TestManaged:
             decide(Host(vhosts={Host().vhost_path: "# a person's\n"}), force=True)
 
     def test_a_name_that_nginx_ignores_is_a_note(self) -> None:
-        host = Host().wired()
+        host = Host().with_vhost()
         warning = f'nginx: [warn] conflicting server name "{SERVICE.fqdn}" on 0.0.0.0:443, ignored\n'
         state = host.state()
         state = replace(state, nginx_conf=warning + state.nginx_conf)
@@ -217,10 +217,10 @@ class TestListening:
 
     def test_earlier_addresses_are_kept_and_the_settings_are_the_default(self) -> None:
         host = self.mesh("10.87.0.0/16")
-        wired = host.wired(vhost.render(host.service, SETTINGS, OLD, ("10.87.0.12:443",)))
-        assert decide(wired, listen=None).reason == ""
-        assert decide(wired, listen=("all",)).reason == "it was written for other settings"
-        plain = Host().wired()
+        host_with_vhost = host.with_vhost(vhost.render(host.service, SETTINGS, OLD, ("10.87.0.12:443",)))
+        assert decide(host_with_vhost, listen=None).reason == ""
+        assert decide(host_with_vhost, listen=("all",)).reason == "it was written for other settings"
+        plain = Host().with_vhost()
         moved = replace(plain, settings=replace(SETTINGS, listen=("10.87.0.12",)))
         assert "10.87.0.12:443" in decide(moved).files[0].text
 
@@ -247,7 +247,7 @@ class TestListening:
 class TestEndpoint:
     def test_a_managed_vhost_is_asked_at_its_own_addresses(self) -> None:
         service = Service.of("gongfoo", SETTINGS, listen=["10.87.0.12"])
-        host = Host(service=service).wired(vhost.render(service, SETTINGS, OLD, ("10.87.0.12:443",)))
+        host = Host(service=service).with_vhost(vhost.render(service, SETTINGS, OLD, ("10.87.0.12:443",)))
         assert change.serving_endpoint(host.state(), service, SETTINGS) == Endpoint(("10.87.0.12",))
 
     @pytest.mark.parametrize("listen", BEHIND_A_PROXY)
@@ -285,7 +285,7 @@ class TestStopped:
             self.make(self.host(active, "masked"), start=True)
 
     def test_mint_alone_does_not_need_nginx(self) -> None:
-        host = replace(self.host("inactive").wired(), cert=None, public=None)
+        host = replace(self.host("inactive").with_vhost(), cert=None, public=None)
         plan = planned(host.state(), parts=frozenset({"mint"}))
         assert [step.verb for step in plan.steps] == ["mint"]
         assert plan.endpoint is None

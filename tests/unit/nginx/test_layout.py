@@ -143,7 +143,7 @@ def test_a_vhost_is_included_once_the_dump_has_it() -> None:
     host = Host()
     vhost_path = layout.choose_vhost_path(host.state(), SERVICE, SETTINGS)
     assert not layout.is_included(host.state(), vhost_path)
-    assert layout.is_included(host.wired().state(), vhost_path)
+    assert layout.is_included(host.with_vhost().state(), vhost_path)
 
 
 def test_a_refused_configuration_and_a_failed_reload_have_messages_of_their_own() -> None:

@@ -89,7 +89,7 @@ class World:
 
     def _wire(self, request: Request) -> None:
         path, _link, _shown, text = request.args[-4:]
-        self.host = self.host.wired(text, path)
+        self.host = self.host.with_vhost(text, path)
         self._reload(request)
 
     def _reload(self, _: Request) -> None:
@@ -129,7 +129,7 @@ Live = Callable[[World], World]
 
 
 def done() -> World:
-    return World(Host().wired(), serves=good_pair().der)
+    return World(Host().with_vhost(), serves=good_pair().der)
 
 
 def test_a_converged_host_gets_one_script_and_it_is_the_probe(live: Live, c: Connection, settings: Settings) -> None:
@@ -298,7 +298,7 @@ def test_a_refused_mint_is_sorted_by_what_to_do_and_leaves_no_password(
 UNFIT = {
     "another name": authority().pair("x.internal"),
     "another root": authority("Other").pair(SERVICE.fqdn),
-    "no chain": authority().pair(SERVICE.fqdn, is_bare=True),
+    "no chain": authority().pair(SERVICE.fqdn, without_chain=True),
 }
 
 
@@ -350,7 +350,7 @@ def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
     live: Live, c: Connection, settings: Settings, script: str
 ) -> None:
     expired = authority().pair("x.internal")
-    world = live(World(replace(Host(**{**FRESH, "cert": "", "public": ""}), pair=expired).wired()))
+    world = live(World(replace(Host(**{**FRESH, "cert": "", "public": ""}), pair=expired).with_vhost()))
     world.host = replace(world.host, cert=expired.pem, public=expired.public)
     world.shell.answers[script] = lambda request: Answer(request.script, 1, b"", "Read-only file system")
     with pytest.raises(NotReadyError, match="Read-only"):
@@ -373,7 +373,7 @@ def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Co
 
     def waited(request: Request) -> Answer:
         # The colleague whom we waited for has done it all.
-        world.host, world.serves = Host().wired(), good_pair().der
+        world.host, world.serves = Host().with_vhost(), good_pair().der
         return Answer(request.script, 0, b"waited\n", "")
 
     world.shell.answers["lock"] = waited
@@ -384,7 +384,7 @@ def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Co
 def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
     live: Live, c: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = live(World(Host(key_rights="root:root|600").wired(), serves=good_pair().der))
+    world = live(World(Host(key_rights="root:root|600").with_vhost(), serves=good_pair().der))
     make = plan.make_plan
 
     def blind(*args: Any) -> Plan:
@@ -400,7 +400,7 @@ def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
 def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(
     live: Live, c: Connection, settings: Settings
 ) -> None:
-    world = live(World(Host().wired(), serves=None))
+    world = live(World(Host().with_vhost(), serves=None))
     world.shell.answers["tls_probe"] = lambda _: world.answer("tls_probe", **{"0": good_pair().pem})
     outcome = api.provision(c, "gongfoo", settings=settings)
     assert outcome.changed == ()

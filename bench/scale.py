@@ -5,6 +5,8 @@ lab/operator python -m bench.scale parallel [MS]   8, 16, 32 and 40 hosts at a t
 lab/operator python -m bench.scale baseline [RUNS] all hosts of the lab, as a ratio to `ssh HOST true` 16 at a time
 lab/operator python -m bench.scale crossover       threads against processes, with a simulated host
 
+Each of them writes what it prints into docs/performance.md too, with its date and versions.
+
 The hosts of the lab share the machine with the client. With addresses instead of hosts, the wall-clock time is limited
 by the hosts, and the CPU time is the client's alone.
 """
@@ -12,6 +14,7 @@ by the hosts, and the CPU time is the client's alone.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -20,7 +23,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,12 +31,14 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from bench import report, system_info
 from lab.faults import address_aliases, faults
 from lab.services import hosts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 INV = str(Path(sys.executable).with_name("inv"))
 # The target of `baseline`: the highest ratio of check-certs to `ssh HOST true`, 16 at a time.
 LIMIT = 0.7
@@ -227,11 +232,37 @@ def main() -> int:
         help="parallel: milliseconds of round-trip time to add; baseline: number of runs",
     )
     args = parser.parse_args()
-    if args.measurement == "baseline":
-        return compare_with_ssh(int(args.number or 5))
-    if args.measurement == "parallel":
-        measure_parallel(args.number or 0.0)
-    elif args.measurement == "crossover":
+    output = Tee()
+    with redirect_stdout(output):
+        status = _measure(args.measurement, args.number)
+    record(args.measurement, output.getvalue())
+    return status
+
+
+class Tee(io.StringIO):
+    """Keeps what is printed, and prints it."""
+
+    def write(self, text: str) -> int:
+        """Print the text, and keep it."""
+        sys.__stdout__.write(text)  # type: ignore[union-attr]  # this is a command
+        return super().write(text)
+
+
+def record(measurement: str, output: str) -> None:
+    """Write the output of a measurement into the page, with its date and versions."""
+    machine, versions = system_info.describe(), system_info.versions()
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    head = f"{machine['day']}, {machine['cores']} cores, Linux {machine['linux']}, Python {machine['python']}, {names}."
+    body = output if output.startswith("|") else f"```text\n{output}```\n"
+    PAGE.write_text(report.filled(PAGE.read_text(), {f"scale {measurement}": f"{head}\n\n{body}"}))
+
+
+def _measure(measurement: str, number: float | None) -> int:
+    if measurement == "baseline":
+        return compare_with_ssh(int(number or 5))
+    if measurement == "parallel":
+        measure_parallel(number or 0.0)
+    elif measurement == "crossover":
         find_crossover()
     else:
         measure_growth()

@@ -43,7 +43,7 @@ def run(
         InputError: an argument cannot be used; nothing was connected.
     """
     began = time.monotonic()
-    names = check_certs.asked(hosts, settings)
+    names = check_certs.requested_hosts(hosts, settings)
     with _status(len(names)) as status:
         # Made here: while the live line is shown, output is printed above it.
         lines = StepPrinter()

@@ -103,7 +103,7 @@ def _check(config: Any, settings: Settings, names: Sequence[str], pool: Executor
 
     now, with_table = datetime.now(timezone.utc), with_table and sys.stdout.isatty()
     with Progress(now, len(names), with_table=with_table) as progress:
-        return check(on_result=progress.tell)
+        return check(on_result=progress.on_result)
 
 
 def _render(report: Report, form: str) -> str:

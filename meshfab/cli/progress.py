@@ -40,7 +40,7 @@ class Progress:
         if self._to.is_terminal:
             self._live.stop()
 
-    def tell(self, host: HostReport, _to_come: int) -> None:
+    def on_result(self, host: HostReport, _to_come: int) -> None:
         """One more host has answered."""
         self._found.append(host)
 

@@ -89,7 +89,7 @@ def apply(
         InputError: a declaration, a host or the password file is not usable. Nothing was connected yet.
     """
     settings = settings or Settings.load(config if config is not None else {})
-    names = check_certs.asked(hosts, settings)
+    names = check_certs.requested_hosts(hosts, settings)
     password = None if dry_run else read_password(settings.password_file)
     with (
         JumpHostPool() as jumps,

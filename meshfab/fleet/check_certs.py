@@ -117,7 +117,3 @@ def _result(future: Future[Any], names: tuple[str, ...]) -> tuple[HostReport, ..
     except Exception as caught:  # a worker that died must not affect the reports of other hosts
         error = f"not checked: {type(caught).__name__}: {one_line(str(caught))[:200]}"
     return tuple(HostReport(name, error=error) for name in names)
-
-
-# The name that fleet/apply.py uses.
-asked = requested_hosts

@@ -65,7 +65,7 @@ def doctor(
         InputError: a host or a setting is not usable. Nothing was connected.
     """
     settings = settings or Settings.load(config if config is not None else {})
-    names = check_certs.asked(hosts, settings)
+    names = check_certs.requested_hosts(hosts, settings)
     results = [Readiness("", of_operator(settings))]
     if on_result:
         on_result(results[0])

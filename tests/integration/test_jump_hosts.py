@@ -149,9 +149,9 @@ def test_a_shared_jump_host_is_held_to_the_same_rules(targets: list[str], way: C
     assert "ssh-keyscan h3.internal" in str(caught.value)
 
 
-def test_jump_hosts_that_lead_in_a_circle_are_refused(targets: list[str], way: Callable[[str, str], Settings]) -> None:
+def test_jump_hosts_that_form_a_cycle_are_refused(targets: list[str], way: Callable[[str, str], Settings]) -> None:
     with (
-        pytest.raises(InputError, match="circle"),
+        pytest.raises(InputError, match="cycle"),
         shell_within(targets[0], way("h3", "Host h3\n ProxyJump h2\n"), None, 5),
     ):
         pass

@@ -53,7 +53,7 @@ def decide(
 
     Args:
         minting: whether the pair is about to be replaced.
-        force: overwrite a file of ours that was edited by hand, and take connections from other servers.
+        force: overwrite a managed file that was edited by hand, and take connections from other servers.
 
     Raises:
         NginxError: the configuration was broken before this run, or a conflicting file is not managed by meshfab.

@@ -37,29 +37,29 @@ def roll_back(
     Args:
         shell: the host's root shell.
         state: the host as it was.
-        plans: what the batch was to do.
+        plans: the plans of the batch.
         failed: the answer of the failing script.
         checks: what clients got before.
-        moved: the plans whose new pair had been moved in by then.
+        moved: the plans whose new pair was already in place.
     """
     if failed.script == "wait_background":
         # nginx was loaded in the meantime.
-        late = renew_enable.explain(failed, shell.host)
-        late.remedy = f"{late.remedy}; {_restore(shell, state, plans, checks, is_installed=True)}"
-        return late
+        units_error = renew_enable.explain(failed, shell.host)
+        units_error.remedy += f"; {_restore(shell, state, plans, checks, is_installed=True)}"
+        return units_error
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
             # The script itself has restored everything. With another status nginx may have loaded the new files before.
             is_back = failed.status in _NOT_LOADED or all(check.is_restored() for check in checks)
-            how = "" if is_back else "clients get something else than before"
+            result = "" if is_back else "clients get something else than before"
         else:
-            how = _restore(shell, state, plans, checks, is_installed=failed.script != "install_config")
-        if "failed" in how or "clients" in how:
-            error.remedy = f"{error.remedy}; {how}"
+            result = _restore(shell, state, plans, checks, is_installed=failed.script != "install_config")
+        if "failed" in result or "clients" in result:
+            error.remedy = f"{error.remedy}; {result}"
         return error
     if moved:
-        # nginx has not read the new pairs: with the old ones back, nothing has changed.
+        # nginx has not read the new pairs: after their old ones are restored, nothing has changed.
         shell.batch([mint.restore(plan.service) for plan in moved])
     if failed.script == "install_units":
         return renew_enable.explain(failed, shell.host)
@@ -72,16 +72,18 @@ def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: 
     what = "another certificate" if answer.der else f"no certificate ({answer.why})"
     overriding = listeners.overriding_listener(state, answer.address, answer.port, plan.vhost_path or VhostPath(""))
     remedy = f"see its error log, {config_dump.error_log(state)}"
-    listens_alone = plan.endpoint.addresses if plan.endpoint else ()
-    if overriding and not listens_alone:
+    listen_addresses = plan.endpoint.addresses if plan.endpoint else ()
+    if overriding and not listen_addresses:
         what += f" from {overriding}, which listens on just that address"
         remedy = f"give --listen {answer.address} to do so too"
-    elif listens_alone and answer.address not in listens_alone:
-        what += f", since its vhost listens on {', '.join(listens_alone)} only"
-        remedy = f"point {plan.service.fqdn} at {listens_alone[0]} in the mesh's DNS, or give --listen {answer.address}"
-    did = "started" if plan.starts else "reloaded"
+    elif listen_addresses and answer.address not in listen_addresses:
+        what += f", since its vhost listens on {', '.join(listen_addresses)} only"
+        remedy = (
+            f"point {plan.service.fqdn} at {listen_addresses[0]} in the mesh's DNS, or give --listen {answer.address}"
+        )
+    action = "started" if plan.starts else "reloaded"
     return ServedError(
-        f"nginx was {did}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
+        f"nginx was {action}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
         f" {_restore(shell, state, [plan], [check], is_installed=True)}",
         host=shell.host,
         remedy=remedy,

@@ -32,7 +32,7 @@ _MINIMUM_MS = 2.0
 Parts = list[tuple[float, str]]
 # The functions to measure (module or class, function) and the part that each call of them is.
 _PROVISION_CALLS = (
-    ("meshfab.ssh.connection", "opened", lambda *_: "SSH: handshake and login"),
+    ("meshfab.ssh.connection", "ensure_open", lambda *_: "SSH: handshake and login"),
     ("meshfab.ssh.root_shell:RootShell", "_start", lambda *_: "SSH: session, PAM, sudo"),
     (
         "meshfab.ssh.root_shell:RootShell",
@@ -44,7 +44,7 @@ _PROVISION_CALLS = (
 _CHECK_CERTS_CALLS = (
     ("paramiko:Transport", "run", "SSH: key exchange and encryption (paramiko's own threads)"),
     ("meshfab.ssh.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
-    ("meshfab.ssh.session", "opened", "SSH: connect and log in"),
+    ("meshfab.ssh.session", "ensure_open", "SSH: connect and log in"),
     ("meshfab.ssh.root_shell:RootShell", "_start", "SSH: session and root shell"),
     ("meshfab.ssh.root_shell:RootShell", "_batch", "SSH: send the probe, receive its output"),
     ("meshfab.host.discovery", "parse", "parse the probe's output (nginx configuration, certificates)"),

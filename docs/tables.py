@@ -53,13 +53,13 @@ def _findings() -> str:
     found = _codes("checks/service_checks", "checks/cross_checks", "checks/evaluate")
     _matched(found.keys() ^ words.FINDINGS.keys())
     rows = [(f"`{code}`", _worst_last(found[code]), *words.FINDINGS[code]) for code in words.FINDINGS]
-    return _table(("code", "status", "when", "what heals it"), rows)
+    return _table(("code", "status", "when", "remedy"), rows)
 
 
 def _checks() -> str:
     # The way in and the programs are named by loops, which no reader of the source can follow.
     _matched(_codes("checks/preconditions", "checks/ca_checks", "fleet/doctor").keys() - words.CHECKS.keys())
-    return _table(("line", "what is asked"), [(f"`{code}`", what) for code, what in words.CHECKS.items()])
+    return _table(("line", "what is checked"), [(f"`{code}`", what) for code, what in words.CHECKS.items()])
 
 
 def _metrics() -> str:
@@ -132,7 +132,7 @@ def _worst_last(statuses: Iterable[str]) -> str:
 
 def _matched(odd: Iterable[str]) -> None:
     if odd:
-        raise ValueError(f"docs/words.py and the code do not name the same: {', '.join(sorted(odd))}")
+        raise ValueError(f"docs/words.py and the code have different codes: {', '.join(sorted(odd))}")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

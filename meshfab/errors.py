@@ -1,22 +1,23 @@
-"""Everything that can go wrong, as one tree.
+"""The exceptions, as one tree.
 
     MeshfabError
     ├── InputError         a name, host, URL or setting is not usable (also a ValueError)
     ├── ConnectError       the host cannot be reached or logged in to (also a ConnectionError)
-    │   ├── HostKeyError   its key is unknown, changed or revoked
+    │   ├── HostKeyError   the host's key is unknown, changed or revoked
     │   └── LostError      the connection was lost during the work
-    │       └── StoppedError   the run was stopped from elsewhere: Ctrl-C, or its deadline
-    ├── NotReadyError      the host lacks something that the job needs
-    │   └── SudoAsksError  sudo wants a password that nobody gave
+    │       └── StoppedError   the run was stopped: by Ctrl-C, a signal, or its time limit
+    ├── NotReadyError      the host lacks a program, a permission or a file
+    │   └── SudoAsksError  sudo requires a password, and none was given
     ├── LockedError        another run works on the same service
-    ├── MintError          the CA did not give a usable pair
-    ├── RenewError         a renewal through the unit failed, or changed nothing
-    ├── NginxError         nginx refuses its configuration
-    │   └── EditedError    a file of ours was edited by hand since
-    ├── ServedError        clients do not get the certificate that is on disk
-    └── SecretLeftError    the password may still lie on the host
+    ├── MintError          the CA did not issue a usable certificate
+    ├── RenewError         the renewal unit failed, or did not change the certificate
+    ├── NginxError         nginx rejects its configuration
+    │   └── EditedError    a file that meshfab wrote was edited by hand
+    ├── ServedError        TLS clients do not get the certificate that is on disk
+    └── SecretLeftError    the password may still be on the host
 
-Each is one line for the operator: where, what, and what to do. Only `meshfab.cli.tasks` turns them into an exit status.
+The message of each is one line for the operator: the host, what is wrong, and what to do. Only the command line
+(`meshfab.cli`) turns them into exit statuses.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ __all__ = [
     "StoppedError",
     "SudoAsksError",
 ]
-# Colours, control characters, and the marks that change the direction of a line.
-_TRICKS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Colours, control characters, and Unicode's marks for the direction of text.
+_CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class MeshfabError(Exception):
-    """What is wrong, on which host, and what to do next, in one line.
+    """The base of all errors: what is wrong, on which host, and what to do next, in one line.
 
     >>> print(MeshfabError("the CA does not answer", host="h2", remedy="is it up?"))
     h2: the CA does not answer -> is it up?
 
     Attributes:
-        what: the fault in words, one line without control characters.
-        host: the host it happened on, as the operator named it; empty before any connection.
-        remedy: what the operator does next, usually a command; empty where there is nothing to do.
+        what: what is wrong, one line without control characters.
+        host: the host, as the operator wrote it; empty if the error is not about a host.
+        remedy: what to do next, usually a command; empty if there is nothing to do.
     """
 
     def __init__(self, what: str, *, host: str = "", remedy: str = "") -> None:
@@ -68,31 +69,31 @@ class MeshfabError(Exception):
 
 
 class InputError(MeshfabError, ValueError):
-    """An argument or a setting that cannot be used; nothing was connected yet."""
+    """An argument or a setting is not usable; it was refused before any connection."""
 
 
 class ConnectError(MeshfabError, ConnectionError):
-    """The host could not be reached or refused the login."""
+    """The host could not be reached, or it refused the login."""
 
 
 class HostKeyError(ConnectError):
-    """The host's key is unknown, has changed or is revoked: nothing was sent to it."""
+    """The host's key is unknown, changed or revoked; nothing was sent to the host."""
 
 
 class LostError(ConnectError):
-    """The connection dropped while a command ran; its outcome is unknown."""
+    """The connection was lost while a command ran; its outcome is unknown."""
 
 
 class StoppedError(LostError):
-    """The run on this host was stopped before its end, and cleaned up."""
+    """The run on this host was stopped before its end, and it cleaned up."""
 
 
 class NotReadyError(MeshfabError):
-    """The host lacks a program, a right or a file that the job needs."""
+    """The host lacks a program, a permission or a file that the run needs."""
 
 
 class SudoAsksError(NotReadyError):
-    """sudo wants a password: set `config.sudo.password`; tasks for one host prompt for it on a terminal."""
+    """sudo requires a password: set `config.sudo.password`; tasks for one host prompt for it on a terminal."""
 
 
 class LockedError(MeshfabError):
@@ -104,15 +105,15 @@ class MintError(MeshfabError):
 
 
 class RenewError(MeshfabError):
-    """The installed unit failed to renew, or the certificate is still the old one; the old pair is in place."""
+    """The renewal unit failed, or the certificate is still the old one; the old pair is in place."""
 
 
 class NginxError(MeshfabError):
-    """nginx does not accept its configuration; the old files are in place."""
+    """nginx rejects its configuration; the old files are in place."""
 
 
 class EditedError(NginxError):
-    """A file of ours was edited by hand since, and the request would undo that.
+    """A file that meshfab wrote was edited by hand, and this run would overwrite the change.
 
     Attributes:
         diff: the unified diff from the file on the host to the text that meshfab would write.
@@ -124,7 +125,7 @@ class EditedError(NginxError):
 
 
 class ServedError(MeshfabError):
-    """A TLS client does not get the leaf that is on disk."""
+    """A TLS client does not get the certificate that is on disk."""
 
 
 class SecretLeftError(MeshfabError):
@@ -132,11 +133,11 @@ class SecretLeftError(MeshfabError):
 
 
 def one_line(text: str, *, folds: bool = True) -> str:
-    """Drop colours and control characters, and fold white space unless told not to.
+    """Remove colours and control characters, so that text from a host cannot control the terminal.
 
-    A host's text must not contain control characters that a terminal obeys.
+    Each run of white space becomes one space. With `folds=False` white space stays, and a tab becomes four spaces.
 
     >>> one_line("a\\n  \\x1b[31mb")
     'a b'
     """
-    return _TRICKS.sub("", " ".join(text.split()) if folds else text.replace("\t", "    "))
+    return _CONTROL_SEQUENCES.sub("", " ".join(text.split()) if folds else text.replace("\t", "    "))

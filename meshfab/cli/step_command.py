@@ -79,12 +79,12 @@ def _on_host(
 ) -> tuple[Outcome, StepPrinter]:
     """Do the work over a connection, and once more with sudo's password if a person can give it."""
     from meshfab.cli import target
-    from meshfab.ssh.connection import opened
+    from meshfab.ssh.connection import ensure_open
 
     connection = target.connection(c, host, settings)
     with connection, ThreadPoolExecutor(1) as pool:
         # The handshake waits for the network; meanwhile the modules that only the work needs are imported.
-        opening = pool.submit(opened, connection)
+        opening = pool.submit(ensure_open, connection)
         from meshfab.cli.step_lines import StepPrinter
         from meshfab.provisioning import api  # noqa: F401
 

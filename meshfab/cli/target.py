@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.config.validation import host_parts
 from meshfab.errors import InputError
-from meshfab.ssh.connection import connect, is_connection, strict
+from meshfab.ssh.connection import connect, is_connection, make_strict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ def connection(c: Any, host: str, settings: Settings) -> Connection:
         name, user, port = host_parts(host)
         if (name, user or c.user, port or c.port) != (c.original_host, c.user, c.port):
             raise InputError(f"-H is {c.original_host} and --host is {host}", remedy="give one of the two")
-    return strict(c, accept_new=accept_new)
+    return make_strict(c, accept_new=accept_new)
 
 
 def hosts(c: Any, named: Sequence[str]) -> Sequence[str]:

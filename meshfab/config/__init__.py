@@ -1,1 +1,1 @@
-"""What was asked for, checked: settings, services, the password's file."""
+"""What the operator requests, validated: settings, services, the password file."""

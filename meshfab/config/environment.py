@@ -1,7 +1,7 @@
 """Settings from environment variables that Invoke itself does not read.
 
-Invoke reads a variable only where the task's own collection has a value for its key: not in another project's task,
-nor where a parent collection has dropped our defaults (pyinvoke/invoke#782).
+Invoke reads a variable only if the task's collection has a default for its key. Tasks of other projects have none, and
+a parent collection may have dropped meshfab's defaults (pyinvoke/invoke#782).
 """
 
 from __future__ import annotations
@@ -16,27 +16,32 @@ if TYPE_CHECKING:
 
 
 def read(config: Any, key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """What `INVOKE_<KEY>_…` sets, or `FABRIC_<KEY>_…` in a configuration of Fabric's own; lists cannot be set so.
+    """Read the settings from `INVOKE_<KEY>_<SETTING>`, or from `FABRIC_<KEY>_<SETTING>` under `fab`.
+
+    Args:
+        config: an Invoke or Fabric configuration, which decides about the prefix; a plain mapping reads no variable.
+        key: the key of the settings, "meshfab".
+        defaults: the settings with their defaults. A list or a mapping cannot be set by a variable.
 
     Raises:
-        InputError: a number is required, and the value is none.
+        InputError: the setting is a number, and the variable is not.
     """
-    # A private attribute, but nothing else has the prefix; Invoke's configuration keeps it when Fabric clones it.
+    # A private attribute, but nothing else tells whether `inv` or `fab` made the configuration. A clone keeps it.
     prefix = getattr(config, "_env_prefix", None)
     if not isinstance(prefix, str):
         return {}
-    single = {name: value for name, value in defaults.items() if isinstance(value, (str, int, type(None)))}
-    variables = {name: os.environ.get(f"{prefix}{key}_{name}".upper()) for name in single}
-    return {name: _cast(f"{key}.{name}", word, single[name]) for name, word in variables.items() if word is not None}
+    scalars = {name: default for name, default in defaults.items() if isinstance(default, (str, int, type(None)))}
+    variables = {name: os.environ.get(f"{prefix}{key}_{name}".upper()) for name in scalars}
+    return {name: _cast(f"{key}.{name}", text, scalars[name]) for name, text in variables.items() if text is not None}
 
 
-def _cast(name: str, word: str, default: object) -> object:
-    """As Invoke does it (its env.py)."""
+def _cast(name: str, text: str, default: object) -> object:
+    """Convert a variable to the type of the default, by the same rules as Invoke's env.py."""
     if isinstance(default, bool):
-        return word not in ("0", "")
+        return text not in ("0", "")
     if not isinstance(default, int):
-        return word
+        return text
     try:
-        return int(word)
+        return int(text)
     except ValueError:
-        raise InputError(f"{name} is {word!r} in the environment", remedy="set a whole number") from None
+        raise InputError(f"{name} is {text!r} in the environment", remedy="set a whole number") from None

@@ -1,4 +1,4 @@
-"""What is declared: the hosts of the settings, and the services of `meshfab.services` on each. Pure."""
+"""The inventory: the hosts that the settings name, and the services that are declared for each host. Pure."""
 
 from __future__ import annotations
 
@@ -16,55 +16,57 @@ _KEYS = {"host", "hosts", "sans", "upstream", "mtls", "vhost", "listen"}
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
-    """Every host that the settings name, once, in their order: `hosts` first, then those of the services.
+    """List every host of the settings once: first those of `hosts`, then those of the services.
 
     Raises:
-        InputError: a service is not declared as it should be.
+        InputError: the declaration of a service is invalid.
     """
-    named = [host for name in settings.services for host in _places(name, settings)]
-    return tuple(dict.fromkeys([*settings.hosts, *named]))
+    service_hosts = [host for name in settings.services for host in _hosts_of(name, settings)]
+    return tuple(dict.fromkeys([*settings.hosts, *service_hosts]))
 
 
 def services(host: str, settings: Settings) -> tuple[Service, ...]:
-    """The services that are declared for a host, by the name that the operator uses for it.
+    """List the services that are declared for a host. The host must be written as in the declarations.
 
     Raises:
-        InputError: a service is not declared as it should be.
+        InputError: the declaration of a service is invalid.
     """
-    return tuple(_service(name, settings) for name in settings.services if host in _places(name, settings))
+    return tuple(_service(name, settings) for name in settings.services if host in _hosts_of(name, settings))
 
 
-def shares(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """What is declared, by host, so that a check of thousands of hosts does not search everything for each.
+def declarations_by_host(settings: Settings) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Group the declared services by host: host -> service name -> options.
+
+    A check of thousands of hosts then does not search all declarations for each host.
 
     Raises:
-        InputError: a service is not declared as it should be.
+        InputError: the declaration of a service is invalid.
     """
-    shares_by_host: dict[str, dict[str, Mapping[str, Any]]] = {}
+    declarations: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name in settings.services:
-        for host in _places(name, settings):
-            shares_by_host.setdefault(host, {})[name] = _said(name, settings)
-    return shares_by_host
+        for host in _hosts_of(name, settings):
+            declarations.setdefault(host, {})[name] = _options_of(name, settings)
+    return declarations
 
 
 def check(settings: Settings) -> None:
-    """Refuse a declaration with a fault anywhere in it, before the first connection.
+    """Check all declarations, before the first connection.
 
     Raises:
-        InputError: it names the service and the key.
+        InputError: a declaration is invalid, or two services of one host have the same DNS name; with service and key.
     """
-    claimed: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str], str] = {}
     for name in settings.services:
-        for host in _places(name, settings):
-            for claim in _service(name, settings).names:
+        for host in _hosts_of(name, settings):
+            for dns_name in _service(name, settings).names:
                 # nginx would ignore one of the two.
-                if (other := claimed.setdefault((host, claim), name)) != name:
-                    what = f"meshfab.services.{other} and meshfab.services.{name} both claim {claim} on {host}"
+                if (owner := owners.setdefault((host, dns_name), name)) != name:
+                    what = f"meshfab.services.{owner} and meshfab.services.{name} both claim {dns_name} on {host}"
                     raise InputError(what, remedy="remove it from one of them")
 
 
 def _service(name: str, settings: Settings) -> Service:
-    options = _said(name, settings)
+    options = _options_of(name, settings)
     lists: dict[str, tuple[str, ...] | None] = {}
     for key in ("sans", "listen"):
         value = options.get(key)
@@ -85,16 +87,16 @@ def _service(name: str, settings: Settings) -> Service:
             vhost=options.get("vhost", True),
         )
     except InputError as error:
-        # The message is written for the command line of one service; here there are many.
+        # The message does not name the service: it is written for a command line with one service.
         raise InputError(f"meshfab.services.{name}: {error.what}", remedy=error.remedy) from None
 
 
-def _places(name: str, settings: Settings) -> tuple[str, ...]:
-    options = _said(name, settings)
-    several = options.get("hosts", ())
-    if isinstance(several, str) or not isinstance(several, Sequence):
+def _hosts_of(name: str, settings: Settings) -> tuple[str, ...]:
+    options = _options_of(name, settings)
+    host_list = options.get("hosts", ())
+    if isinstance(host_list, str) or not isinstance(host_list, Sequence):
         raise InputError(f"meshfab.services.{name}.hosts is not a list of hosts")
-    hosts = [*([options["host"]] if "host" in options else []), *several]
+    hosts = [*([options["host"]] if "host" in options else []), *host_list]
     if not hosts:
         raise InputError(f"meshfab.services.{name} names no host", remedy=f"set meshfab.services.{name}.host")
     try:
@@ -103,12 +105,12 @@ def _places(name: str, settings: Settings) -> tuple[str, ...]:
         raise InputError(f"meshfab.services.{name}: {error.what}", remedy=error.remedy) from None
 
 
-def _said(name: str, settings: Settings) -> Mapping[str, Any]:
+def _options_of(name: str, settings: Settings) -> Mapping[str, Any]:
     options = settings.services[name]
     if not isinstance(options, Mapping):
         raise InputError(f"meshfab.services.{name} is not a mapping", remedy="write it as NAME: {host: HOST}")
     for key in options:
         if key not in _KEYS:
             known = ", ".join(sorted(_KEYS))
-            raise InputError(f"unknown setting meshfab.services.{name}.{key}", remedy=f"known are {known}")
+            raise InputError(f"unknown setting meshfab.services.{name}.{key}", remedy=f"use one of {known}")
     return options

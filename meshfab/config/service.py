@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """One `<name>.<domain>` on one host: its names and paths. Make it with `Service.of`.
+    """A service `<name>.<domain>` on one host. Make it with `Service.of`, which checks the arguments.
 
     Attributes:
         name: the short name, one DNS label.
         fqdn: `<name>.<domain>`.
-        sans: the names beside the first, sorted; None when not given, so that a pair with more names is kept.
-        upstream: the URL that nginx proxies to; None answers 200 with a line that names the service.
-        mtls: whether nginx shows the pair to the upstream as a client certificate.
+        sans: the other DNS names of the certificate, sorted; None keeps the names of the pair on the host.
+        upstream: the URL that nginx proxies to; None: nginx answers 200 with a line that names the service.
+        mtls: whether nginx presents the pair to the upstream as a client certificate.
         vhost: whether meshfab writes the vhost.
         listen: the value that replaces `Settings.listen`; None when not given.
         cert: path of the certificate with its chain.
@@ -59,11 +59,11 @@ class Service:
         ('/etc/nginx/tls/cert/wiki.internal.pem', ('wiki.internal', 'docs.internal'))
 
         Args:
-            name: one DNS label of lower case (RFC 1123, 2.1), without dots.
+            name: one lower-case DNS label (RFC 1123, 2.1), without dots.
             settings: the mesh's conventions.
-            sans: DNS names beside the first; None keeps those of an earlier run.
+            sans: other DNS names of the certificate; None keeps those of an earlier run.
             upstream: the http or https URL that nginx proxies to; None keeps the value of an earlier run.
-            mtls: show the pair to the upstream, which then must be https with a name.
+            mtls: present the pair to the upstream as a client certificate; the upstream must be https://NAME.
             vhost: False leaves the vhost to the operator.
             listen: addresses, networks, or "all", instead of `Settings.listen`; None keeps the earlier value.
 
@@ -76,11 +76,12 @@ class Service:
         if upstream is not None:
             validation.url(upstream, "the upstream")
         if mtls and (upstream is None or not upstream.startswith("https://")):
-            raise InputError("mtls needs an upstream that speaks TLS", remedy="add --upstream https://HOST:PORT")
+            raise InputError("mtls needs an https upstream", remedy="add --upstream https://HOST:PORT")
         if mtls and upstream and validation.is_address(urlsplit(upstream).hostname or ""):
-            # OpenSSL's X509_check_host, which nginx calls, compares names only.
+            # nginx verifies the upstream with OpenSSL's X509_check_host, which compares names only.
             raise InputError(
-                "mtls verifies the upstream by its name, and that is an address", remedy="give https://NAME:PORT"
+                "mtls verifies the upstream by its name, and this upstream is an address",
+                remedy="use https://NAME:PORT",
             )
         return cls(
             name=name,
@@ -91,17 +92,17 @@ class Service:
             vhost=vhost,
             cert=f"{settings.cert_dir}/{fqdn}.pem",
             key=f"{settings.key_dir}/{fqdn}.pem",
-            listen=None if not listen else tuple(validation.listen(word) for word in listen),
+            listen=None if not listen else tuple(validation.listen(value) for value in listen),
         )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that a certificate of this service must carry, the first one first."""
+        """The DNS names that the certificate must have: `fqdn`, then the SANs."""
         return (self.fqdn, *(self.sans or ()))
 
     @property
     def timer(self) -> str:
-        """The systemd timer that renews it."""
+        """The systemd timer of its renewal."""
         return f"step@{self.name}.timer"
 
     @property
@@ -111,15 +112,15 @@ class Service:
 
     @property
     def drop_in(self) -> str:
-        """The drop-in that lets the renewal unit write to another folder of certificates."""
+        """The systemd drop-in that lets the renewal unit write to a `cert_dir` other than the default."""
         return f"/etc/systemd/system/step@{self.name}.service.d/meshfab.conf"
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files on the host that belong to this service only, beside the pair and the vhost."""
+        """The files on the host that belong to this service only, except the pair and the vhost."""
         return (self.env_file, self.drop_in)
 
     @property
     def secret(self) -> str:
         """The path of the provisioner's password on the host while it mints."""
-        return f"/tmp/{self.name}-provisioner"  # the runbook's path; see meshfab.provisioning.password_transfer  # noqa: S108  # the runbook's path; see meshfab.provisioning.password_transfer
+        return f"/tmp/{self.name}-provisioner"  # noqa: S108  # the runbook's path; see meshfab.provisioning.password_transfer

@@ -1,7 +1,7 @@
 """What the operator may set, under the key `meshfab` of Invoke's configuration.
 
-Defaults live here and the configuration is read as sparse, because Invoke merges collections shallowly: a parent
-collection that sets one key under `meshfab` drops every other default of ours (pyinvoke/invoke#782).
+The defaults are here and not in the collection of tasks, because Invoke's merge of collections is shallow: a parent
+collection that sets one key under `meshfab` drops all other keys (pyinvoke/invoke#782).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from meshfab.errors import InputError
 
 KEY = "meshfab"
 # Settings without a function in `validation`: the check, and the remedy.
-_SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "provisioner_password": (lambda value: isinstance(value, str), "set the path of a file"),
     "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
     "services": (lambda value: isinstance(value, Mapping), "set a mapping of names to hosts"),
@@ -30,7 +30,7 @@ _SHAPES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The mesh's conventions; every value is checked when the object is made.
+    """The mesh's conventions. Every value is checked when the object is made.
 
     >>> Settings(domain="mesh.example").ca_url
     'https://ca.internal'
@@ -39,24 +39,24 @@ class Settings:
         ca_url: the CA's https URL, as the hosts reach it.
         root: absolute path of the mesh's root certificate (PEM) on every host.
         provisioner: name of the JWK provisioner, up to 128 characters as `step` takes them.
-        provisioner_password: file on the operator's machine that holds the provisioner's password, one line; `~` is
-            the home.
-        domain: the zone, a DNS name; a service is `<name>.<domain>`.
+        provisioner_password: path of the file on the operator's machine with the provisioner's password, one line; `~`
+            is expanded.
+        domain: the DNS domain of the services; a service is `<name>.<domain>`.
         cert_dir: absolute path of the folder of the certificates on a host.
         key_dir: absolute path of the folder of the keys on a host.
         nginx_user: the user of nginx's workers; None reads it from the host's nginx configuration.
-        conf_dir: absolute path of the folder for vhosts; None finds the host's own layout.
+        conf_dir: absolute path of the folder for vhosts; None detects the layout of the host.
         listen: addresses that our vhosts listen on, or networks (10.87.0.0/16: the host's addresses in it are meant);
             empty for all.
         snippets: a folder on the operator's machine whose templates replace those in nginx-snippets/.
-        hosts: the hosts that `check-certs` checks beside those of the services, each `[user@]host[:port]`.
-        services: declared services, by name: a mapping of `host` or `hosts`, and as in `Service.of`.
+        hosts: hosts that `check-certs` checks in addition to those of the services, each `[user@]host[:port]`.
+        services: the declared services: name -> options, which are `host` or `hosts`, and the options of `Service.of`.
         parallel: how many hosts are handled at the same time, from 1.
         public_resolvers: addresses of resolvers outside the mesh, which must not know any service's name.
         ssh_config: an SSH configuration file instead of `~/.ssh/config`, for connections that meshfab makes.
         ca_mtls: False renews with a signed token, for a CA behind a proxy that terminates TLS.
-        host_keys: "strict" refuses a host whose key is not on record; "accept-new" puts it on record (both as
-            StrictHostKeyChecking in ssh_config(5)).
+        host_keys: "strict" refuses a host whose key is not in known_hosts; "accept-new" adds the key of an unknown
+            host (as StrictHostKeyChecking in ssh_config(5)).
 
     Raises:
         InputError: a value is not usable; the message names the key.
@@ -65,7 +65,7 @@ class Settings:
     ca_url: str = "https://ca.internal"
     root: str = "/etc/pki/ca-trust/source/anchors/root-internal.pem"
     provisioner: str = "lair"
-    provisioner_password: str = "~/.step/secrets/provisioner"  # a path  # noqa: S105  # a path
+    provisioner_password: str = "~/.step/secrets/provisioner"  # noqa: S105  # a path
     domain: str = "internal"
     cert_dir: str = "/etc/nginx/tls/cert"
     key_dir: str = "/etc/nginx/tls/key"
@@ -82,7 +82,7 @@ class Settings:
     ca_mtls: bool = True
 
     def __post_init__(self) -> None:
-        """Check every value; sequences become tuples so that the object stays frozen."""
+        """Check every value, and turn lists into tuples, so that they cannot be changed."""
         validation.url(self.ca_url, "meshfab.ca_url", schemes=("https",))
         validation.dns_name(self.domain, "meshfab.domain")
         validation.provisioner(self.provisioner, "meshfab.provisioner")
@@ -93,8 +93,8 @@ class Settings:
             validation.user(self.nginx_user, "meshfab.nginx_user")
         object.__setattr__(self, "hosts", _hosts(self.hosts))
         object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
-        for key, (fits, remedy) in _SHAPES.items():
-            if not fits(getattr(self, key)):
+        for key, (is_valid, remedy) in _CHECKS.items():
+            if not is_valid(getattr(self, key)):
                 raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", remedy=remedy)
         self._check_nginx()
 
@@ -104,23 +104,23 @@ class Settings:
         listen = [listen] if isinstance(listen, str) else listen
         if not isinstance(listen, (list, tuple)):
             raise InputError("meshfab.listen is not a list of addresses")
-        object.__setattr__(self, "listen", tuple(validation.listen(word, "meshfab.listen") for word in listen))
+        object.__setattr__(self, "listen", tuple(validation.listen(value, "meshfab.listen") for value in listen))
         if self.snippets is not None and not (isinstance(self.snippets, str) and self.snippets_folder):
             raise InputError(
-                f"meshfab.snippets: {self.snippets!r} is no folder here", remedy="name one on this machine"
+                f"meshfab.snippets: {self.snippets!r} is not a folder on this machine", remedy="set the path of one"
             )
 
     @classmethod
     def load(cls, config: Mapping[str, Any] | Any) -> Settings:
         """Read the `meshfab` block of an Invoke or Fabric configuration (or of a plain mapping).
 
-        A key that nothing sets has its default, whatever else a collection of tasks has set.
+        A key that is not set has its default, even if a collection of tasks sets other keys.
 
         >>> Settings.load({"meshfab": {"domain": "mesh.example"}}) == Settings(domain="mesh.example")
         True
 
         Args:
-            config: a task's `c.config`, or `{"meshfab": {…}}`.
+            config: a task's `c.config`, or a mapping such as `{"meshfab": {…}}`.
 
         Raises:
             InputError: a key is unknown, or a value is not usable.
@@ -132,22 +132,22 @@ class Settings:
         block = {**environment.read(config, KEY, vars(cls())), **block}
         for key in block:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
+                similar = difflib.get_close_matches(str(key), known, n=1)
                 raise InputError(
                     f"unknown setting {KEY}.{key}",
-                    remedy=f"did you mean {KEY}.{near[0]}?" if near else f"known are {', '.join(sorted(known))}",
+                    remedy=f"did you mean {KEY}.{similar[0]}?" if similar else f"use one of {', '.join(sorted(known))}",
                 )
         return cls(**block)
 
     @property
     def snippets_folder(self) -> Path | None:
-        """The operator's own folder of templates, with `~` expanded; None where there is none."""
+        """The folder of `snippets`, with `~` expanded; None if it is not set or is not a folder."""
         folder = Path(self.snippets).expanduser() if self.snippets else None
         return folder if folder and folder.is_dir() else None
 
     @property
     def password_file(self) -> Path:
-        """The provisioner's password file, with `~` expanded."""
+        """The path of `provisioner_password`, with `~` expanded."""
         return Path(self.provisioner_password).expanduser()
 
 
@@ -164,7 +164,7 @@ def _addresses(value: Any) -> tuple[str, ...]:
 
 
 def _plain(value: Any) -> Any:
-    """Invoke's DataProxy objects as plain dicts and lists."""
+    """Convert Invoke's DataProxy objects to plain dictionaries."""
     if isinstance(value, Mapping) or _is_proxy(value):
         return {key: _plain(value[key]) for key in value}
     return value

@@ -55,10 +55,10 @@ def split(
         executor: where the calls will be made; its `hosts_per_call`, if it has that, is the size of a call.
         jumps: the connections to jump hosts that threads share.
     """
-    shares = inventory.shares(settings)
+    declarations = inventory.declarations_by_host(settings)
 
     def settings_of(part: Sequence[str]) -> Settings:
-        services = {name: options for host in part for name, options in shares.get(host, {}).items()}
+        services = {name: options for host in part for name, options in declarations.get(host, {}).items()}
         return dataclasses.replace(settings, hosts=(), services=services)
 
     if isinstance(executor, ThreadPoolExecutor):

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
+_BEGIN = "-----BEGIN CERTIFICATE-----"
+# Each certificate costs signature checks: a chain has a leaf, one or two intermediates, perhaps the root.
+_MAX_CHAIN = 10
+_MAX_ROOTS = 20
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -62,8 +67,10 @@ def read_leaf(pem: str) -> Leaf:
     """
     if not pem.strip():
         raise ValueError("the file is empty")
-    if pem.count("-----BEGIN CERTIFICATE-----") != pem.count("-----END CERTIFICATE-----"):
+    if pem.count(_BEGIN) != pem.count("-----END CERTIFICATE-----"):
         raise ValueError("the file is cut short")
+    if pem.count(_BEGIN) > _MAX_CHAIN:
+        raise ValueError(f"the file holds more than {_MAX_CHAIN} certificates")
     try:
         return _parsed(pem.encode(), is_pem=True)
     except Exception as error:
@@ -149,6 +156,8 @@ def chain_fault(leaf: Leaf, root_pem: str, now: datetime) -> str:
     """
     from cryptography import x509
 
+    if root_pem.count(_BEGIN) > _MAX_ROOTS:
+        return f"the root file holds more than {_MAX_ROOTS} certificates"
     try:
         roots = x509.load_pem_x509_certificates(root_pem.encode())
     except ValueError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from meshfab.errors import ConnectError
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.ssh.root_shell import RootShell
     from meshfab.ssh.script import Answer
+
+# A host with more addresses than this is not taken at its word.
+_MAX_ADDRESSES = 64
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def from_fields(
     return HostState(
         host=host,
         now=now,
-        addresses=tuple(answers.get("addresses", "").split()),
+        addresses=_addresses(answers.get("addresses", "")),
         tools={path.rpartition("/")[2]: path for path in answers.get("tools", "").splitlines()},
         root=answers.get("root"),
         nginx_conf=answers.get("nginx.conf", ""),
@@ -219,9 +223,20 @@ def _units(text: str) -> dict[str, Unit]:
     return units
 
 
+def _addresses(text: str) -> tuple[str, ...]:
+    """The host's addresses in their normal form; anything that is not an address, or has a zone, is left out."""
+    addresses = []
+    for word in text.split()[:_MAX_ADDRESSES]:
+        try:
+            addresses.append(str(ip_address(word)))
+        except ValueError:
+            continue
+    return tuple(address for address in addresses if "%" not in address)
+
+
 def _user(conf: str) -> str:
     """The workers' user in `nginx -T` output; the builds of Debian and Fedora both set it in the main file."""
-    match = re.search(r"^\s*user\s+([A-Za-z0-9_.-]{1,32})[\s;]", conf, re.MULTILINE)
+    match = re.search(r"^[ \t]*user[ \t]+([A-Za-z0-9_.-]{1,32})[ \t;]", conf, re.MULTILINE)
     return match[1] if match else ""
 
 

@@ -87,7 +87,7 @@ def explain(answer: Answer, state: HostState) -> MeshfabError:
 
 def _not_taken_up(output: str, state: HostState) -> NginxError:
     what, remedy = f"nginx was reloaded, but did not use the new configuration: {output}", "repair that"
-    port = re.search(r":(\d+) failed \(98:", output)
+    port = re.search(r":(\d{1,5}) failed \(98:", output)
     if port and listeners.is_listening(state, int(port[1])):
         # A wildcard and a single address cannot be bound together, and a reload binds before it closes.
         what = f"a running nginx cannot change between all addresses and single ones: {output}"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
 PREFIX = "/etc/nginx"
 _ERROR_LOG = re.compile(r"(?:^|[{;])[ \t]*error_log\s+[\"']?(/[^\s;\"']+)", re.MULTILINE)
-_CONFLICT = re.compile(r'conflicting server name "([^"]+)" on (\S+), ignored')
+_CONFLICT = re.compile(r'conflicting server name "([^"]{1,255})" on (\S{1,255}), ignored')
 
 
 def dump(conf: str) -> dict[str, str]:
@@ -33,7 +33,7 @@ def is_about(output: str, service: Service) -> bool:
 
 def is_port_free(state: HostState, port: int) -> bool:
     """Whether certainly no server listens on the port. Without the grammar, which takes longer than it could save."""
-    return not re.search(rf"^\s*listen\s[^;]*\b{port}\b", state.nginx_conf, re.MULTILINE)
+    return not re.search(rf"(?:^|[{{;])[ \t]*listen\s[^;]{{0,256}}\b{port}\b", state.nginx_conf, re.MULTILINE)
 
 
 def names_pair(state: HostState, service: Service) -> bool:
@@ -55,5 +55,6 @@ def error_log(state: HostState) -> str:
 
 def error_line(output: str) -> str:
     """The error line in the output of `nginx -t`."""
-    match = re.search(r"\[emerg\] (?:\d+#\d+: )?(.*?)(?:\s+nginx: |$)", output)
+    # Blanks are folded first: on a long run of them the expression would take quadratic time.
+    match = re.search(r"\[emerg\] (?:\d{1,10}#\d{1,10}: )?(.*?)(?: nginx: |$)", " ".join(output.split()))
     return match[1] if match else output

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from meshfab.host.facts import HostState
     from meshfab.nginx.layout import VhostPath
 
-_LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s+([^;]+);", re.MULTILINE)
+_LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s{1,64}([^;]{1,256});", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,12 @@ def merge_previous_options(state: HostState, service: Service) -> Service:
     if service.sans is None:
         changes["sans"] = _more_names(have.cert, service)
     try:
+        # The header is a file on the host: what goes on is the checked value in its normal form.
         if "upstream" in changes:
-            validation.url(changes["upstream"], "the upstream of the vhost on the host")
-        for word in changes.get("listen", ()):
-            validation.listen(word, "the address that the vhost on the host listens on")
+            changes["upstream"] = validation.url(changes["upstream"], "the upstream of the vhost on the host")
+        if "listen" in changes:
+            what = "the address that the vhost on the host listens on"
+            changes["listen"] = tuple(validation.listen(word, what) for word in changes["listen"])
     except InputError as error:
         raise NginxError(error.what, host=state.host, remedy="give --upstream, or --listen") from None
     return dataclasses.replace(service, **changes)
@@ -42,4 +44,9 @@ def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:
     leaf = certificate.leaf_of(cert)
     if leaf is None or service.fqdn not in leaf.sans:
         return None
-    return tuple(name for name in leaf.sans if name != service.fqdn) or None
+    try:
+        # They go into `server_name`: a certificate with a name that is none is not one of ours to keep.
+        names = tuple(validation.dns_name(name) for name in leaf.sans)
+    except InputError:
+        return None
+    return tuple(name for name in names if name != service.fqdn) or None

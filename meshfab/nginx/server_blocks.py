@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # How nginx writes all addresses.
 WILD = ("", "*", "0.0.0.0", "[::]")  # noqa: S104
 
+_MAX_INCLUDE_DEPTH = 5
+
 
 @dataclass(frozen=True)
 class Server:
@@ -114,25 +116,31 @@ def _server(block: dict[str, Any], path: str, service: Service, name: str, files
     )
 
 
-def _flat(directives: list[dict[str, Any]], path: str, files: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A block's own directives with their "file:line", and those of the files that it includes."""
+def _flat(
+    directives: list[dict[str, Any]], path: str, files: dict[str, str], includers: tuple[str, ...] = ()
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A block's own directives with their "file:line", and those of the files that it includes.
+
+    nginx refuses files that include each other, so a file is not followed from within itself, nor deeper than people
+    write it: two includes in each of forty files would be a trillion.
+    """
     for directive in directives:
-        if directive["directive"] == "include":
+        if directive["directive"] != "include":
+            yield f"{path}:{directive['line']}", directive
+        elif len(includers) < _MAX_INCLUDE_DEPTH:
             pattern = str(PurePosixPath(PREFIX, directive["args"][0]))
             for name, text in files.items():
-                if name != path and PurePosixPath(name).match(pattern):
-                    yield from _flat(_parse(text), name, files)
-        else:
-            yield f"{path}:{directive['line']}", directive
+                if name != path and name not in includers and PurePosixPath(name).match(pattern):
+                    yield from _flat(_parse(text), name, files, (*includers, path))
 
 
 def socket_of(args: list[str]) -> tuple[str, int]:
     """The address ("" for all) and port of a `listen` with these arguments."""
     address = args[0]
     host, colon, tail = address.rpartition(":")
-    if address.isdigit():
+    if address.isdecimal() and len(address) <= 5:
         return "", int(address)
-    if colon and tail.isdigit() and not address.endswith("]"):
+    if colon and tail.isdecimal() and len(tail) <= 5 and not address.endswith("]"):
         return host, int(tail)
     # nginx's default port.
     return address, 80

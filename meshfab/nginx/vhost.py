@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Part = Literal["vhost", "tls", "mtls"]
 
 _HEADER = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
+_MAX_HEADER = 8192
 _SNIPPETS = {
     "vhost": ("tls.conf.j2", "proxy.conf.j2", "mtls.conf.j2", "vhost.conf.j2"),
     "tls": ("tls.conf.j2",),
@@ -51,7 +52,8 @@ class ManagedHeader:
 
 def read_header(text: str) -> ManagedHeader | None:
     """The header of a managed file; None for any other file."""
-    match = _HEADER.match(text)
+    # A longer first line is not a header of ours, and would take the expression quadratic time.
+    match = _HEADER.match(text[:_MAX_HEADER])
     if not match:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The strict Fabric connection: no password is sent to a host whose key is not on record.
+"""The strict Fabric connection: no password is sent to a host whose key is not in known_hosts.
 
 Fabric accepts any key, a changed one too (fabric#2071): it installs AutoAddPolicy and never reads known_hosts. Here the
 keys of the target and of every jump host are checked against the files that `ssh` would read.
@@ -42,18 +42,18 @@ def connect(
     accept_new: bool = False,
     jumps: JumpHostPool | None = None,
 ) -> Connection:
-    """A strict connection to `host`, not yet open.
+    """Make a strict connection to `host`, which is not open yet.
 
-    It is opened by its first use, or by `open()`, and then raises `meshfab.errors.HostKeyError` for the host or a jump
-    host whose key is not on record, as `ssh` refuses it (StrictHostKeyChecking in ssh_config(5)).
+    Its first use or `open()` opens it. That raises `meshfab.errors.HostKeyError` if the key of the host or of a jump
+    host is not in known_hosts, as StrictHostKeyChecking=yes in ssh_config(5) does.
 
     Args:
         host: `[user@]host[:port]` or an alias of the SSH configuration; an IPv6 address in brackets.
-        config: the Invoke or Fabric configuration to carry on, such as a task's `c.config` (timeouts, connect_kwargs,
+        config: the Invoke or Fabric configuration to use, such as a task's `c.config` (timeouts, connect_kwargs,
             gateway, and the settings under `meshfab`); None for Fabric's own defaults.
         ssh_config: an SSH configuration file to read instead of `~/.ssh/config`.
-        accept_new: record the key of a host that has none on record, as StrictHostKeyChecking=accept-new does.
-        jumps: the pool that it shares with other connections; None for jump hosts and a configuration of its own.
+        accept_new: add the key of an unknown host to known_hosts, as StrictHostKeyChecking=accept-new does.
+        jumps: the pool of jump hosts and configurations to share with other connections; None shares nothing.
 
     Raises:
         InputError: the host is not a host name, or the SSH configuration cannot be read.
@@ -63,49 +63,49 @@ def connect(
     from meshfab.ssh.fabric_connection import JumpHost, SharedConfigConnection
     from meshfab.ssh.jump_hosts import JumpHostPool
 
-    shared = jumps or JumpHostPool()
-    config = shared.config(config, ssh_config)
+    pool = jumps or JumpHostPool()
+    config = pool.fabric_config(config, ssh_config)
 
-    def make(kind: type[Connection], word: str, before: Connection | None) -> Connection:
-        c = _unopened(kind, word, config)
-        c.gateway = before or shared.before(c, partial(make, JumpHost))
-        return strict(c, accept_new=accept_new)
+    def make(connection_class: type[Connection], target: str, jump_host: Connection | None) -> Connection:
+        c = _new_connection(connection_class, target, config)
+        c.gateway = jump_host or pool.jump_host_of(c, partial(make, JumpHost))
+        return make_strict(c, accept_new=accept_new)
 
     return make(SharedConfigConnection, host, None)
 
 
-def _unopened(kind: type[Connection], word: str, config: Any) -> Connection:
-    # A separate dictionary: Fabric would write the names of key files into the shared configuration. It adds the key
-    # files of the configuration itself.
+def _new_connection(connection_class: type[Connection], host: str, config: Any) -> Connection:
+    # A copy of connect_kwargs: Fabric writes the names of key files into it, and the configuration is shared. Without
+    # key_filename: Fabric adds the key files of the configuration by itself.
     kwargs = {**_TIMEOUTS, **{key: value for key, value in config.connect_kwargs.items() if key != "key_filename"}}
     # Fabric's shorthand does not accept brackets around an IPv6 address.
-    name, user, port = host_parts(word)
+    name, user, port = host_parts(host)
     try:
-        return kind(name, user=user, port=port, config=config, connect_kwargs=kwargs, gateway=False)
+        return connection_class(name, user=user, port=port, config=config, connect_kwargs=kwargs, gateway=False)
     except ValueError as error:
         raise InputError(
-            f"the SSH configuration of {word} is not usable ({error})", remedy="see ssh_config(5)"
+            f"the SSH configuration of {host} is not usable ({error})", remedy="see ssh_config(5)"
         ) from None
 
 
 def is_connection(c: Any) -> bool:
-    """Whether `c` is a Fabric connection, as `fab -H` passes one to a task; `run` of an Invoke context is local."""
+    """Whether `c` is a Fabric connection (`fab -H` passes one to a task). `run` of an Invoke context is local."""
     return all(hasattr(c, name) for name in ("open", "create_session", "client"))
 
 
 def _require_user() -> None:
-    """Require a user name: a container may run as a number without one, and Fabric and paramiko need it to log in."""
+    """Check that the local user has a name. In a container it may be missing; Fabric and paramiko log in with it."""
     try:
         getpass.getuser()
     except (KeyError, OSError):
         raise InputError(f"the user {os.getuid()} of this machine has no name", remedy="set USER") from None
 
 
-def strict(c: Connection, *, accept_new: bool = False) -> Connection:
-    """Make a connection and its jump hosts verify keys; refuse one that is already open to an unverified host.
+def make_strict(c: Connection, *, accept_new: bool = False) -> Connection:
+    """Make a connection and its jump hosts verify host keys; check the key now if the connection is already open.
 
     Raises:
-        HostKeyError: the connection is already open, and the host's key is not on record.
+        HostKeyError: the connection is already open, and the host's key is not in known_hosts.
     """
     from paramiko import Transport
 
@@ -114,26 +114,26 @@ def strict(c: Connection, *, accept_new: bool = False) -> Connection:
     for connection in _with_jump_hosts(c):
         if isinstance(connection.connect_kwargs.get("transport_factory"), StrictTransport):
             continue
-        records = host_keys.known(connection)
+        records = host_keys.records_of(connection)
         if connection.is_connected:
-            host_keys.judge(connection, records, connection.transport.get_remote_server_key())
+            host_keys.require_known(connection, records, connection.transport.get_remote_server_key())
             continue
-        connection.client.set_missing_host_key_policy(host_keys.Policy(connection, records, accept_new))
+        connection.client.set_missing_host_key_policy(host_keys.KnownHostsPolicy(connection, records, accept_new))
         kwargs = dict(connection.connect_kwargs)
         for key, seconds in _TIMEOUTS.items():
             kwargs.setdefault(key, seconds)
         if connection.ssh_config.get("identitiesonly", "no") == "yes":
             # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
             kwargs.setdefault("look_for_keys", False)
-        kwargs["transport_factory"] = StrictTransport(Transport, records.kinds)
+        kwargs["transport_factory"] = StrictTransport(Transport, records.key_types)
         connection.connect_kwargs = kwargs
         if connection.connect_timeout is None:
             connection.connect_timeout = CONNECT_SECONDS
     return c
 
 
-def opened(c: Connection) -> Connection:
-    """Make sure that a connection is strict and open, and so are its jump hosts.
+def ensure_open(c: Connection) -> Connection:
+    """Make a connection and its jump hosts strict, and open them unless they are open.
 
     Raises:
         InputError: `c` is not a Fabric connection: under `inv` a task gets a context, whose `run` is local.
@@ -143,10 +143,10 @@ def opened(c: Connection) -> Connection:
     if not is_connection(c):
         remedy = "pass meshfab.connect(host, c.config), or a fabric.Connection"
         raise InputError(f"{type(c).__name__} is not a Fabric connection", remedy=remedy)
-    strict(c)
+    make_strict(c)
     if c.is_connected:
         return c
-    pass_through(c)
+    ensure_jump_host_open(c)
     from paramiko.ssh_exception import AuthenticationException, SSHException
 
     name = c.original_host
@@ -164,7 +164,7 @@ def opened(c: Connection) -> Connection:
         raise ConnectError(
             f"{c.host} port {c.port} does not answer within {c.connect_timeout} s",
             host=name,
-            remedy="is it up, and is the mesh?",
+            remedy="check that the host and the mesh are up",
         ) from None
     except AuthenticationException as error:
         raise ConnectError(
@@ -179,35 +179,35 @@ def opened(c: Connection) -> Connection:
     return c
 
 
-def pass_through(c: Connection, seconds: float | None = None) -> None:
-    """Make sure that the jump host before a host is open, if there is one.
+def ensure_jump_host_open(c: Connection, seconds: float | None = None) -> None:
+    """Open the jump host of a connection, if it has one that is not open yet.
 
     Args:
-        c: the host.
-        seconds: the time limit; None for the time-outs of each step only.
+        c: the connection to the target.
+        seconds: the time limit; None for the timeouts of each step only.
 
     Raises:
-        ConnectError: it cannot be used; the message names it.
+        ConnectError: the jump host cannot be reached or logged in to; the message names it.
     """
     from meshfab.ssh.deadline import limit
-    from meshfab.ssh.fabric_connection import JumpHost, through
+    from meshfab.ssh.fabric_connection import JumpHost, jump_host_error
 
-    jump = c.gateway
-    if not jump or isinstance(jump, str):
+    jump_host = c.gateway
+    if not jump_host or isinstance(jump_host, str):
         return
 
-    def reach(remaining: float | None) -> None:
-        with limit(jump, remaining) if remaining else nullcontext():
-            pass_through(jump, remaining)
-            opened(jump)
+    def open_it(remaining: float | None) -> None:
+        with limit(jump_host, remaining) if remaining else nullcontext():
+            ensure_jump_host_open(jump_host, remaining)
+            ensure_open(jump_host)
 
-    if isinstance(jump, JumpHost):
-        jump.ensure_open(c.original_host, seconds, reach)
+    if isinstance(jump_host, JumpHost):
+        jump_host.ensure_open(c.original_host, seconds, open_it)
         return
     try:
-        reach(seconds)
+        open_it(seconds)
     except ConnectError as error:
-        raise through(jump, error, c.original_host) from None
+        raise jump_host_error(jump_host, error, c.original_host) from None
 
 
 def _with_jump_hosts(c: Connection) -> Iterator[Connection]:

@@ -1,4 +1,4 @@
-"""A deadline for a connection: it is closed when its time is up, whatever it waits for."""
+"""A time limit for work on a connection: when it expires, the connection is closed, whatever it waits for."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-# A connection that was still being opened when its time was up is closed as soon as it is open.
-_AGAIN_SECONDS = 0.5
+# A connection that is still being opened when the time limit expires cannot be closed yet: try again.
+_RETRY_SECONDS = 0.5
 
 
 @contextmanager
@@ -22,15 +22,15 @@ def limit(c: Connection, seconds: float) -> Iterator[None]:
     """Limit the time of a block of work on `c`. Jump hosts stay open, since other connections use them.
 
     Raises:
-        LostError: the time was up.
+        LostError: the time limit expired.
     """
-    done, cut = Event(), Event()
-    watch = Thread(target=_watch, args=(c, seconds, done, cut), name="deadline", daemon=True)
-    watch.start()
+    done, expired = Event(), Event()
+    thread = Thread(target=_close_when_expired, args=(c, seconds, done, expired), name="deadline", daemon=True)
+    thread.start()
     try:
         yield
     except Exception:
-        if cut.is_set():
+        if expired.is_set():
             what, remedy = f"no answer within {seconds:.0f} s", f"try `ssh {c.original_host} true`: does it hang?"
             raise LostError(what, host=c.original_host, remedy=remedy) from None
         raise
@@ -38,8 +38,8 @@ def limit(c: Connection, seconds: float) -> Iterator[None]:
         done.set()
 
 
-def _watch(c: Connection, seconds: float, done: Event, cut: Event) -> None:
-    """Close the socket; a thread that waits for it gets an error."""
-    while not done.wait(_AGAIN_SECONDS if cut.is_set() else seconds):
-        cut.set()
+def _close_when_expired(c: Connection, seconds: float, done: Event, expired: Event) -> None:
+    """Close the socket when the time limit expires; the thread that waits for it gets an error."""
+    while not done.wait(_RETRY_SECONDS if expired.is_set() else seconds):
+        expired.set()
         c.client.close()

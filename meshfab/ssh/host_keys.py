@@ -1,4 +1,4 @@
-"""Verify a host's key against the files that `ssh` would read, and say what to run when it is not there."""
+"""Verify a host key against the known_hosts files that `ssh` would read; an error names the commands to run."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ _USER_FILES = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _GLOBAL_FILES = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
-def files(connection: Connection) -> list[Path]:
-    """The known_hosts files of a host, the user's first: new keys are recorded in the first one."""
+def known_hosts_files(connection: Connection) -> list[Path]:
+    """The known_hosts files of a host, the user's first. New keys are added to the first one."""
     options = connection.ssh_config
     paths = [
         *shlex.split(options.get("userknownhostsfile", _USER_FILES)),
         *shlex.split(options.get("globalknownhostsfile", _GLOBAL_FILES)),
     ]
-    return [Path(word).expanduser() for word in paths if word != "none"]
+    return [Path(path).expanduser() for path in paths if path != "none"]
 
 
-def known(connection: Connection) -> known_hosts.HostKeyRecords:
-    """The records of a host in the files."""
-    stamps = []
-    for file in files(connection):
+def records_of(connection: Connection) -> known_hosts.HostKeyRecords:
+    """The entries for a host in its known_hosts files."""
+    versions = []
+    for file in known_hosts_files(connection):
         try:
             stat = file.stat()
         except OSError:
             continue
-        stamps.append((file, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        versions.append((file, stat.st_ino, stat.st_size, stat.st_mtime_ns))
     return known_hosts.lookup(
-        _index(tuple(stamps)), connection.host, connection.port, connection.ssh_config.get("hostkeyalias", "")
+        _index(tuple(versions)), connection.host, connection.port, connection.ssh_config.get("hostkeyalias", "")
     )
 
 
 @lru_cache(maxsize=8)
-def _index(stamps: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHostsIndex:
-    """The parsed files; read again when one has changed, since check-certs needs them once for each host."""
+def _index(versions: tuple[tuple[Path, int, int, int], ...]) -> known_hosts.KnownHostsIndex:
+    """The parsed files. check-certs needs them for each host, so they are cached until inode, size or time changes."""
     texts = []
-    for file, *_stamp in stamps:
+    for file, *_version in versions:
         try:
             texts.append((str(file), file.read_text(encoding="utf-8", errors="replace")))
         except OSError:
             continue
-    return known_hosts.read(texts)
+    return known_hosts.parse(texts)
 
 
-def judge(connection: Connection, on_record: known_hosts.HostKeyRecords, key: Any) -> None:
-    """Refuse a key, with the reason and the commands to run.
+def require_known(connection: Connection, records: known_hosts.HostKeyRecords, key: Any) -> None:
+    """Refuse a host key that is not in known_hosts.
 
     Raises:
-        HostKeyError: it is unknown, changed, revoked, or a certificate is required.
+        HostKeyError: it is unknown, changed or revoked, or a certificate is required; with the commands to run.
     """
-    verdict, location = on_record.verdict(key.get_name(), key.asbytes())
+    verdict, location = records.verdict(key.get_name(), key.asbytes())
     if verdict == "known":
         return
-    name = known_hosts.name_of(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
+    name = known_hosts.host_name(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
     scan = f"ssh-keyscan{'' if connection.port == 22 else f' -p {connection.port}'} {connection.host}"
-    record = f"`{scan} >> ~/.ssh/known_hosts`"
+    add = f"`{scan} >> ~/.ssh/known_hosts`"
     observed = f"{key.get_name()} {key.fingerprint}"
     what, remedy = {
         "unknown": (
             f"the host key is unknown ({observed}); nothing was sent",
-            f"{record}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
+            f"{add}, then compare with `ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub` at its console",
         ),
         "changed": (
             f"the host key is NOT the one at {location} (it is {observed}): it may be an attack; nothing was sent",
@@ -82,36 +82,40 @@ def judge(connection: Connection, on_record: known_hosts.HostKeyRecords, key: An
             "do not use this host until its keys are replaced",
         ),
         "authority": (
-            f"only a certificate of the CA at {location} would do, which Fabric cannot check; nothing was sent",
-            f"put the host's own key on record: {record}, and compare it at its console",
+            f"only a certificate of the CA at {location} is accepted, and Fabric cannot verify one; nothing was sent",
+            f"add the host's own key: {add}, and compare it at its console",
         ),
     }[verdict]
     raise HostKeyError(what, host=connection.original_host, remedy=remedy)
 
 
-class Policy:
-    """paramiko's policy for hosts that it has no key of. That is every host: the records are read here."""
+class KnownHostsPolicy:
+    """A policy for paramiko's `set_missing_host_key_policy`.
 
-    def __init__(self, connection: Connection, on_record: known_hosts.HostKeyRecords, accept_new: bool) -> None:
-        self.connection, self.on_record, self.accept_new = connection, on_record, accept_new
+    paramiko calls it for hosts without a key in paramiko's own store. That store stays empty, so this policy decides
+    for every host.
+    """
+
+    def __init__(self, connection: Connection, records: known_hosts.HostKeyRecords, accept_new: bool) -> None:
+        self.connection, self.records, self.accept_new = connection, records, accept_new
 
     def missing_host_key(self, _client: object, _hostname: str, key: Any) -> None:
-        """Called by paramiko with the host's key."""
-        verdict, _ = self.on_record.verdict(key.get_name(), key.asbytes())
+        """Accept the host's key, or refuse it with a HostKeyError; paramiko calls this during the handshake."""
+        verdict, _ = self.records.verdict(key.get_name(), key.asbytes())
         if self.accept_new and verdict == "unknown":
-            self._record(key)
+            self._add(key)
         else:
-            judge(self.connection, self.on_record, key)
+            require_known(self.connection, self.records, key)
 
-    def _record(self, key: Any) -> None:
-        connection, file = self.connection, files(self.connection)[0]
-        name = known_hosts.name_of(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
+    def _add(self, key: Any) -> None:
+        connection, file = self.connection, known_hosts_files(self.connection)[0]
+        name = known_hosts.host_name(connection.host, connection.port, connection.ssh_config.get("hostkeyalias", ""))
         if connection.ssh_config.get("hashknownhosts", "no") == "yes":
-            name = known_hosts.hashed(name)
+            name = known_hosts.hash_name(name)
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="ascii") as out:
-            # The last line of a file that was edited by hand may lack its newline.
-            end = "" if file.read_bytes()[-1:] in (b"", b"\n") else "\n"
-            out.write(f"{end}{name} {key.get_name()} {key.get_base64()}\n")
-        message = f"{connection.original_host}: its key was unknown and is on record now in {file} ({key.fingerprint})"
+            # In a file that was edited by hand, the last line may not end with a newline.
+            newline = "" if file.read_bytes()[-1:] in (b"", b"\n") else "\n"
+            out.write(f"{newline}{name} {key.get_name()} {key.get_base64()}\n")
+        message = f"{connection.original_host}: the host key was unknown and was added to {file} ({key.fingerprint})"
         print(f"warning: {message} -> compare it at its console", file=sys.stderr)

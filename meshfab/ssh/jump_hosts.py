@@ -1,7 +1,7 @@
-"""What the connections of one run share: the configuration, read once, and the jump hosts, opened once.
+"""The pool that the connections of one run share: configurations are read once, and jump hosts are opened once.
 
-sshd refuses logins when ten are in progress (MaxStartups), so every target cannot open its own connection to the jump
-host. Channels through one connection are not limited.
+sshd refuses new logins when ten are in progress (MaxStartups), so not every target can have its own connection to the
+jump host. The number of channels through one connection is not limited.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class JumpHostPool:
     def __init__(self) -> None:
         self._lock = RLock()
         self._configs: dict[tuple[int, str | None], tuple[Any, Config]] = {}
-        self._jumps: dict[tuple[str, ...], JumpHost] = {}
-        self._making: set[tuple[str, ...]] = set()
+        self._jump_hosts: dict[tuple[str, ...], JumpHost] = {}
+        self._in_creation: set[tuple[str, ...]] = set()
 
     def __enter__(self) -> JumpHostPool:
         return self
@@ -44,14 +44,14 @@ class JumpHostPool:
         self.close()
 
     def close(self) -> None:
-        """Close every jump host, the last one of a chain first; connections through them end with an error."""
+        """Close all jump hosts, the last one of a chain first. Connections through them end with an error."""
         with self._lock:
-            for jump in reversed(self._jumps.values()):
-                jump.client.close()
-            self._jumps.clear()
+            for jump_host in reversed(self._jump_hosts.values()):
+                jump_host.client.close()
+            self._jump_hosts.clear()
 
-    def config(self, config: Any, ssh_config: str | None) -> Config:
-        """A Fabric configuration made of an Invoke or Fabric one (or None), with the SSH configuration read.
+    def fabric_config(self, config: Any, ssh_config: str | None) -> Config:
+        """Make a Fabric configuration from an Invoke or Fabric one (or None), and read the SSH configuration.
 
         Raises:
             InputError: a file cannot be read.
@@ -59,63 +59,66 @@ class JumpHostPool:
         key = id(config), ssh_config
         with self._lock:
             if key not in self._configs:
-                # The original is kept too, so that its id is not used again for another object.
-                self._configs[key] = config, _read(config, ssh_config)
+                # Keep the original too, so that Python does not give its id to another object.
+                self._configs[key] = config, _make_config(config, ssh_config)
             return self._configs[key][1]
 
-    def before(self, c: Connection, make: Callable[[str, JumpHost | None], JumpHost]) -> Connection | str | None:
-        """The jump host right before a host, as ssh_config(5) has it: ProxyJump, ProxyCommand, then the configuration.
+    def jump_host_of(self, c: Connection, make: Callable[[str, JumpHost | None], JumpHost]) -> Connection | str | None:
+        """The gateway of a connection, from the first of: ProxyJump, ProxyCommand, `gateway` of the configuration.
 
         Args:
-            c: the host, with what the SSH configuration says about it.
-            make: makes a jump host from its name and the jump host before it; None for what its own SSH options say.
+            c: the connection to the target, which has its SSH options.
+            make: makes a jump host, given its name and the jump host before it; with None its own SSH options decide.
+
+        Returns:
+            The last jump host of the chain, a ProxyCommand, or None for a direct connection.
 
         Raises:
             InputError: the jump hosts form a cycle.
         """
-        jump_names = [word.strip() for word in c.ssh_config.get("proxyjump", "").split(",")]
+        jump_names = [name.strip() for name in c.ssh_config.get("proxyjump", "").split(",")]
         if jump_names == [""]:
             return c.ssh_config.get("proxycommand") or c.config.gateway
-        # `Host *` applies to the jump host too.
-        if jump_names == ["none"] or {host_parts(word)[0] for word in jump_names} & {c.original_host, c.host}:
+        # `Host *` applies to the jump host too, which must not be its own jump host.
+        if jump_names == ["none"] or {host_parts(name)[0] for name in jump_names} & {c.original_host, c.host}:
             return None
-        jump: JumpHost | None = None
+        jump_host: JumpHost | None = None
         with self._lock:
-            for at, word in enumerate(jump_names):
-                way = tuple(jump_names[: at + 1])
-                if way in self._making:
+            for position, name in enumerate(jump_names):
+                chain = tuple(jump_names[: position + 1])
+                if chain in self._in_creation:
                     what = f"the jump hosts of {c.original_host} form a cycle"
                     raise InputError(what, remedy="correct ProxyJump in the SSH configuration")
-                if way not in self._jumps:
-                    self._making.add(way)
+                if chain not in self._jump_hosts:
+                    self._in_creation.add(chain)
                     try:
-                        self._jumps[way] = make(word, jump)
+                        self._jump_hosts[chain] = make(name, jump_host)
                     finally:
-                        self._making.remove(way)
-                jump = self._jumps[way]
-        return jump
+                        self._in_creation.remove(chain)
+                jump_host = self._jump_hosts[chain]
+        return jump_host
 
 
-def _read(config: Any, ssh_config: str | None) -> Config:
+def _make_config(config: Any, ssh_config: str | None) -> Config:
     from fabric import Config
     from paramiko import SSHConfig
 
     config = Config(lazy=True) if config is None else config.clone(into=Config)
     if ssh_config is None:
-        # Neither a lazy configuration nor a clone of Invoke's own has read ~/.ssh/config yet.
-        _checked(config.load_ssh_config, "~/.ssh/config")
+        # A lazy configuration, or a clone of Invoke's configuration, has not read ~/.ssh/config yet.
+        _read_or_refuse(config.load_ssh_config, "~/.ssh/config")
     else:
         config._set(
-            base_ssh_config=_checked(lambda: SSHConfig.from_path(str(Path(ssh_config).expanduser())), ssh_config)
+            base_ssh_config=_read_or_refuse(lambda: SSHConfig.from_path(str(Path(ssh_config).expanduser())), ssh_config)
         )
     return config
 
 
-def _checked(read: Callable[[], Any], file: str) -> Any:
+def _read_or_refuse(read: Callable[[], Any], file: str) -> Any:
     from paramiko.ssh_exception import ConfigParseError
 
     try:
         return read()
     except (OSError, UnicodeDecodeError, ConfigParseError) as error:
         what = f"the SSH configuration {file} cannot be read ({error})"
-        raise InputError(what, remedy="repair it, or set meshfab.ssh_config") from None
+        raise InputError(what, remedy="correct it, or set meshfab.ssh_config") from None

@@ -1,7 +1,7 @@
-"""OpenSSH's known_hosts, read as OpenSSH reads it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+"""known_hosts, read as OpenSSH reads it (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). Pure: text in, verdict out.
 
-paramiko's own reader stops at the first `@cert-authority` or `@revoked` line and knows no patterns (paramiko#771), and
-its client compares only the first key listed for a host, so this module decides. Pure: text in, verdict out.
+paramiko is not used for it: its reader stops at the first `@cert-authority` or `@revoked` line and ignores patterns
+(paramiko#771), and its client compares only the first key that is listed for a host.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fnmatch
 import hashlib
 import hmac
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -21,84 +22,94 @@ Verdict = Literal["known", "unknown", "changed", "revoked", "authority"]
 
 
 @dataclass(frozen=True)
-class Line:
-    """One entry of a known_hosts file; `blob` is the key in its wire format."""
+class Entry:
+    """One line of a known_hosts file.
+
+    Attributes:
+        marker: "@revoked", "@cert-authority", or empty.
+        patterns: the host names, separated by commas, or one hash.
+        key_type: for example "ssh-ed25519".
+        blob: the key in its wire format.
+        location: `path:line`.
+    """
 
     marker: str
     patterns: str
-    kind: str
+    key_type: str
     blob: bytes
-    where: str
+    location: str
 
-    def names(self, host: str) -> bool:
+    def matches(self, host: str) -> bool:
         """Whether the entry is for `host`, which is a name, an address or `[name]:port`."""
         if self.patterns.startswith("|1|"):
             return _is_hash_of(self.patterns, host)
-        is_named = False
+        is_match = False
         for pattern in self.patterns.lower().split(","):
             # fnmatch would read [host]:port as a set of characters.
             if fnmatch.fnmatchcase(host, pattern.lstrip("!").replace("[", "[[]")):
                 if pattern.startswith("!"):
                     return False
-                is_named = True
-        return is_named
+                is_match = True
+        return is_match
 
 
 @dataclass(frozen=True)
 class HostKeyRecords:
-    """The records of one host."""
+    """The entries for one host."""
 
-    lines: tuple[Line, ...]
+    entries: tuple[Entry, ...]
 
-    def verdict(self, kind: str, blob: bytes) -> tuple[Verdict, str]:
-        """Compare a host's key with the records: the verdict, and the location of the line that decides it."""
-        for line in self.lines:
-            if line.marker == "@revoked" and line.blob == blob:
-                return "revoked", line.where
-        plain = [line for line in self.lines if not line.marker]
-        for line in plain:
-            if line.blob == blob:
-                return "known", line.where
+    def verdict(self, key_type: str, blob: bytes) -> tuple[Verdict, str]:
+        """Compare a host's key with the entries; return the verdict and the location of the entry that decides it."""
+        for entry in self.entries:
+            if entry.marker == "@revoked" and entry.blob == blob:
+                return "revoked", entry.location
+        plain = [entry for entry in self.entries if not entry.marker]
+        for entry in plain:
+            if entry.blob == blob:
+                return "known", entry.location
         if plain:
-            same = [line for line in plain if line.kind == kind] or plain
-            return "changed", same[0].where
-        authorities = [line for line in self.lines if line.marker == "@cert-authority"]
-        return ("authority", authorities[0].where) if authorities else ("unknown", "")
+            same_type = [entry for entry in plain if entry.key_type == key_type] or plain
+            return "changed", same_type[0].location
+        authorities = [entry for entry in self.entries if entry.marker == "@cert-authority"]
+        return ("authority", authorities[0].location) if authorities else ("unknown", "")
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """The key types on record, for the key exchange to ask for."""
-        return tuple(dict.fromkeys(line.kind for line in self.lines if not line.marker))
+    def key_types(self) -> tuple[str, ...]:
+        """The types of the host's keys, without duplicates, in the order of the files."""
+        return tuple(dict.fromkeys(entry.key_type for entry in self.entries if not entry.marker))
 
 
 class KnownHostsIndex:
     """An index of entries by name, so that one of thousands of hosts is found quickly."""
 
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self._lines = tuple(lines)
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = tuple(entries)
+        # Names and positions in `_entries`.
         self._by_name: dict[str, list[int]] = {}
-        # Patterns and hashes have no plain name: each must be compared.
-        self._others: list[int] = []
-        for at, line in enumerate(self._lines):
-            names = line.patterns.lower()
+        # Patterns and hashes cannot be looked up by name: each must be compared.
+        self._without_name: list[int] = []
+        for position, entry in enumerate(self._entries):
+            names = entry.patterns.lower()
             if names.startswith("|") or set("*?!") & set(names):
-                self._others.append(at)
+                self._without_name.append(position)
                 continue
             for name in names.split(","):
-                self._by_name.setdefault(name, []).append(at)
+                self._by_name.setdefault(name, []).append(position)
 
-    def of(self, name: str) -> tuple[Line, ...]:
-        """The entries for a name, in their order."""
-        others = (at for at in self._others if self._lines[at].names(name))
-        return tuple(self._lines[at] for at in sorted({*self._by_name.get(name, ()), *others}))
+    def entries_for(self, name: str) -> tuple[Entry, ...]:
+        """The entries for a name, in the order of the files."""
+        matching = (position for position in self._without_name if self._entries[position].matches(name))
+        return tuple(self._entries[position] for position in sorted({*self._by_name.get(name, ()), *matching}))
 
 
-def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
-    """Read files given as (path, text). A line that is not an entry is ignored, as OpenSSH does."""
-    lines = []
+def parse(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
+    """Parse files, given as (path, text). A line that is not a valid entry is ignored, as OpenSSH does."""
+    entries = []
     for path, text in texts:
-        for number, row in enumerate(text.splitlines(), 1):
-            fields = row.split()
+        for number, line in enumerate(text.split("\n"), 1):
+            # OpenSSH ends lines at \n and separates fields by blanks and tabs only: other Unicode spaces are text.
+            fields = re.split(r"[ \t]+", line.strip(" \t\r"))
             marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
             if len(fields) < 3 or fields[0].startswith("#"):
                 continue
@@ -106,32 +117,32 @@ def read(texts: Iterable[tuple[str, str]]) -> KnownHostsIndex:
                 blob = base64.b64decode(fields[2], validate=True)
             except ValueError:
                 continue
-            lines.append(Line(marker, fields[0], fields[1], blob, f"{path}:{number}"))
-    return KnownHostsIndex(lines)
+            entries.append(Entry(marker, fields[0], fields[1], blob, f"{path}:{number}"))
+    return KnownHostsIndex(entries)
 
 
 def lookup(index: KnownHostsIndex, host: str, port: int = 22, alias: str = "") -> HostKeyRecords:
-    """The entries for a host. `alias` is ssh_config's HostKeyAlias, which replaces name and port.
+    """Find the entries for a host. `alias` is ssh_config's HostKeyAlias, which replaces name and port.
 
-    A host on another port is looked up as `[host]:port` first and, with nothing there, by its bare name.
+    A host on a port other than 22 is looked up as `[host]:port`, and by its name alone if that finds nothing.
     """
-    names = [name_of(host, port, alias)] + ([] if alias or port == 22 else [host.lower()])
-    by_name = [index.of(name) for name in names]
-    revoked = tuple(dict.fromkeys(line for lines in by_name for line in lines if line.marker == "@revoked"))
-    for lines in by_name:
-        plain = tuple(line for line in lines if line.marker != "@revoked")
-        if plain:
-            return HostKeyRecords(revoked + plain)
+    names = [host_name(host, port, alias)] + ([] if alias or port == 22 else [host.lower()])
+    results = [index.entries_for(name) for name in names]
+    revoked = tuple(dict.fromkeys(entry for entries in results for entry in entries if entry.marker == "@revoked"))
+    for entries in results:
+        not_revoked = tuple(entry for entry in entries if entry.marker != "@revoked")
+        if not_revoked:
+            return HostKeyRecords(revoked + not_revoked)
     return HostKeyRecords(revoked)
 
 
-def name_of(host: str, port: int = 22, alias: str = "") -> str:
-    """The name of a host in known_hosts."""
+def host_name(host: str, port: int = 22, alias: str = "") -> str:
+    """The name that known_hosts uses for a host: `host`, `[host]:port`, or the HostKeyAlias."""
     return (alias or (host if port == 22 else f"[{host}]:{port}")).lower()
 
 
-def hashed(name: str) -> str:
-    """A name as HashKnownHosts writes it."""
+def hash_name(name: str) -> str:
+    """Hash a name as HashKnownHosts does."""
     salt = os.urandom(20)
     digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"

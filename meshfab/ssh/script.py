@@ -1,4 +1,4 @@
-"""Scripts and their answers: the words of the root shell, and the one place where data becomes shell words."""
+"""Scripts for the root shell and their answers. Data is quoted for the shell here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).resolve().parents[1] / "scripts"
 
 
 class ExitStatus(IntEnum):
-    """Exit statuses with a meaning, which library.sh has as `status_…`; any other one is a plain failure."""
+    """Exit statuses with a meaning, `status_…` in library.sh; any other nonzero status is a plain failure."""
 
     CONFIG_REFUSED = 3
     SERVER_IGNORED = 4
@@ -31,15 +31,15 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """A script of `meshfab/scripts`, its positional parameters and what it finds in `$data`.
+    """A call of one script of `meshfab/scripts`.
 
     Attributes:
-        script: its name, without the folder.
-        args: its positional parameters.
-        data: what it finds in `$data`; never shown.
-        persistent: run it in the shell itself and not in a subshell, for a lock or a trap that must outlast it.
-        background: run it beside those that follow, up to the script `wait_background`, whose answer is its own. A
-            lock was taken before.
+        script: the script's name, without folder and `.sh`; `a+b` runs two files as one script.
+        args: the positional parameters.
+        data: the value of `$data` in the script, such as the password; never shown.
+        persistent: run it in the shell itself and not in a subshell, so that its locks and traps stay.
+        background: run it in parallel with the next scripts. The script `wait_background` waits for it and has its
+            answer. The lock must be held already.
     """
 
     script: str
@@ -49,7 +49,7 @@ class Request:
     background: bool = False
 
     def __repr__(self) -> str:
-        """Without the data, which may be the password."""
+        """Leave out the data, which may be the password."""
         return f"Request({self.script!r}, {self.args!r})"
 
     def body(self) -> str:
@@ -57,8 +57,8 @@ class Request:
         begin, end = ("{", "}") if self.persistent else ("(", ")")
         if self.background:
             end = ') >/dev/null 2>"/run/meshfab/.background.$$" & background=$!'
-        given = f"data={shell_words([self.data])}\n" if self.data is not None else ""
-        return f"{begin}\n{given}set -- {shell_words(self.args)}\n{text(self.script)}\n{end}"
+        assignment = f"data={shell_words([self.data])}\n" if self.data is not None else ""
+        return f"{begin}\n{assignment}set -- {shell_words(self.args)}\n{text(self.script)}\n{end}"
 
 
 @dataclass(frozen=True)
@@ -77,24 +77,24 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """Its stdout as text; bytes that are not UTF-8 become escapes."""
+        """Its stdout as text; bytes that are not UTF-8 become escapes such as `\\xff`."""
         return readable(self.out)
 
 
 @cache
 def text(name: str) -> str:
-    """The text of a script that ships with the package; `one+two` is two files in one script."""
-    return "\n".join(_file(part).read_text(encoding="utf-8") for part in name.split("+"))
+    """Read a script of the package; for `a+b` the two files together."""
+    return "\n".join(_path(part).read_text(encoding="utf-8") for part in name.split("+"))
 
 
-def _file(name: str) -> Path:
-    """The script's file; the folders are named after the packages that send the scripts, and no two have one name."""
-    (file,) = _FOLDER.glob(f"*/{name}.sh")
-    return file
+def _path(name: str) -> Path:
+    """The script's file. Its folder has the name of the package that sends it; script names are unique."""
+    (path,) = _FOLDER.glob(f"*/{name}.sh")
+    return path
 
 
 def shell_words(args: Sequence[str]) -> str:
-    """Shell words from data, quoted.
+    """Quote data as words of a shell command.
 
     >>> shell_words(["a b", "$(reboot)"])
     "'a b' '$(reboot)'"
@@ -103,5 +103,5 @@ def shell_words(args: Sequence[str]) -> str:
 
 
 def readable(output: bytes) -> str:
-    """A host's bytes as text that can be shown."""
+    """Decode a host's output as text, with escapes for bytes that are not UTF-8, and strip white space."""
     return output.decode("utf-8", "backslashreplace").strip()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from meshfab.errors import HostKeyError
-from meshfab.ssh.connection import connect, opened, strict
+from meshfab.ssh.connection import connect, ensure_open, make_strict
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Inv, Mesh
@@ -46,7 +46,7 @@ def ssh_config(tmp_path: Path) -> Path:
 def is_accepted(host: str, config: Path) -> bool:
     with connect(host, ssh_config=str(config)) as c:
         try:
-            opened(c)
+            ensure_open(c)
         except HostKeyError:
             return False
         return True
@@ -83,7 +83,7 @@ def test_an_alias_stands_for_the_name(ssh_config: Path, key: str) -> None:
 
 def test_an_unknown_key_is_refused_with_the_lines_to_run(ssh_config: Path) -> None:
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError) as refused:
-        opened(c)
+        ensure_open(c)
     assert f"ssh-keyscan {HOST}.internal" in refused.value.remedy
     assert "console" in refused.value.remedy
     assert "nothing was sent" in refused.value.what
@@ -94,7 +94,7 @@ def test_a_changed_key_is_refused_though_one_line_of_another_host_has_it(
 ) -> None:
     (ssh_config.parent / "known").write_text(f"{HOST}.internal {other_key}\nh9.internal {key}\n")
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError) as refused:
-        opened(c)
+        ensure_open(c)
     assert "NOT the one" in refused.value.what
     assert f"ssh-keygen -R '{HOST}.internal'" in refused.value.remedy
 
@@ -102,14 +102,14 @@ def test_a_changed_key_is_refused_though_one_line_of_another_host_has_it(
 def test_a_revoked_key_is_refused_though_it_is_on_record(ssh_config: Path, key: str) -> None:
     (ssh_config.parent / "known").write_text(f"{HOST}.internal {key}\n@revoked * {key}\n")
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError, match="revoked"):
-        opened(c)
+        ensure_open(c)
 
 
 def test_a_ca_line_neither_breaks_the_file_nor_lets_a_plain_key_in(ssh_config: Path, key: str, other_key: str) -> None:
     known = ssh_config.parent / "known"
     known.write_text(f"@cert-authority *.internal {other_key}\n")
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError, match="certificate of the CA"):
-        opened(c)
+        ensure_open(c)
     known.write_text(f"@cert-authority *.internal {other_key}\n{HOST}.internal {key}\n")
     assert is_accepted(HOST, ssh_config)
 
@@ -129,13 +129,13 @@ def test_accept_new_puts_an_unknown_key_on_record_and_still_refuses_a_changed_on
 ) -> None:
     known = ssh_config.parent / "known"
     with connect(HOST, ssh_config=str(ssh_config), accept_new=True) as c:
-        opened(c)
+        ensure_open(c)
     assert known.read_text().startswith(f"{HOST}.internal ssh-ed25519 ")
-    assert "on record now" in capsys.readouterr().err
+    assert "was added to" in capsys.readouterr().err
     assert is_accepted(HOST, ssh_config)
     known.write_text(f"{HOST}.internal {other_key}\n")
     with connect(HOST, ssh_config=str(ssh_config), accept_new=True) as c, pytest.raises(HostKeyError):
-        opened(c)
+        ensure_open(c)
 
 
 def test_a_connection_that_was_open_under_fabrics_own_rules_is_judged_before_use(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_connection_that_was_open_under_fabrics_own_rules_is_judged_before_use
     with Connection(f"{HOST}.internal", config=Config(runtime_ssh_path=str(config))) as c:
         c.open()
         with pytest.raises(HostKeyError):
-            strict(c)
+            make_strict(c)
 
 
 def test_the_setting_reaches_the_command_line(inv: Inv, ssh_config: Path, tmp_path: Path) -> None:
@@ -155,4 +155,4 @@ def test_the_setting_reaches_the_command_line(inv: Inv, ssh_config: Path, tmp_pa
     settings.write_text(f"meshfab: {{ssh_config: {ssh_config}, host_keys: accept-new}}\n")
     done = inv("-f", str(settings), "provision", "--name", "anything", "--host", HOST, "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "on record now" in done.stderr
+    assert "was added to" in done.stderr

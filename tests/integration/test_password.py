@@ -162,7 +162,7 @@ def test_sudo_with_a_password_is_refused_in_one_line_or_given_it(mesh: Mesh, inv
     assert "sudo asks for a password" in refused.stderr
     wrong = inv("provision", *SERVICE, env={"INVOKE_SUDO_PASSWORD": "falsch"})
     assert wrong.returncode == 1
-    assert "sudo does not take the password" in wrong.stderr
+    assert "sudo does not accept the password" in wrong.stderr
     given = inv("provision", *SERVICE, env={"INVOKE_SUDO_PASSWORD": "geheim"})
     assert (given.returncode, given.stderr) == (0, "")
     assert left(mesh) == ""

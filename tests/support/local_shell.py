@@ -1,4 +1,4 @@
-"""A root shell on this machine in the place of an SSH channel."""
+"""A fake SSH channel and connection that run a shell on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class LocalChannel:
-    """Paramiko's channel as RootShell uses it, over a shell of this machine."""
+    """The part of paramiko's Channel that RootShell uses, over a shell on this machine."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -22,7 +22,7 @@ class LocalChannel:
         self.commands: list[str] = []
         self.sent = bytearray()
         self.is_combined = False
-        self.is_stuck = False
+        self.is_timed_out = False
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -77,37 +77,37 @@ class LocalChannel:
         return self.running.wait(5)
 
     def close(self) -> None:
-        """Hang up: the shell ends by itself when its input does."""
+        """Close the channel: the shell ends at the end of its input. One that does not is killed."""
         for stream in (self.running.stdin, self.running.stdout, self.running.stderr):
             assert stream is not None
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
         try:
-            self.running.wait(0 if self.is_stuck else 5)
+            self.running.wait(0 if self.is_timed_out else 5)
         except subprocess.TimeoutExpired:
             os.killpg(self.running.pid, signal.SIGKILL)
             self.running.wait(5)
 
     def kill(self) -> None:
-        """As a line that drops: the other end is gone."""
+        """Simulate a lost connection: kill the remote end."""
         os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait(5)
 
     def _read(self, size: int, *streams: Any) -> bytes:
         ready = select.select(streams, [], [], self.timeout)[0]
         if not ready:
-            self.is_stuck = True
+            self.is_timed_out = True
             raise TimeoutError
         chunks = [os.read(stream.fileno(), size) for stream in ready]
         if not any(chunks):
-            # The status of a real channel comes with its end.
+            # A real channel has the exit status when it ends.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.running.wait(2)
         return b"".join(chunks)
 
 
 class LocalConnection:
-    """As much of a Fabric connection as RootShell needs, to this machine."""
+    """The part of a Fabric connection that RootShell uses, to this machine."""
 
     def __init__(self, path: str) -> None:
         self.path = path

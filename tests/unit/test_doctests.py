@@ -1,4 +1,4 @@
-"""The examples in the docstrings are true."""
+"""The examples in the docstrings work."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_what_a_docstring_shows_is_what_happens(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_examples_of_a_module_work(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["meshfab.errors", "meshfab.config.settings", "meshfab.config.validation"])
-def test_the_modules_that_people_meet_first_have_examples(name: str) -> None:
+def test_modules_of_the_public_api_have_examples(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).attempted

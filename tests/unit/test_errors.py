@@ -1,4 +1,4 @@
-"""Errors: one line each, whatever is in them."""
+"""Errors: one line each, with any text in them."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from hypothesis import strategies as st
 from meshfab import errors
 from meshfab.errors import MeshfabError, one_line
 
-BUILTINS = {
+BASES = {
     errors.InputError: ValueError,
     errors.ConnectError: ConnectionError,
     errors.HostKeyError: errors.ConnectError,
     errors.LostError: errors.ConnectError,
     errors.SudoAsksError: errors.NotReadyError,
 }
-ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MeshfabError)]
+ALL = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, MeshfabError)]
 
 
-def test_an_error_says_where_what_and_what_to_do() -> None:
+def test_the_message_has_host_problem_and_remedy() -> None:
     error = MeshfabError("it is broken", host="h2", remedy="mend it")
     assert str(error) == "h2: it is broken -> mend it"
     assert (error.what, error.host, error.remedy) == ("it is broken", "h2", "mend it")
     assert str(MeshfabError("it is broken")) == "it is broken"
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
-def test_every_error_is_in_the_tree_and_drawn_there(kind: type[MeshfabError]) -> None:
-    assert issubclass(kind, MeshfabError)
-    assert kind.__name__ in (errors.__doc__ or "")
-    assert kind.__doc__
+@pytest.mark.parametrize("error", ALL, ids=lambda error: error.__name__)
+def test_every_error_is_in_the_tree_of_the_docstring(error: type[MeshfabError]) -> None:
+    assert issubclass(error, MeshfabError)
+    assert error.__name__ in (errors.__doc__ or "")
+    assert error.__doc__
 
 
-@pytest.mark.parametrize(("kind", "base"), BUILTINS.items(), ids=lambda kind: kind.__name__)
-def test_an_error_is_also_what_others_catch(kind: type[MeshfabError], base: type[Exception]) -> None:
-    assert issubclass(kind, base)
+@pytest.mark.parametrize(("error", "base"), BASES.items(), ids=lambda error: error.__name__)
+def test_an_error_has_a_second_base_class(error: type[MeshfabError], base: type[Exception]) -> None:
+    assert issubclass(error, base)
 
 
 @given(st.text(), st.text())
-def test_any_words_make_one_printable_line(what: str, remedy: str) -> None:
+def test_any_text_becomes_one_printable_line(what: str, remedy: str) -> None:
     text = str(MeshfabError(what, host="h2", remedy=remedy))
     assert len(text.splitlines()) == 1
     assert "\x1b" not in text
@@ -47,6 +47,6 @@ def test_any_words_make_one_printable_line(what: str, remedy: str) -> None:
 
 
 @pytest.mark.parametrize("letter", ["\u202e", "\u2066", "\u200f"], ids=ascii)
-def test_a_line_cannot_be_turned_around(letter: str) -> None:
-    # Trojan source, on a terminal.
+def test_the_direction_of_text_cannot_be_changed(letter: str) -> None:
+    # The "Trojan Source" attack (CVE-2021-42574), here on a terminal.
     assert letter not in one_line(f"a{letter}b")

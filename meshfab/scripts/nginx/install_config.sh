@@ -1,7 +1,7 @@
 # Install files into nginx's configuration, test it and load it; on any failure restore everything.
 # $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 its main process, $4 the
 # services' names, then for each file: path, the link to make to it or '', its name in `nginx -T` or '', text
-# Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load`, status_busy
+# Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load_nginx`, status_busy
 # shellcheck shell=sh disable=SC2154
 set -u
 umask 022
@@ -21,12 +21,12 @@ each() { # CALLBACK PATH LINK DUMP-PATH TEXT...: run it for each file, with path
 }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 prepare() { # with cat, which prints why it could not write
-	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && new_folders="${path%/*} $new_folders" && label "${path%/*}"; } || return
+	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && new_folders="${path%/*} $new_folders" && restore_label "${path%/*}"; } || return
 	# A file of a killed run may have any mode; a new file gets 0644 from the umask.
 	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
-move() { mv -fT -- "$new" "$path" && label "$path"; }
+move() { mv -fT -- "$new" "$path" && restore_label "$path"; }
 enable() { [ -z "$link" ] || { ln -s -- "$path" "$link" && new_links="$new_links $link"; }; }
 is_included() { [ -z "$dump_path" ] || case $output in *"# configuration file $dump_path:"*) ;; *) return 1 ;; esac }
 drop() { rm -f -- "$new" "$old"; }
@@ -70,10 +70,10 @@ for name in $names; do
 	esac
 done
 each is_included "$@" || refuse "$status_not_included" "$dump_path" "$@"
-load "$action" "$log" "$main" || {
+load_nginx "$action" "$log" "$main" || {
 	status=$?
 	restore_all "$@"
 	# nginx may still load the files that were just removed: it is reloaded again.
-	[ "$action" = start ] || load reload "$log" "$main" 2>/dev/null
+	[ "$action" = start ] || load_nginx reload "$log" "$main" 2>/dev/null
 	exit "$status"
 }

@@ -8,4 +8,4 @@ output=$(umask 022 && nginx -t 2>&1) || {
 	print_error "$output"
 	exit "$status_config_refused"
 }
-load "$1" "$2" "$3"
+load_nginx "$1" "$2" "$3"

@@ -22,4 +22,4 @@ done
 	print_error "$output"
 	exit "$status_config_refused"
 }
-load "$action" "$log" "$main"
+load_nginx "$action" "$log" "$main"

@@ -11,7 +11,7 @@ from invoke.context import Context
 from meshfab.cli import target
 from meshfab.config.settings import Settings
 from meshfab.errors import HostKeyError, InputError
-from tests.unit.ssh.test_connection import OTHER, OURS, on_record, show
+from tests.unit.ssh.test_connection import KEY, OTHER_KEY, add_known_host, present
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +23,10 @@ def fabs(words: str, **more: Any) -> Connection:
 
 
 def test_a_task_without_a_connection_makes_one_to_the_host(ssh: Path) -> None:
-    on_record(ssh, "h2", OURS)
+    add_known_host(ssh, "h2", KEY)
     c = target.connection(Context(), "ops@h2", Settings())
     assert (c.original_host, c.user) == ("h2", "ops")
-    show(c, OURS)
+    present(c, KEY)
 
 
 def test_a_task_without_a_connection_needs_a_host() -> None:
@@ -36,17 +36,17 @@ def test_a_task_without_a_connection_needs_a_host() -> None:
 
 @pytest.mark.parametrize("host", ["", "h2", "ops@h2", "h2:2222", "ops@h2:2222"])
 def test_a_connection_of_fabs_is_used_and_made_strict(ssh: Path, host: str) -> None:
-    on_record(ssh, "[h2]:2222", OURS)
+    add_known_host(ssh, "[h2]:2222", KEY)
     given = fabs("ops@h2:2222")
     assert target.connection(given, host, Settings()) is given
     with pytest.raises(HostKeyError):
-        show(given, OTHER)
+        present(given, OTHER_KEY)
 
 
 def test_a_connection_of_fabs_may_put_a_new_key_on_record_where_the_settings_say_so(ssh: Path) -> None:
     (ssh / "known_hosts").touch()
-    show(target.connection(fabs("h2"), "", Settings(host_keys="accept-new")), OURS)
-    assert OURS.get_base64() in (ssh / "known_hosts").read_text()
+    present(target.connection(fabs("h2"), "", Settings(host_keys="accept-new")), KEY)
+    assert KEY.get_base64() in (ssh / "known_hosts").read_text()
 
 
 @pytest.mark.parametrize("host", ["h1", "root@h2", "h2:22"])

@@ -1,4 +1,4 @@
-"""What the settings declare, and the declarations that are refused before any connection."""
+"""The hosts and services of the settings, and invalid declarations, which are refused before any connection."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DECLARED: dict[str, dict[str, Any]] = {
 }
 
 
-def test_hosts_are_those_of_the_list_and_of_the_services_each_once() -> None:
+def test_hosts_are_those_of_the_list_and_of_the_services_without_duplicates() -> None:
     assert inventory.hosts(Settings(hosts=("h3", "h2"), services=DECLARED)) == ("h3", "h2", "h1")
     assert inventory.hosts(Settings()) == ()
 
 
 def test_a_host_has_the_services_that_name_it() -> None:
     settings = Settings(services=DECLARED)
-    assert [one.name for one in inventory.services("h2", settings)] == ["tea", "web"]
+    assert [service.name for service in inventory.services("h2", settings)] == ["tea", "web"]
     web = inventory.services("h1", settings)[0]
     assert (web.name, web.mtls, web.sans) == ("web", True, None)
     assert inventory.services("h2", settings)[0].sans == ("green.internal",)
@@ -31,7 +31,7 @@ def test_a_host_has_the_services_that_name_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "words"),
+    ("options", "message"),
     [
         ({}, "names no host"),
         ("h2", "is not a mapping"),
@@ -40,45 +40,45 @@ def test_a_host_has_the_services_that_name_it() -> None:
         ({"host": "h2", "sans": "a.internal"}, "meshfab.services.tea.sans is not a list"),
         ({"host": "h2", "sans": ["a b"]}, "is not a DNS name"),
         ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
-        ({"host": "h2", "mtls": True}, "speaks TLS"),
+        ({"host": "h2", "mtls": True}, "needs an https upstream"),
         ({"host": "h2", "upstream": "ftp://x"}, "the upstream"),
         ({"host": "h2", "port": 443}, "unknown setting meshfab.services.tea.port"),
     ],
 )
-def test_a_declaration_with_a_fault_is_named(said: Any, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        inventory.check(Settings(services={"tea": said}))
+def test_an_invalid_declaration_is_refused(options: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        inventory.check(Settings(services={"tea": options}))
 
 
 @pytest.mark.parametrize(
-    "said",
+    "options",
     [{"host": "h 2"}, {"host": "h2", "sans": ["a b"]}, {"host": "h2", "upstream": "https://10.0.0.1", "mtls": True}],
 )
-def test_a_fault_names_its_service_among_many(said: Any) -> None:
+def test_an_error_names_the_service(options: Any) -> None:
     with pytest.raises(InputError, match=r"^meshfab\.services\.milk: "):
-        inventory.check(Settings(services={"tea": {"host": "h2"}, "milk": said, "web": {"host": "h1"}}))
+        inventory.check(Settings(services={"tea": {"host": "h2"}, "milk": options, "web": {"host": "h1"}}))
 
 
-def test_a_name_is_claimed_by_one_service_of_a_host() -> None:
-    twice: dict[str, Any] = {"tea": {"host": "h1"}, "milk": {"hosts": ["h2", "h1"], "sans": ["tea.internal"]}}
+def test_a_dns_name_belongs_to_one_service_of_a_host() -> None:
+    services: dict[str, Any] = {"tea": {"host": "h1"}, "milk": {"hosts": ["h2", "h1"], "sans": ["tea.internal"]}}
     with pytest.raises(InputError) as caught:
-        inventory.check(Settings(services=twice))
+        inventory.check(Settings(services=services))
     assert str(caught.value).startswith("meshfab.services.tea and meshfab.services.milk both claim tea.internal on h1")
-    twice["tea"] = {"host": "h3"}
-    inventory.check(Settings(services=twice))
-    # The same service on a host that it names twice claims nothing twice.
+    services["tea"] = {"host": "h3"}
+    inventory.check(Settings(services=services))
+    # A service that lists a host twice does not conflict with itself.
     inventory.check(Settings(services={"tea": {"host": "h1", "hosts": ["h1", "h2"]}}))
 
 
 def test_a_service_may_name_a_host_and_more_hosts() -> None:
     settings = Settings(services={"tea": {"host": "h1", "hosts": ["h2", "h1"], "listen": ["10.0.0.1"], "vhost": False}})
     assert inventory.hosts(settings) == ("h1", "h2")
-    (one,) = inventory.services("h1", settings)
-    assert (one.listen, one.vhost) == (("10.0.0.1",), False)
+    (service,) = inventory.services("h1", settings)
+    assert (service.listen, service.vhost) == (("10.0.0.1",), False)
 
 
 def test_public_resolvers_are_addresses() -> None:
     assert Settings(public_resolvers=("9.9.9.9", "2620:fe::FE")).public_resolvers == ("9.9.9.9", "2620:fe::fe")
-    for wrong in ("9.9.9.9", ["dns.example"], [9]):
+    for invalid in ("9.9.9.9", ["dns.example"], [9]):
         with pytest.raises(InputError, match=r"public_resolvers"):
-            Settings(public_resolvers=wrong)  # type: ignore[arg-type]
+            Settings(public_resolvers=invalid)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the operator may set, and what a service is."""
+"""The settings, from a configuration and from the environment, and services."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ BAD_VALUES: dict[str, object] = {
 }
 
 
-def test_without_a_configuration_the_defaults_hold() -> None:
+def test_the_defaults_are_used_without_a_configuration() -> None:
     assert Settings.load({}) == Settings()
     assert Settings.load({"meshfab": None}) == Settings()
 
 
 def test_a_sparse_configuration_keeps_the_other_defaults() -> None:
-    got = Settings.load({"meshfab": {"ca_url": "https://ca.example"}})
-    assert got == dataclasses.replace(Settings(), ca_url="https://ca.example")
+    settings = Settings.load({"meshfab": {"ca_url": "https://ca.example"}})
+    assert settings == dataclasses.replace(Settings(), ca_url="https://ca.example")
 
 
-def test_invokes_own_configuration_is_read_lists_and_mappings_too() -> None:
+def test_lists_and_mappings_of_invokes_configuration_are_read() -> None:
     services = {"tea": {"host": "h1", "sans": ["www.tea.internal"]}}
-    got = Settings.load(Config(overrides={"meshfab": {"hosts": ["h1", "h2"], "services": services}}))
-    assert got.hosts == ("h1", "h2")
-    assert got.services == services
-    assert type(got.services["tea"]) is dict
+    settings = Settings.load(Config(overrides={"meshfab": {"hosts": ["h1", "h2"], "services": services}}))
+    assert settings.hosts == ("h1", "h2")
+    assert settings.services == services
+    assert type(settings.services["tea"]) is dict
 
 
 @pytest.mark.parametrize("block", [{}, {"meshfab": {"domain": "mesh.example"}}], ids=["none", "a parent's"])
-def test_the_environment_sets_what_no_collection_has_a_value_for(
+def test_the_environment_sets_keys_that_no_collection_sets(
     monkeypatch: pytest.MonkeyPatch, block: dict[str, Any]
 ) -> None:
     # pyinvoke/invoke#782: a parent collection that sets a key drops our defaults, and Invoke then reads no variable.
@@ -64,7 +64,7 @@ def test_the_environment_sets_what_no_collection_has_a_value_for(
     assert Settings.load(block).ca_url == Settings().ca_url
 
 
-def test_fabrics_environment_is_its_own_but_for_a_configuration_that_came_from_invoke(
+def test_fabric_reads_its_own_variables_except_in_a_clone_of_invokes_configuration(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from fabric import Config as FabricConfig
@@ -75,40 +75,40 @@ def test_fabrics_environment_is_its_own_but_for_a_configuration_that_came_from_i
     assert Settings.load(Config().clone(into=FabricConfig)).domain == "invoke.example"
 
 
-def test_what_a_file_or_a_caller_sets_outranks_the_environment_that_invoke_would_not_read(
+def test_a_configuration_file_overrides_a_variable_that_invoke_does_not_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("INVOKE_MESHFAB_DOMAIN", "env.example")
     assert Settings.load(Config(overrides={"meshfab": {"domain": "file.example"}})).domain == "file.example"
 
 
-def test_a_variable_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_that_is_not_a_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INVOKE_MESHFAB_PARALLEL", "many")
     with pytest.raises(InputError, match="parallel is 'many' in the environment"):
         Settings.load(Config())
 
 
-def test_an_unknown_key_is_named_with_the_one_that_was_meant() -> None:
+def test_an_unknown_key_is_named_with_a_similar_one() -> None:
     with pytest.raises(InputError) as caught:
         Settings.load({"meshfab": {"provisoner": "lair"}})
     assert "meshfab.provisoner" in str(caught.value)
     assert "meshfab.provisioner?" in str(caught.value)
 
 
-def test_an_unknown_key_like_no_other_is_named_with_the_known_ones() -> None:
+def test_an_unknown_key_without_a_similar_one_is_named_with_the_known_keys() -> None:
     with pytest.raises(InputError) as caught:
         Settings.load({"meshfab": {"zzz": 1}})
     assert "meshfab.zzz" in str(caught.value)
     assert "ca_url" in str(caught.value)
 
 
-def test_a_block_that_is_no_mapping_is_refused() -> None:
+def test_a_block_that_is_not_a_mapping_is_refused() -> None:
     with pytest.raises(InputError, match="meshfab"):
         Settings.load({"meshfab": "https://ca.internal"})
 
 
 @pytest.mark.parametrize(("key", "value"), BAD_VALUES.items(), ids=BAD_VALUES)
-def test_a_value_that_cannot_be_used_is_refused_with_its_key(key: str, value: object) -> None:
+def test_an_invalid_value_is_refused_with_its_key(key: str, value: object) -> None:
     with pytest.raises(InputError) as caught:
         Settings.load({"meshfab": {key: value}})
     assert f"meshfab.{key}" in str(caught.value)
@@ -116,33 +116,33 @@ def test_a_value_that_cannot_be_used_is_refused_with_its_key(key: str, value: ob
 
 
 @pytest.mark.parametrize("key", sorted({field.name for field in dataclasses.fields(Settings)} - {"parallel"}))
-def test_a_value_of_another_type_is_an_input_error_and_no_crash(key: str) -> None:
+def test_a_value_of_the_wrong_type_is_an_input_error(key: str) -> None:
     with pytest.raises(InputError):
         Settings.load({"meshfab": {key: 3.5}})
 
 
 @pytest.mark.parametrize("user", ["nginx", "www-data", "_nginx", "http"])
-def test_the_users_that_nginx_runs_as_are_accepted(user: str) -> None:
+def test_common_users_of_nginx_are_accepted(user: str) -> None:
     assert Settings(nginx_user=user).nginx_user == user
 
 
 @pytest.mark.parametrize("value", [True, 1.5, "4", -1], ids=str)
-def test_parallel_is_a_whole_number_from_one(value: Any) -> None:
+def test_parallel_is_a_positive_whole_number(value: Any) -> None:
     with pytest.raises(InputError, match="parallel"):
         Settings(parallel=value)
 
 
-def test_settings_cannot_be_changed_later() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SETTINGS.domain = "example"  # type: ignore[misc]
 
 
-def test_the_password_file_is_found_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_password_file_is_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     assert str(Settings().password_file) == "/home/me/.step/secrets/provisioner"
 
 
-def test_a_service_has_the_conventions_paths_and_units() -> None:
+def test_a_service_has_the_paths_and_units_of_the_conventions() -> None:
     service = Service.of("web-1", SETTINGS)
     assert service.fqdn == "web-1.internal"
     assert service.names == ("web-1.internal",)
@@ -158,24 +158,24 @@ def test_a_service_follows_the_settings() -> None:
     assert (service.cert, service.key) == ("/srv/c/tea.mesh.example.pem", "/srv/k/tea.mesh.example.pem")
 
 
-def test_more_names_come_sorted_once_and_without_the_first() -> None:
+def test_sans_are_sorted_without_duplicates_and_without_the_fqdn() -> None:
     service = Service.of("tea", SETTINGS, sans=["z.internal", "a.internal", "z.internal", "tea.internal"])
     assert service.names == ("tea.internal", "a.internal", "z.internal")
 
 
-def test_asking_for_no_more_names_is_not_the_same_as_not_asking() -> None:
+def test_no_sans_and_sans_that_are_not_given_differ() -> None:
     assert Service.of("tea", SETTINGS).sans is None
     assert Service.of("tea", SETTINGS, sans=[]).sans == ()
 
 
 @pytest.mark.parametrize("san", ["", "A.internal", "a b", "-a.internal", "a..b", "a.internal.", "$(x).internal"])
-def test_a_san_that_is_no_dns_name_is_refused(san: str) -> None:
+def test_a_san_that_is_not_a_dns_name_is_refused(san: str) -> None:
     with pytest.raises(InputError, match="SAN"):
         Service.of("tea", SETTINGS, sans=[san])
 
 
 @pytest.mark.parametrize("upstream", [None, "http://127.0.0.1:8080"])
-def test_mtls_without_an_upstream_that_speaks_tls_is_refused(upstream: str | None) -> None:
+def test_mtls_without_an_https_upstream_is_refused(upstream: str | None) -> None:
     with pytest.raises(InputError, match="mtls"):
         Service.of("tea", SETTINGS, upstream=upstream, mtls=True)
 

@@ -1,4 +1,4 @@
-"""Which words may go on to a host."""
+"""The rules for values that are sent to a host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHELL = set(" \t\n\r;&|<>()$`\\\"'*?[]#~!{}^")
 NGINX = set(" \t\n\r;{}#$\"'\\")
 ANY_TEXT = st.one_of(
     st.text(),
-    # Near misses: what the rules let through, with one character that they must not.
+    # Nearly valid values: allowed characters, and up to two characters of any kind.
     st.builds(str.__add__, st.from_regex(r"[a-z0-9./:@-]{1,20}", fullmatch=True), st.text(max_size=2)),
 )
 
@@ -53,14 +53,14 @@ BAD_HOSTS = {
     "newline": "h2\n",
     "slash": "h2/etc",
     "semicolon": "h2;reboot",
-    "port that is no number": "h2:ssh",
+    "port that is not a number": "h2:ssh",
     "port out of range": "h2:99999",
     "empty user": "@h2",
     "non-ASCII": "hö",
 }
 BAD_URLS = {
     "empty": "",
-    "no URL": "localhost",
+    "not a URL": "localhost",
     "no scheme": "127.0.0.1:8080",
     "no host": "http://",
     "path only": "http:///index",
@@ -78,7 +78,7 @@ BAD_URLS = {
     "comment": "http://h/#x",
     "user and password": "http://me:secret@h/",
     "port out of range": "http://h:99999/",
-    "port that is no number": "http://h:x/",
+    "port that is not a number": "http://h:x/",
     "capital scheme": "HTTP://h/",
     "non-ASCII": "http://hö/",
 }
@@ -97,63 +97,63 @@ BAD_PATHS = {
 }
 
 
-@pytest.mark.parametrize("word", BAD_NAMES.values(), ids=BAD_NAMES)
-def test_a_name_that_is_no_dns_label_is_refused_in_one_line(word: str) -> None:
+@pytest.mark.parametrize("value", BAD_NAMES.values(), ids=BAD_NAMES)
+def test_a_name_that_is_not_a_dns_label_is_refused_in_one_line(value: str) -> None:
     with pytest.raises(InputError) as caught:
-        validation.label(word)
+        validation.label(value)
     assert_is_one_harmless_line(str(caught.value))
 
 
-@pytest.mark.parametrize("word", BAD_HOSTS.values(), ids=BAD_HOSTS)
-def test_a_host_that_ssh_could_read_as_something_else_is_refused(word: str) -> None:
+@pytest.mark.parametrize("value", BAD_HOSTS.values(), ids=BAD_HOSTS)
+def test_a_host_that_ssh_could_misread_is_refused(value: str) -> None:
     with pytest.raises(InputError) as caught:
-        validation.host(word)
+        validation.host(value)
     assert_is_one_harmless_line(str(caught.value))
 
 
-@pytest.mark.parametrize("word", BAD_URLS.values(), ids=BAD_URLS)
-def test_an_upstream_that_is_no_plain_url_is_refused(word: str) -> None:
+@pytest.mark.parametrize("value", BAD_URLS.values(), ids=BAD_URLS)
+def test_an_upstream_that_is_not_a_plain_url_is_refused(value: str) -> None:
     with pytest.raises(InputError) as caught:
-        validation.url(word, "the upstream")
+        validation.url(value, "the upstream")
     assert_is_one_harmless_line(str(caught.value))
 
 
-@pytest.mark.parametrize("word", BAD_PATHS.values(), ids=BAD_PATHS)
-def test_a_path_that_is_not_plain_is_refused(word: str) -> None:
+@pytest.mark.parametrize("value", BAD_PATHS.values(), ids=BAD_PATHS)
+def test_a_path_that_is_not_plain_is_refused(value: str) -> None:
     with pytest.raises(InputError) as caught:
-        validation.path(word, "meshfab.root")
+        validation.path(value, "meshfab.root")
     assert_is_one_harmless_line(str(caught.value))
     assert "meshfab.root" in str(caught.value)
 
 
-@pytest.mark.parametrize("word", ["", "-lair", "a\nb", "a;b", "x" * 129, "ü"])
-def test_a_provisioner_that_step_could_misread_is_refused(word: str) -> None:
+@pytest.mark.parametrize("value", ["", "-lair", "a\nb", "a;b", "x" * 129, "ü"])
+def test_a_provisioner_that_step_could_misread_is_refused(value: str) -> None:
     with pytest.raises(InputError):
-        validation.provisioner(word)
+        validation.provisioner(value)
 
 
-@pytest.mark.parametrize("word", [None, 7, b"gongfoo", ["gongfoo"], True])
+@pytest.mark.parametrize("value", [None, 7, b"gongfoo", ["gongfoo"], True])
 @pytest.mark.parametrize("check", [validation.label, validation.dns_name, validation.host, validation.provisioner])
-def test_what_is_no_text_is_refused(check: Callable[[object], str], word: object) -> None:
-    with pytest.raises(InputError, match=type(word).__name__):
-        check(word)
+def test_a_value_that_is_not_text_is_refused(check: Callable[[object], str], value: object) -> None:
+    with pytest.raises(InputError, match=type(value).__name__):
+        check(value)
 
 
-@pytest.mark.parametrize("word", ["a", "0", "3d", "gongfoo", "web-1", "a--b", "xn--bcher-kva", "a" * 63])
-def test_a_dns_label_is_accepted_as_it_is(word: str) -> None:
-    assert validation.label(word) == word
+@pytest.mark.parametrize("value", ["a", "0", "3d", "gongfoo", "web-1", "a--b", "xn--bcher-kva", "a" * 63])
+def test_a_dns_label_is_accepted_unchanged(value: str) -> None:
+    assert validation.label(value) == value
 
 
 @pytest.mark.parametrize(
-    "word",
+    "value",
     ["h2", "ops@h2", "ops@h2:2222", "H2.example.org", "10.87.0.12", "[fd00::1]", "ops@[fd00::1]:22", "my_host"],
 )
-def test_a_host_as_ssh_people_write_it_is_accepted(word: str) -> None:
-    assert validation.host(word) == word
+def test_the_usual_forms_of_a_host_are_accepted(value: str) -> None:
+    assert validation.host(value) == value
 
 
 @pytest.mark.parametrize(
-    "word",
+    "value",
     [
         "http://127.0.0.1:8080",
         "https://app.internal",
@@ -162,21 +162,21 @@ def test_a_host_as_ssh_people_write_it_is_accepted(word: str) -> None:
         "http://h/~me",
     ],
 )
-def test_a_plain_url_is_accepted(word: str) -> None:
-    assert validation.url(word, "the upstream") == word
+def test_a_plain_url_is_accepted(value: str) -> None:
+    assert validation.url(value, "the upstream") == value
 
 
-@pytest.mark.parametrize("word", ["lair", "admin@example.org", "Team A", "_x"])
-def test_a_provisioners_name_is_accepted(word: str) -> None:
-    assert validation.provisioner(word) == word
+@pytest.mark.parametrize("value", ["lair", "admin@example.org", "Team A", "_x"])
+def test_a_provisioners_name_is_accepted(value: str) -> None:
+    assert validation.provisioner(value) == value
 
 
-def test_the_ca_is_asked_over_https_only() -> None:
+def test_the_ca_url_must_be_https() -> None:
     with pytest.raises(InputError, match="https"):
         validation.url("http://ca.internal", "meshfab.ca_url", schemes=("https",))
 
 
-def test_a_dns_name_ends_at_253_characters() -> None:
+def test_a_dns_name_has_at_most_253_characters() -> None:
     longest = ".".join(["a" * 63] * 3 + ["b" * 61])
     assert len(longest) == 253
     assert validation.dns_name(longest) == longest
@@ -184,15 +184,15 @@ def test_a_dns_name_ends_at_253_characters() -> None:
         validation.dns_name(f"{longest}b")
 
 
-def test_a_long_word_is_shown_short() -> None:
+def test_a_long_value_is_shortened_in_the_message() -> None:
     with pytest.raises(InputError) as caught:
         validation.label("A" * 5000)
     assert len(str(caught.value)) < 300
 
 
 @given(ANY_TEXT)
-def test_no_accepted_word_holds_a_shell_metacharacter(word: str) -> None:
-    # A word in brackets is an IPv6 address, which is quoted like every other word.
+def test_no_accepted_value_has_a_shell_metacharacter(value: str) -> None:
+    # A host in brackets is an IPv6 address. It is quoted for the shell like every other value.
     for check, allowed in (
         (validation.label, ""),
         (validation.dns_name, ""),
@@ -201,7 +201,7 @@ def test_no_accepted_word_holds_a_shell_metacharacter(word: str) -> None:
         (validation.provisioner, " "),
     ):
         try:
-            accepted = check(word)
+            accepted = check(value)
         except InputError:
             continue
         assert not set(accepted) & (SHELL - set(allowed))
@@ -211,9 +211,9 @@ def test_no_accepted_word_holds_a_shell_metacharacter(word: str) -> None:
 
 
 @given(st.builds(str.__add__, st.sampled_from(["http://h", "https://h:1/", ""]), st.text()))
-def test_no_accepted_url_holds_an_nginx_metacharacter(word: str) -> None:
+def test_no_accepted_url_has_an_nginx_metacharacter(value: str) -> None:
     try:
-        accepted = validation.url(word, "the upstream")
+        accepted = validation.url(value, "the upstream")
     except InputError as error:
         assert_is_one_harmless_line(str(error))
         return

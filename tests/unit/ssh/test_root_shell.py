@@ -1,4 +1,4 @@
-"""The root shell's protocol, for real: the other end is a shell of this machine."""
+"""The root shell's protocol, with a real shell on this machine as the remote end."""
 
 from __future__ import annotations
 
@@ -23,36 +23,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPTS = {
-    "show": 'for word in "$@"; do put word "$word"; done',
+    "show": 'for arg in "$@"; do put arg "$arg"; done',
     "count": "echo $#",
     "data": 'put data "$data"',
     "fail": "print_error it did not work\nexit 7",
     "unset": "set -eu\nfalse\necho not reached",
     "both": "echo out; echo err >&2",
     "raw": "printf '\\377\\000\\376'",
-    "marks": 'printf "\\n%s 0" "$mark"; echo; echo "$mark 1"',
     "hold": "held=yes; trap 'echo gone >\"$1\"' EXIT",
     "held": "echo ${held-no}",
     "leave": "left=yes; cd /; umask 000; set -f",
     "left": 'echo "${left-no} $(umask)"',
     "environment": "env",
-    "exit": "kill -9 $$",
     "die": "kill -9 $$",
     "slow": "exec sleep 60",
     "flood": "while :; do echo 0123456789012345678901234567890123456789012345678901234567890123; done",
-    "eat": "cat",
     "noend": "printf x",
 }
-real_text = script.text
+package_text = script.text
 
 
 @pytest.fixture(autouse=True)
-def _own_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+def _test_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     def text(name: str) -> str:
-        return SCRIPTS[name] if name in SCRIPTS else real_text(name)
+        return SCRIPTS[name] if name in SCRIPTS else package_text(name)
 
     monkeypatch.setattr(script, "text", text)
-    monkeypatch.setattr(connection, "opened", lambda c: c)
+    monkeypatch.setattr(connection, "ensure_open", lambda c: c)
 
 
 def command(folder: Path, name: str, text: str) -> None:
@@ -63,7 +60,7 @@ def command(folder: Path, name: str, text: str) -> None:
 
 @pytest.fixture
 def fakes(tmp_path: Path) -> Path:
-    """Commands that come before the machine's own until the prelude sets PATH; `id` says root."""
+    """Fake commands that are first in PATH until library.sh sets it; `id` prints 0, for root."""
     folder = tmp_path / "bin"
     folder.mkdir()
     command(folder, "id", "echo 0")
@@ -72,15 +69,15 @@ def fakes(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def c(fakes: Path) -> Iterator[LocalConnection]:
-    made = LocalConnection(f"{fakes}:/usr/local/bin:/usr/bin:/bin")
-    yield made
-    made.close()
+    local = LocalConnection(f"{fakes}:/usr/local/bin:/usr/bin:/bin")
+    yield local
+    local.close()
 
 
 @pytest.fixture
 def root(c: LocalConnection) -> Iterator[RootShell]:
-    with RootShell(c, timeout=20) as opened:
-        yield opened
+    with RootShell(c, timeout=20) as shell:
+        yield shell
 
 
 def test_a_script_answers_with_status_stdout_and_stderr(root: RootShell) -> None:
@@ -89,26 +86,26 @@ def test_a_script_answers_with_status_stdout_and_stderr(root: RootShell) -> None
     assert answer.ok
 
 
-def test_a_failed_script_says_so_and_the_shell_lives_on(root: RootShell) -> None:
+def test_the_shell_continues_after_a_failed_script(root: RootShell) -> None:
     answer = root.run("fail")
     assert (answer.status, answer.ok, answer.err) == (7, False, "it did not work")
     assert root.run("both").ok
 
 
-def test_a_script_ends_at_the_first_error_it_does_not_expect(root: RootShell) -> None:
+def test_a_script_with_set_e_ends_at_the_first_error(root: RootShell) -> None:
     answer = root.run("unset")
     assert answer.status == 1
     assert "not reached" not in answer.text
 
 
-def test_any_words_arrive_unchanged(root: RootShell) -> None:
+def test_any_arguments_arrive_unchanged(root: RootShell) -> None:
     texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
     @given(st.lists(texts, max_size=4))
-    def arrive(words: list[str]) -> None:
-        answer = root.run("show", *words)
-        # As every answer: `$(…)` is not in the way here, so even newlines at the end are there.
-        expected = b"".join(b"word %d\n%b\n" % (len(w.encode()), w.encode()) for w in words)
+    def arrive(args: list[str]) -> None:
+        answer = root.run("show", *args)
+        # The script uses no `$(…)`, which would remove newlines at the end.
+        expected = b"".join(b"arg %d\n%b\n" % (len(arg.encode()), arg.encode()) for arg in args)
         assert answer.out == expected
         assert answer.err == ""
 
@@ -116,7 +113,7 @@ def test_any_words_arrive_unchanged(root: RootShell) -> None:
 
 
 @pytest.mark.parametrize(
-    "word",
+    "arg",
     [
         "",
         "-n",
@@ -135,9 +132,9 @@ def test_any_words_arrive_unchanged(root: RootShell) -> None:
         "!x",
     ],
 )
-def test_a_word_that_a_shell_would_read_is_only_a_word(root: RootShell, word: str) -> None:
-    (value,) = answer_fields.parse_fields(root.run("show", word).out).values()
-    assert value == word
+def test_an_argument_with_shell_syntax_is_not_interpreted(root: RootShell, arg: str) -> None:
+    (value,) = answer_fields.parse_fields(root.run("show", arg).out).values()
+    assert value == arg
 
 
 def test_data_arrives_unchanged_and_in_no_environment_or_argument(root: RootShell, c: LocalConnection) -> None:
@@ -162,13 +159,13 @@ def test_large_data_arrives_whole(root: RootShell) -> None:
     assert answer_fields.parse_fields(root.run("data", data=data).out)["data"] == data
 
 
-def test_bytes_that_are_no_text_are_bytes(root: RootShell) -> None:
+def test_output_that_is_not_utf_8_is_returned_as_bytes(root: RootShell) -> None:
     answer = root.run("raw")
     assert answer.out == b"\xff\0\xfe"
     assert "\\xff" in answer.text
 
 
-def test_a_batch_is_one_round_trip_and_answers_in_order(root: RootShell, c: LocalConnection) -> None:
+def test_a_batch_uses_one_channel_and_answers_in_order(root: RootShell, c: LocalConnection) -> None:
     answers = root.batch([Request("show", ("a",)), Request("both"), Request("count", ("x", "y"))])
     assert [answer.script for answer in answers] == ["show", "both", "count"]
     assert answers[2].text == "2"
@@ -184,12 +181,12 @@ def test_after_a_failure_the_rest_of_a_batch_is_not_run(root: RootShell, tmp_pat
     assert (tmp_path / "touched").exists()
 
 
-def test_a_script_leaves_nothing_behind_in_the_shell(root: RootShell) -> None:
+def test_a_script_does_not_change_the_shell(root: RootShell) -> None:
     root.run("leave")
     assert root.run("left").text == "no 0077"
 
 
-def test_a_script_that_stays_leaves_what_is_to_outlive_it(root: RootShell, tmp_path: Path) -> None:
+def test_a_persistent_script_keeps_its_variables_and_traps(root: RootShell, tmp_path: Path) -> None:
     root.batch([Request("hold", (f"{tmp_path}/end",), persistent=True)])
     assert root.run("held").text == "yes"
     assert not (tmp_path / "end").exists()
@@ -197,39 +194,38 @@ def test_a_script_that_stays_leaves_what_is_to_outlive_it(root: RootShell, tmp_p
     assert (tmp_path / "end").read_text() == "gone\n"
 
 
-def test_a_script_that_eats_its_input_gets_nobody_elses(root: RootShell) -> None:
-    # stdin is the pipe that the next request comes through.
+def test_output_without_a_newline_at_the_end_is_separated_from_the_next(root: RootShell) -> None:
     answers = root.batch([Request("both"), Request("noend"), Request("both")])
     assert [answer.text for answer in answers] == ["out", "x", "out"]
 
 
-def test_one_shell_cannot_forge_the_others_marks(c: LocalConnection) -> None:
+def test_each_shell_has_its_own_mark(c: LocalConnection) -> None:
     with RootShell(c) as first, RootShell(c) as second:
         first.run("both")
         second.run("both")
         assert bytes(c.channels[0].sent[:60]) != bytes(c.channels[1].sent[:60])
 
 
-def test_nothing_is_run_when_nothing_is_asked(c: LocalConnection) -> None:
-    with RootShell(c) as opened:
-        assert opened.is_idle
+def test_opening_the_shell_runs_one_command_only(c: LocalConnection) -> None:
+    with RootShell(c) as shell:
+        assert shell.is_idle
         assert len(c.channels[0].commands) == 1
 
 
 def test_the_shell_ends_with_its_channel(c: LocalConnection) -> None:
-    with RootShell(c) as opened:
-        opened.run("both")
+    with RootShell(c) as shell:
+        shell.run("both")
     assert c.channels[0].running.poll() is not None
 
 
-def test_a_shell_that_dies_is_a_lost_or_broken_host_and_not_idle(root: RootShell) -> None:
+def test_a_killed_shell_raises_an_error_and_is_not_idle(root: RootShell) -> None:
     with pytest.raises((LostError, NotReadyError)) as caught:
         root.run("die")
     assert str(caught.value).startswith("h2: ")
     assert not root.is_idle
 
 
-def test_a_line_that_drops_is_lost_and_says_what_to_do(root: RootShell, c: LocalConnection) -> None:
+def test_a_lost_connection_raises_an_error_with_a_remedy(root: RootShell, c: LocalConnection) -> None:
     root.run("both")
     c.channels[0].kill()
     with pytest.raises((LostError, NotReadyError)) as caught:
@@ -237,18 +233,16 @@ def test_a_line_that_drops_is_lost_and_says_what_to_do(root: RootShell, c: Local
     assert caught.value.remedy
 
 
-def test_no_answer_in_time_is_lost_at_the_time_that_was_set(root: RootShell) -> None:
-    began = time.monotonic()
+def test_a_timeout_raises_an_error_in_time(root: RootShell) -> None:
+    start = time.monotonic()
     with pytest.raises(LostError, match="in time"):
         root.run("slow", timeout=0.2)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start < 5
     assert not root.is_idle
 
 
 @pytest.mark.parametrize("name", ["flood"])
-def test_a_host_that_talks_without_end_is_hung_up_on(
-    root: RootShell, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def test_an_endless_answer_is_cut_off(root: RootShell, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(root_shell, "MAX_ANSWER", 200_000)
     with pytest.raises(LostError, match="200000"):
         root.run(name)
@@ -263,34 +257,34 @@ SUDO: dict[str, tuple[str, type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "kind", "word"), SUDO.values(), ids=SUDO)
-def test_a_sudo_that_refuses_says_why_in_one_line(
-    fakes: Path, c: LocalConnection, text: str, kind: type[Exception], word: str
+@pytest.mark.parametrize(("sudo", "error", "message"), SUDO.values(), ids=SUDO)
+def test_a_refusal_of_sudo_is_an_error_of_one_line(
+    fakes: Path, c: LocalConnection, sudo: str, error: type[Exception], message: str
 ) -> None:
     command(fakes, "id", "echo 1000")
-    command(fakes, "sudo", text)
-    with pytest.raises(kind, match=word) as caught, RootShell(c) as opened:
-        opened.run("both")
+    command(fakes, "sudo", sudo)
+    with pytest.raises(error, match=message) as caught, RootShell(c) as shell:
+        shell.run("both")
     assert "\n" not in str(caught.value)
     assert "->" in str(caught.value)
 
 
-def test_without_sudo_it_says_so(fakes: Path, c: LocalConnection) -> None:
+def test_a_missing_sudo_is_named(fakes: Path, c: LocalConnection) -> None:
     command(fakes, "id", "echo 1000")
     for name in ("sh", "dd"):
         (fakes / name).symlink_to(f"/bin/{name}")
     c.path = str(fakes)
-    with pytest.raises(NotReadyError, match="sudo"), RootShell(c) as opened:
-        opened.run("both")
+    with pytest.raises(NotReadyError, match="sudo"), RootShell(c) as shell:
+        shell.run("both")
 
 
-def test_a_plain_login_goes_through_sudo_and_root_does_not(fakes: Path, c: LocalConnection) -> None:
+def test_sudo_is_used_by_a_login_that_is_not_root(fakes: Path, c: LocalConnection) -> None:
     command(fakes, "sudo", 'echo used >&2; while [ $1 != -- ]; do shift; done; shift; exec "$@"')
-    with RootShell(c) as opened:
-        assert "used" not in opened.run("both").err
+    with RootShell(c) as shell:
+        assert "used" not in shell.run("both").err
     command(fakes, "id", "echo 1000")
-    with RootShell(c) as opened:
-        assert opened.run("both").text == "out"
+    with RootShell(c) as shell:
+        assert shell.run("both").text == "out"
 
 
 PROMPTING = """
@@ -300,43 +294,43 @@ while [ "$1" != -- ]; do [ "$1" = -p ] && prompt=$2; shift; done
 shift
 for try in 1 2; do
     printf %s "$prompt" >&2
-    read -r given
-    [ "$given" = "open sesame" ] && exec "$@"
+    read -r password
+    [ "$password" = "open sesame" ] && exec "$@"
     echo 'Sorry, try again.' >&2
 done
 exit 1
 """
 
 
-def test_sudos_password_is_given_when_sudo_asks_and_only_then(fakes: Path, c: LocalConnection) -> None:
+def test_sudos_password_is_sent_after_its_prompt_only(fakes: Path, c: LocalConnection) -> None:
     command(fakes, "id", "echo 1000")
     command(fakes, "sudo", PROMPTING)
     c.config.sudo.password = "open sesame"
-    with RootShell(c) as opened:
-        assert opened.run("both").text == "out"
-        assert opened.run("show", "again").ok
+    with RootShell(c) as shell:
+        assert shell.run("both").text == "out"
+        assert shell.run("show", "again").ok
     refused, accepted = c.channels
     assert b"open sesame" not in refused.sent
     assert bytes(accepted.sent).count(b"open sesame") == 1
     assert accepted.sent.startswith(b"open sesame\n")
 
 
-def test_a_wrong_sudo_password_is_tried_once_and_shown_nowhere(fakes: Path, c: LocalConnection) -> None:
+def test_a_wrong_sudo_password_is_sent_once_and_never_printed(fakes: Path, c: LocalConnection) -> None:
     command(fakes, "id", "echo 1000")
     command(fakes, "sudo", PROMPTING)
     c.config.sudo.password = "wrong"
-    with pytest.raises(NotReadyError, match="sudo") as caught, RootShell(c) as opened:
-        opened.run("both")
+    with pytest.raises(NotReadyError, match="sudo") as caught, RootShell(c) as shell:
+        shell.run("both")
     assert "wrong" not in str(caught.value)
     assert bytes(c.channels[1].sent).count(b"wrong") == 1
 
 
 @pytest.mark.parametrize("greeting", ["echo Welcome to h2", "echo 'fortune: 4711'"])
-def test_a_greeting_of_the_logins_shell_does_not_confuse_it(fakes: Path, c: LocalConnection, greeting: str) -> None:
-    # As a ~/.bashrc that prints something does, for every ssh command.
+def test_output_of_the_login_shell_is_ignored(fakes: Path, c: LocalConnection, greeting: str) -> None:
+    # A ~/.bashrc that prints something does so for every ssh command.
     command(fakes, "id", f"{greeting} >&2; echo 0")
-    with RootShell(c) as opened:
-        assert opened.run("both").text == "out"
+    with RootShell(c) as shell:
+        assert shell.run("both").text == "out"
 
 
 def test_a_request_does_not_show_its_data() -> None:
@@ -350,7 +344,7 @@ def test_a_request_does_not_show_its_data() -> None:
 @pytest.mark.parametrize(
     "path", sorted((Path(script.__file__).parents[1] / "scripts").rglob("*.sh")), ids=lambda path: path.stem
 )
-def test_every_script_is_sound_for_a_posix_shell(path: Path) -> None:
+def test_every_script_has_valid_posix_syntax(path: Path) -> None:
     import subprocess
 
     assert subprocess.run(["/bin/sh", "-n", str(path)], check=False, capture_output=True).stderr == b""

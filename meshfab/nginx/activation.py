@@ -54,13 +54,13 @@ def reload(state: HostState, activations: Sequence[Activation]) -> Request:
     return Request("reload", (_action(activations), *_nginx_args(state)))
 
 
-def remove(state: HostState, activations: Sequence[Activation], *, is_wired: bool) -> Request:
+def remove(state: HostState, activations: Sequence[Activation], *, is_installed: bool) -> Request:
     """Remove the files of this run again; only load the configuration if there are none, or the script removed them."""
     file_args = [
         word
         for activation in activations
         for file, link in zip(activation.change.files, _links(activation.change), strict=True)
-        if is_wired and activation.change.reason
+        if is_installed and activation.change.reason
         for word in (file.path, link, file.digest)
     ]
     action = "stop" if any(activation.starts for activation in activations) else "reload"
@@ -88,7 +88,7 @@ def explain(answer: Answer, state: HostState) -> MeshfabError:
 def _not_taken_up(output: str, state: HostState) -> NginxError:
     what, remedy = f"nginx was reloaded, but did not use the new configuration: {output}", "repair that"
     port = re.search(r":(\d{1,5}) failed \(98:", output)
-    if port and listeners.holds(state, int(port[1])):
+    if port and listeners.is_listening(state, int(port[1])):
         # A wildcard and a single address cannot be bound together, and a reload binds before it closes.
         what = f"a running nginx cannot change between all addresses and single ones: {output}"
         remedy = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"

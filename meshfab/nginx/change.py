@@ -1,4 +1,4 @@
-"""What nginx still lacks to serve a service, and whose file it is. Pure: a plan asks, and `activation` installs."""
+"""Decide which change nginx's configuration needs to serve a service. Pure: `activation` installs the change."""
 
 from __future__ import annotations
 
@@ -53,20 +53,21 @@ def decide(
 
     Args:
         minting: whether the pair is about to be replaced.
-        force: overwrite a file of ours that was edited by hand, and take connections from other servers.
+        force: overwrite a managed file that was edited by hand, and take connections from other servers.
 
     Raises:
         NginxError: the configuration was broken before this run, or a conflicting file is not managed by meshfab.
     """
-    vhost_path, error = layout.choose_vhost_path(state, service, settings), config_dump.config_error(state)
+    vhost_path = layout.choose_vhost_path(state, service, settings)
+    config_error = config_dump.config_error(state)
     text = state.services[service.name].vhosts.get(vhost_path.path)
     header = vhost.read_header(text) if text else None
-    if error:
-        if minting and config_dump.is_about(error, service):
+    if config_error:
+        if minting and config_dump.is_about(config_error, service):
             # nginx refuses the pair itself: with a new one the configuration can be read.
             return NginxChange(config_unreadable=True)
         raise NginxError(
-            f"nginx's configuration was broken before this run: {config_dump.error_line(error)}",
+            f"nginx's configuration was broken before this run: {config_dump.error_line(config_error)}",
             host=state.host,
             remedy="repair it (nginx -t), then run this again",
         )
@@ -75,8 +76,8 @@ def decide(
         return planner.managed(text, header)
     servers = server_blocks.find(state, service)
     if not service.vhost or (servers and planner.has_snippets):
-        change = planner.snippets(servers)
-        return replace(change, notes=(*change.notes, *_shut(state, service)))
+        snippet_change = planner.snippets(servers)
+        return replace(snippet_change, notes=(*snippet_change.notes, *_closed_key_folder_notes(state, service)))
     if servers:
         return planner.unmanaged(servers)
     if text is not None and not (header and (header.is_untouched or force)):
@@ -125,16 +126,16 @@ class ChangePlanner:
         is_wanted = header.input_digest == vhost.input_digest(
             self.service, self.settings, self.state.nginx_version, listens
         )
-        twice = config_dump.conflicts(self.state, self.service)
-        notes = tuple(f"nginx ignores one of two servers for {where}: take one out" for where in twice)
+        conflicts = config_dump.conflicts(self.state, self.service)
+        notes = tuple(f"nginx ignores one of two servers for {conflict}: take one out" for conflict in conflicts)
         if header.is_untouched:
             if is_wanted or not self.service.vhost:
                 return NginxChange(vhost_path=self.vhost_path, notes=notes)
             return self.write("it was written for other settings")
         if self.force and self.service.vhost:
             return self.write("it was edited by hand, and --force is given")
-        is_asked = header.requested == vhost.requested(self.service) or not self.service.vhost
-        if is_asked and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
+        is_requested = header.requested == vhost.requested(self.service) or not self.service.vhost
+        if is_requested and all(block.has_pair(self.service) for block in server_blocks.find(self.state, self.service)):
             note = f"{self.vhost_path.path} was edited by hand since meshfab wrote it: left as it is"
             return NginxChange(notes=(note, *notes))
         raise EditedError(
@@ -169,7 +170,7 @@ class ChangePlanner:
         mtls = snippets.path(self.service, "mtls")
         if self.service.mtls and not layout.is_included(self.state, layout.VhostPath(mtls)):
             notes.append(f"beside its proxy_pass: include {mtls};")
-        files = snippets.lacking(self.state, self.service, self.settings, force=self.force)
+        files = snippets.missing_files(self.state, self.service, self.settings, force=self.force)
         is_loaded = any(layout.is_included(self.state, layout.VhostPath(file.path)) for file in files)
         reason = "for a vhost of yours to include" if files else ""
         return NginxChange(reason, files=files, is_loaded=is_loaded, notes=tuple(notes))
@@ -178,8 +179,8 @@ class ChangePlanner:
         """Write the managed vhost, unless other servers would lose connections or names."""
         self._require_free_names()
         self._require_free_addresses()
-        is_known = layout.is_included(self.state, self.vhost_path)
-        if not is_known and not layout.would_include(self.state, self.vhost_path):
+        is_included = layout.is_included(self.state, self.vhost_path)
+        if not is_included and not layout.would_include(self.state, self.vhost_path):
             path = self.vhost_path.path
             raise NginxError(
                 f"nginx's configuration includes nothing at {path}",
@@ -189,7 +190,7 @@ class ChangePlanner:
         file = LazyFile(self.vhost_path.path, self._render)
         if self.settings.snippets:
             _ = file.text  # the operator's template may be wrong: that must show before anything is changed
-        return NginxChange(reason, self.vhost_path, (file,), "" if is_known else self.vhost_path.link)
+        return NginxChange(reason, self.vhost_path, (file,), "" if is_included else self.vhost_path.link)
 
     def _require_free_names(self) -> None:
         """Refuse a name that another server has: nginx warns of the second server, and ignores it."""
@@ -205,10 +206,10 @@ class ChangePlanner:
         text = self.state.services[self.service.name].vhosts.get(self.vhost_path.path, "")
         requested = listeners.addresses(self.state, self.service, self.settings)
         new_addresses = tuple(address for address in requested if f"listen {address}:443" not in text)
-        at = listeners.shadowed_listener(self.state, new_addresses, self.vhost_path)
-        if at and not self.force:
+        listener = listeners.shadowed_listener(self.state, new_addresses, self.vhost_path)
+        if listener and not self.force:
             raise NginxError(
-                f"to listen on {' and '.join(new_addresses)} alone would take the connections there from {at},"
+                f"to listen on {' and '.join(new_addresses)} alone would take the connections there from {listener},"
                 " which listens on every address",
                 host=self.state.host,
                 remedy="give every server of the host that address, or leave --listen out; --force does it anyway",
@@ -218,14 +219,14 @@ class ChangePlanner:
         lines = (f"`ssl_certificate {self.service.cert};`", f"`ssl_certificate_key {self.service.key};`")
         if len(block.lines) < 2:
             return f"add {' and '.join(lines)} after {block.file}:{block.line}"
-        return " and ".join(f"set {at} to {line}" for at, line in zip(block.lines, lines, strict=True))
+        return " and ".join(f"set {location} to {line}" for location, line in zip(block.lines, lines, strict=True))
 
     def _render(self) -> str:
         listens = listeners.listens(self.state, self.service, self.settings)
         return vhost.render(self.service, self.settings, self.state.nginx_version, listens)
 
 
-def _shut(state: HostState, service: Service) -> list[str]:
+def _closed_key_folder_notes(state: HostState, service: Service) -> list[str]:
     """Report a key folder that nginx's workers cannot enter, if a worker may have to read the key."""
     folder = service.key.rpartition("/")[0]
     stat = state.stats.get(folder)

@@ -27,7 +27,7 @@ class Endpoint:
     """Where nginx serves a name.
 
     Attributes:
-        addresses: those that it listens on for the name alone; empty for all of the host's.
+        addresses: the single addresses that it listens on; empty for all addresses of the host.
         port: the TCP port.
     """
 
@@ -36,7 +36,7 @@ class Endpoint:
 
 
 def addresses(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
-    """The addresses that our vhost must listen on; empty for all of the host's.
+    """The addresses that our vhost must listen on; empty for all addresses of the host.
 
     Raises:
         NginxError: the host has no address in a requested network.
@@ -47,16 +47,16 @@ def addresses(state: HostState, service: Service, settings: Settings) -> tuple[s
     if "all" in requested:
         return ()
     addresses_found: list[str] = []
-    for word in requested:
-        if "/" not in word:
-            addresses_found.append(word)
+    for item in requested:
+        if "/" not in item:
+            addresses_found.append(item)
             continue
-        network = ipaddress.ip_network(word)
+        network = ipaddress.ip_network(item)
         host_addresses = [address for address in state.addresses if _is_in(address, network)]
         if not host_addresses:
-            has = ", ".join(state.addresses) or "none"
+            all_addresses = ", ".join(state.addresses) or "none"
             raise NginxError(
-                f"no address of the host is in {word} (it has {has})", host=state.host, remedy="see --listen"
+                f"no address of the host is in {item} (it has {all_addresses})", host=state.host, remedy="see --listen"
             )
         addresses_found += host_addresses
     return tuple(dict.fromkeys(addresses_found))
@@ -74,25 +74,26 @@ def shadowed_listener(state: HostState, listen_addresses: tuple[str, ...], excep
     nginx picks the socket before the name: with `listen 10.87.0.12:443` in one server, a server that has only
     `listen 443` is not reached at that address any more, whatever name the client sends.
     """
-    listening = [(at, host) for at, host, port in _listening(state, except_path) if port == 443]
+    listening = [(location, host) for location, host, port in _listening(state, except_path) if port == 443]
     taken = {host for _, host in listening}
     for address in listen_addresses:
         wild = WILD[3:] if ":" in address else WILD[:3]
-        for at, host in listening:
+        for location, host in listening:
             if host in wild and _bracketed(address) not in taken:
-                return at
+                return location
     return ""
 
 
-def holds(state: HostState, port: int) -> bool:
-    """Whether nginx listens on the port, as far as its configuration says."""
-    return any(listened == port for _, _, listened in _listening(state))
+def is_listening(state: HostState, port: int) -> bool:
+    """Whether nginx's configuration has a `listen` on the port."""
+    return any(listen_port == port for _, _, listen_port in _listening(state))
 
 
 def overriding_listener(state: HostState, address: str, port: int, except_path: VhostPath) -> str:
     """The "file:line" of a `listen` on exactly this address: a wildcard is not reached there."""
     wanted = (_bracketed(address), port)
-    return next((at for at, host, listened in _listening(state, except_path) if (host, listened) == wanted), "")
+    listening = _listening(state, except_path)
+    return next((location for location, *socket in listening if tuple(socket) == wanted), "")
 
 
 def _listening(state: HostState, except_path: VhostPath | None = None) -> Iterator[tuple[str, str, int]]:

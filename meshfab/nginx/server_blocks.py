@@ -92,8 +92,8 @@ def _blocks(directives: list[dict[str, Any]], name: str) -> Iterator[dict[str, A
 def _server(block: dict[str, Any], path: str, service: Service, name: str, files: dict[str, str]) -> Server | None:
     """Parse a block, if it serves the name over TLS."""
     directives: dict[str, list[tuple[str, list[str]]]] = {}
-    for at, directive in _flat(block["block"], path, files):
-        directives.setdefault(directive["directive"], []).append((at, directive["args"]))
+    for location, directive in _flat(block["block"], path, files):
+        directives.setdefault(directive["directive"], []).append((location, directive["args"]))
     # nginx compares names case-insensitively.
     names = [arg.lower() for _, args in directives.get("server_name", []) for arg in args]
     has_ssl = any(args == ["on"] for _, args in directives.get("ssl", []))
@@ -103,7 +103,7 @@ def _server(block: dict[str, Any], path: str, service: Service, name: str, files
     pairs = list(zip(directives.get("ssl_certificate", []), directives.get("ssl_certificate_key", []), strict=False))
     # There may be one certificate for each kind of key.
     pairs.sort(key=lambda pair: [args for _, args in pair] != [[service.cert], [service.key]])
-    (cert_at, cert), (key_at, key) = pairs[0] if pairs else (("", [""]), ("", [""]))
+    (cert_location, cert), (key_location, key) = pairs[0] if pairs else (("", [""]), ("", [""]))
     sockets = [_client_socket(args) for args in tls]
     return Server(
         path,
@@ -111,7 +111,7 @@ def _server(block: dict[str, Any], path: str, service: Service, name: str, files
         cert[0],
         key[0],
         tuple(dict.fromkeys(port for _, port in sockets)),
-        tuple(at for at in (cert_at, key_at) if at),
+        tuple(location for location in (cert_location, key_location) if location),
         tuple(dict.fromkeys(host for host, _ in sockets if host not in WILD)),
     )
 

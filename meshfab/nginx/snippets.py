@@ -23,7 +23,7 @@ def path(service: Service, part: Part) -> str:
     return f"{PREFIX}/snippets/{service.fqdn}.{part}.conf"
 
 
-def lacking(state: HostState, service: Service, settings: Settings, *, force: bool) -> tuple[File, ...]:
+def missing_files(state: HostState, service: Service, settings: Settings, *, force: bool) -> tuple[File, ...]:
     """The snippets that are missing or differ.
 
     Raises:
@@ -38,11 +38,13 @@ def how_to_include(service: Service, servers: list[Server]) -> list[str]:
     """Instructions for an operator whose vhost does not serve the pair."""
     line = f"include {path(service, 'tls')};"
     if not servers:
-        first = f"no server of nginx answers to {service.fqdn} yet, so nothing proves the pair"
-        return [f"{first}: name it in a vhost of yours, with: {line}"]
-    unmanaged = [block for block in servers if not block.has_pair(service)]
-    locations = [" and ".join(block.lines) or f"{block.file}:{block.line}" for block in unmanaged]
-    return [f"{service.fqdn} is served with another pair: put `{line}` in the place of {at}" for at in locations]
+        no_server = f"no server of nginx answers to {service.fqdn} yet, so nothing proves the pair"
+        return [f"{no_server}: name it in a vhost of yours, with: {line}"]
+    wrong_servers = [block for block in servers if not block.has_pair(service)]
+    locations = [" and ".join(block.lines) or f"{block.file}:{block.line}" for block in wrong_servers]
+    return [
+        f"{service.fqdn} is served with another pair: put `{line}` in the place of {location}" for location in locations
+    ]
 
 
 def _file(state: HostState, service: Service, settings: Settings, part: Part, force: bool) -> File | None:

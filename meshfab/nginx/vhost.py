@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # What can be rendered: the whole vhost, or a snippet for the operator's own vhost.
 Part = Literal["vhost", "tls", "mtls"]
 
-_MARK = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
+_HEADER = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
 _MAX_HEADER = 8192
 _SNIPPETS = {
     "vhost": ("tls.conf.j2", "proxy.conf.j2", "mtls.conf.j2", "vhost.conf.j2"),
@@ -52,8 +52,8 @@ class ManagedHeader:
 
 def read_header(text: str) -> ManagedHeader | None:
     """The header of a managed file; None for any other file."""
-    # The header is a line: a longer one is not ours, and would take the expression quadratic time.
-    match = _MARK.match(text[:_MAX_HEADER])
+    # A longer first line is not a header of ours, and would take the expression quadratic time.
+    match = _HEADER.match(text[:_MAX_HEADER])
     if not match:
         return None
     try:
@@ -112,9 +112,9 @@ def render(
         raise InputError(
             f"the template {part}.conf.j2 cannot be rendered: {error}", remedy=f"see {settings.snippets}"
         ) from None
-    about = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(requested(service))}"
+    beginning = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(requested(service))}"
     digest = input_digest(service, settings, nginx_version, listens, part)
-    return f"{about} wants={digest} text={resources.digest(text)[:16]}\n{text}"
+    return f"{beginning} wants={digest} text={resources.digest(text)[:16]}\n{text}"
 
 
 def diff(path: str, old: str | None, new: str) -> str:

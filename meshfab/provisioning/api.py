@@ -53,7 +53,7 @@ def provision(
         vhost: False leaves the vhost to the operator, and writes a file to include.
         listen: addresses for the vhost to listen on, or networks (the host's addresses in them are meant), or "all";
             None keeps the value of an earlier run.
-        force: overwrite a file of ours that was edited by hand, and take an address from other servers.
+        force: overwrite a managed file that was edited by hand, and take an address from other servers.
         start: start an nginx that is stopped.
         dry_run: read only, and return the steps with a diff of each file.
         on_step: called with each step's verb and a sentence when it is done.

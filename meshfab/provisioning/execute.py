@@ -134,8 +134,8 @@ def _prove(
 
 def _remove_backups(shell: RootShell, state: HostState, plans: Sequence[Plan]) -> None:
     """Remove the old files that were kept until now. A new service has none, and needs no round trip."""
-    kept = [plan for plan in plans if _had_files(state, plan.service)]
-    if kept and not (removed := shell.batch([_remove_backups_request(kept)])[0]).ok:
+    plans_with_backups = [plan for plan in plans if _had_files(state, plan.service)]
+    if plans_with_backups and not (removed := shell.batch([_remove_backups_request(plans_with_backups)])[0]).ok:
         what = f"old files could not be removed: {removed.err}"
         raise MeshfabError(what, host=shell.host, remedy="run this again")
 
@@ -157,15 +157,20 @@ def _pair_requests(state: HostState, plans: Sequence[Plan]) -> list[tuple[Reques
 
 def _shared_requests(state: HostState, plans: Sequence[Plan]) -> list[Request]:
     """The requests that the services share: units and nginx at the same time, then reading the certificates."""
-    loading = wire_nginx.requests(state, plans)
-    setting_up = renew_enable.requests(state, plans, background=bool(loading))
-    reading = Request("read", tuple(plan.service.cert for plan in plans))
-    return [*setting_up[:1], *loading, *setting_up[1:], reading]
+    nginx_requests = wire_nginx.requests(state, plans)
+    unit_requests = renew_enable.requests(state, plans, background=bool(nginx_requests))
+    read_request = Request("read", tuple(plan.service.cert for plan in plans))
+    return [*unit_requests[:1], *nginx_requests, *unit_requests[1:], read_request]
 
 
 def _had_files(state: HostState, service: Service) -> bool:
-    have = state.services[service.name]
-    return have.cert is not None or service.key in state.stats or bool(have.vhosts) or have.has_leftovers
+    service_state = state.services[service.name]
+    return (
+        service_state.cert is not None
+        or service.key in state.stats
+        or bool(service_state.vhosts)
+        or service_state.has_leftovers
+    )
 
 
 def _remove_backups_request(plans: Sequence[Plan]) -> Request:

@@ -63,7 +63,7 @@ def renew_service(
         old = _require_set_up(facts.read_host(shell, settings, [service]), service, settings)
         answer = shell.batch([Request("renew", (service.name,))])[0]
         if not answer.ok:
-            raise RenewError(f"the renewal failed: {answer.err or 'without a word'}", host=shell.host)
+            raise RenewError(f"the renewal failed: {answer.err or 'no error message'}", host=shell.host)
         state = facts.read_host(shell, settings, [service])
         new = certificate.read_leaf(state.services[service.name].cert or "")
         if new.serial == old.serial:
@@ -78,10 +78,10 @@ def renew_service(
 def _require_set_up(state: HostState, service: Service, settings: Settings) -> Leaf:
     """Return the leaf to renew; everything that renews it is in place."""
     wanted = renewal_units.wanted(service, settings)
-    faults = [finding.message for finding in service_checks.check_renewal(state, service, wanted)]
+    messages = [finding.message for finding in service_checks.check_renewal(state, service, wanted)]
     remedy = f"inv provision --name {service.name} --host {state.host}"
-    if faults:
-        raise NotReadyError(f"the renewal is not set up right: {'; '.join(faults)}", host=state.host, remedy=remedy)
+    if messages:
+        raise NotReadyError(f"the renewal is not set up right: {'; '.join(messages)}", host=state.host, remedy=remedy)
     try:
         return certificate.read_leaf(state.services[service.name].cert or "")
     except ValueError as error:

@@ -90,9 +90,9 @@ class HostRun:
                 self._fail(service, error)
         return [self._outcomes[service.name] for service in services]
 
-    def stop(self, why: str) -> None:
+    def stop(self, reason: str) -> None:
         """From another thread: stop the run, which then cleans up."""
-        self.shell.interrupt(why)
+        self.shell.interrupt(reason)
 
     def _convergence_loop(self, services: Sequence[Service]) -> None:
         observation, is_locked = self._observe(services), False
@@ -160,10 +160,10 @@ class HostRun:
             except MeshfabError as error:
                 refused.append((service, error))
         # nginx stops at the first bad pair: after that is healed, the other services are planned again.
-        looks_again = any(plan.nginx_change.config_unreadable for plan in plans) and not self.request.dry_run
-        for service, why in refused:
-            if not (looks_again and isinstance(why, NginxError)):
-                self._fail(service, why)
+        plans_again = any(plan.nginx_change.config_unreadable for plan in plans) and not self.request.dry_run
+        for service, reason in refused:
+            if not (plans_again and isinstance(reason, NginxError)):
+                self._fail(service, reason)
         return plans
 
     def _execute(self, observation: HostObservation, pending: Sequence[Plan]) -> None:

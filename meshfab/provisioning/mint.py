@@ -37,7 +37,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
     fields = answer_fields.parse_fields(answer.out)
-    leaf, wrong = _examined(state, service, fields)
+    leaf, wrong = _check_staged_pair(state, service, fields)
     if leaf is None or wrong:
         raise MintError(
             f"the CA's new pair is not valid: {'; '.join(wrong)}",
@@ -67,16 +67,16 @@ def restore(service: Service) -> Request:
     return Request("restore_pair", (service.cert, service.key))
 
 
-def _examined(state: HostState, service: Service, fields: dict[str, str]) -> tuple[Leaf | None, list[str]]:
+def _check_staged_pair(state: HostState, service: Service, fields: dict[str, str]) -> tuple[Leaf | None, list[str]]:
     import dataclasses
 
-    fresh = facts.ServiceState(cert=fields.get("cert", ""), public=fields.get("public"))
-    staged_state = dataclasses.replace(state, services={service.name: fresh}, stats={})
+    staged_pair = facts.ServiceState(cert=fields.get("cert", ""), public=fields.get("public"))
+    staged_state = dataclasses.replace(state, services={service.name: staged_pair}, stats={})
     wrong = [
         finding.message for finding in service_checks.check_pair(staged_state, service) if finding.status == "critical"
     ]
     try:
-        return certificate.read_leaf(fresh.cert or ""), wrong
+        return certificate.read_leaf(staged_pair.cert or ""), wrong
     except ValueError:
         return None, wrong
 
@@ -127,7 +127,7 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
     }
     if answer.status == ExitStatus.TIMED_OUT:
         output = "timeout: no answer within 60 s"
-    for words_of_case, (what, remedy) in cases.items():
-        if any(word in output for word in words_of_case):
+    for patterns, (what, remedy) in cases.items():
+        if any(pattern in output for pattern in patterns):
             return MintError(f"{what} ({output})", host=host, remedy=remedy)
     return MintError(f"step ca certificate failed: {output}", host=host, remedy="see the CA's log")

@@ -67,7 +67,7 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
 @contextmanager
 def password_on_host(shell: RootShell, service: Service, password: Password) -> Iterator[str]:
     """The same, over an existing root shell."""
-    script_args = _words(service)
+    script_args = _script_args(service)
     try:
         answer = shell.run("put_password", *script_args, data=password.reveal())
         if not answer.ok:
@@ -78,14 +78,13 @@ def password_on_host(shell: RootShell, service: Service, password: Password) -> 
             _remove(shell, script_args)
 
 
-def mint_with_password(shell: RootShell, service: Service, password: Password, borrower: Request) -> Answer:
+def mint_with_password(shell: RootShell, service: Service, password: Password, user_request: Request) -> Answer:
     """Run a script while the password is on the host: put, use and remove it in one round trip."""
-    script_args = _words(service)
+    script_args = _script_args(service)
     is_gone = False
     try:
-        put, *rest = shell.batch(
-            [Request("put_password", script_args, password.reveal()), borrower, Request("remove_password", script_args)]
-        )
+        put_request = Request("put_password", script_args, password.reveal())
+        put, *rest = shell.batch([put_request, user_request, Request("remove_password", script_args)])
         is_gone = len(rest) == 2 and rest[1].ok
         if not put.ok:
             raise _refused(put.status, put.err, shell.host, service.secret)
@@ -128,7 +127,7 @@ def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:
         )
     if status == ExitStatus.IS_FOLDER:
         return MintError(
-            f"{path} is a folder, which we do not remove", host=host, remedy=f"look at it, then `rm -r {path}`"
+            f"{path} is a folder, and meshfab does not remove it", host=host, remedy=f"look at it, then `rm -r {path}`"
         )
     return MintError(
         f"the password could not be put on the host: {output}", host=host, remedy="is /tmp full or read-only?"
@@ -145,9 +144,10 @@ def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
             else:
                 if attempt:
                     shell.c.close()
-                with RootShell(shell.c, timeout=5) as fresh:
+                with RootShell(shell.c, timeout=5) as new_shell:
                     # A script that still runs holds the lock and may read the file: it is stopped first.
-                    answer = fresh.batch([Request("stop", (shell.pid,)), Request("remove_password", script_args)])[-1]
+                    stop = Request("stop", (shell.pid,))
+                    answer = new_shell.batch([stop, Request("remove_password", script_args)])[-1]
         except (ConnectError, NotReadyError, OSError, EOFError) as error:
             output = str(error)
             continue
@@ -162,7 +162,7 @@ def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
     )
 
 
-def _words(service: Service) -> tuple[str, ...]:
+def _script_args(service: Service) -> tuple[str, ...]:
     """Arguments for put_password.sh and remove_password.sh."""
     return service.secret, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS)
 

@@ -97,8 +97,8 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         MintError: something is in the place of the password file.
     """
     service, settings, parts = observed.service, request.settings, request.parts
-    faults = service_checks.check_pair(state, service)
-    steps = _pair_steps(state, service, faults) if "mint" in parts else []
+    findings = service_checks.check_pair(state, service)
+    steps = _pair_steps(state, service, findings) if "mint" in parts else []
     files: list[File] = []
     if "renew-enable" in parts:
         wanted = renewal_units.wanted(service, settings)
@@ -114,7 +114,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
     is_loaded = bool(nginx_change.reason) and nginx_change.is_loaded
     # An unreadable configuration is loaded after it was read again: the pair of another service may be missing too.
     if not is_loaded and not nginx_change.config_unreadable and _may_load(state, parts):
-        steps += _load_steps(state, observed, faults, steps, endpoint)
+        steps += _load_steps(state, observed, findings, steps, endpoint)
     loads = is_loaded or any(step.verb == "reload" for step in steps)
     starts = loads and layout.must_start(state, start=request.consent.start)
     return Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
@@ -143,32 +143,36 @@ def _may_load(state: HostState, parts: frozenset[Part]) -> bool:
 def _load_steps(
     state: HostState,
     observed: ServiceObservation,
-    faults: list[Finding],
+    findings: list[Finding],
     steps: list[Step],
     endpoint: Endpoint | None,
 ) -> list[Step]:
     service = observed.service
     if any(step.verb == "mint" for step in steps):
         return [Step("reload", "nginx holds the old pair")] * config_dump.names_pair(state, service)
-    return _serving_steps(state, service, faults, observed.served) if endpoint else []
+    return _serving_steps(state, service, findings, observed.served) if endpoint else []
 
 
-def _pair_steps(state: HostState, service: Service, faults: list[Finding]) -> list[Step]:
-    have, steps = state.services[service.name], []
-    if have.is_secret_folder:
-        what = f"{have.secret} is a folder, which no run of ours makes and none removes"
-        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {have.secret}`")
-    if have.secret:
-        steps.append(Step("sweep", f"{have.secret} was left by an earlier run"))
-    reasons = [fault for fault in faults if fault.code in _MINT_HEALS]
-    if any(fault.code == "key-mismatch" for fault in reasons) and _completes(have.staged, have.public, state, service):
-        return [*steps, Step("finish", "an earlier run had moved in the new key only")]
-    if have.has_leftovers and not have.secret:
+def _pair_steps(state: HostState, service: Service, findings: list[Finding]) -> list[Step]:
+    service_state, steps = state.services[service.name], []
+    if service_state.is_secret_folder:
+        what = f"{service_state.secret} is a folder, and meshfab does not remove it"
+        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {service_state.secret}`")
+    if service_state.secret:
+        steps.append(Step("sweep", f"{service_state.secret} was left by an earlier run"))
+    reasons = [finding for finding in findings if finding.code in _MINT_HEALS]
+    if any(finding.code == "key-mismatch" for finding in reasons) and _completes(
+        service_state.staged, service_state.public, state, service
+    ):
+        return [*steps, Step("finish", "an earlier run moved only the new key into place")]
+    if service_state.has_leftovers and not service_state.secret:
         steps.append(Step("sweep", "an interrupted run left files beside the pair"))
     if reasons:
-        steps.append(Step("mint", "; ".join(fault.message for fault in reasons)))
+        steps.append(Step("mint", "; ".join(finding.message for finding in reasons)))
     else:
-        steps += [Step("rights", fault.message) for fault in faults if fault.code in ("mode-drift", "acl-missing")][:1]
+        steps += [
+            Step("rights", finding.message) for finding in findings if finding.code in ("mode-drift", "acl-missing")
+        ][:1]
     return steps
 
 
@@ -176,21 +180,21 @@ def _completes(staged: str | None, public: str | None, state: HostState, service
     """Whether the staged certificate is valid and belongs to the live key: a power cut interrupted the move."""
     if staged is None or public is None:
         return False
-    moved = dataclasses.replace(state.services[service.name], cert=staged)
-    as_if = dataclasses.replace(state, services={**state.services, service.name: moved})
-    return not any(fault.code in _MINT_HEALS for fault in service_checks.check_pair(as_if, service))
+    completed_state = dataclasses.replace(state.services[service.name], cert=staged)
+    completed_host = dataclasses.replace(state, services={**state.services, service.name: completed_state})
+    return not any(finding.code in _MINT_HEALS for finding in service_checks.check_pair(completed_host, service))
 
 
 def _renewal_steps(state: HostState, service: Service, wanted: list[File]) -> list[Step]:
     steps = []
-    for fault in service_checks.check_renewal(state, service, wanted):
-        steps.append(Step("units" if fault.code == "unit-drift" else "timer", fault.message))
+    for finding in service_checks.check_renewal(state, service, wanted):
+        steps.append(Step("units" if finding.code == "unit-drift" else "timer", finding.message))
     # Files first: systemd refuses to enable a timer whose unit is missing.
     return sorted(steps, key=lambda step: step.verb != "units")
 
 
-def _serving_steps(state: HostState, service: Service, faults: list[Finding], served: bytes | None) -> list[Step]:
-    if any(fault.code in _MINT_HEALS for fault in faults):
+def _serving_steps(state: HostState, service: Service, findings: list[Finding], served: bytes | None) -> list[Step]:
+    if any(finding.code in _MINT_HEALS for finding in findings):
         return []
     disk = certificate.read_leaf(state.services[service.name].cert or "")
-    return [Step("reload", fault.message) for fault in service_checks.check_served(service, disk, served)]
+    return [Step("reload", finding.message) for finding in service_checks.check_served(service, disk, served)]

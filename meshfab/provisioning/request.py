@@ -1,4 +1,4 @@
-"""What one run on one host was asked for: built once, checked once, and handed on."""
+"""The request of a run on one host: built and checked once, then passed to every step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Consent:
     """What the operator agreed to beforehand.
 
     Attributes:
-        force: overwrite a file of ours that was edited by hand, and take an address from other servers.
+        force: overwrite a managed file that was edited by hand, and take an address from other servers.
         start: start an nginx that is stopped.
     """
 
@@ -29,17 +29,16 @@ class Consent:
 
 @dataclass(frozen=True, kw_only=True)
 class ProvisionRequest:
-    """Services of one host, and what is to be done for them.
+    """Services of one host, and the steps to do for them.
 
     Attributes:
         services: the services.
         settings: the mesh's conventions.
-        parts: the steps of the job that were asked for.
-        password: the provisioner's; None where nothing is to be minted.
+        parts: the requested steps.
+        password: the provisioner's; None if nothing is minted.
         consent: what the operator agreed to.
         dry_run: read only.
-        covers_all_services: whether these are all the services that the host is to have; then a run says what else
-            lies there.
+        covers_all_services: whether the host should have no other services; then a run reports undeclared ones.
     """
 
     services: tuple[Service, ...]

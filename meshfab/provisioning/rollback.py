@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from meshfab.ssh.root_shell import RootShell
     from meshfab.ssh.script import Answer
 
+# Statuses of install_config.sh with which it ends before nginx loads anything; 1: the files could not be written.
+_NOT_LOADED = (1, ExitStatus.CONFIG_REFUSED, ExitStatus.SERVER_IGNORED, ExitStatus.NOT_INCLUDED, ExitStatus.BUSY)
+
 
 def roll_back(
     shell: RootShell,
@@ -34,30 +37,29 @@ def roll_back(
     Args:
         shell: the host's root shell.
         state: the host as it was.
-        plans: what the batch was to do.
+        plans: the plans of the batch.
         failed: the answer of the failing script.
         checks: what clients got before.
-        moved: the plans whose new pair had been moved in by then.
+        moved: the plans whose new pair was already in place.
     """
     if failed.script == "wait_background":
         # nginx was loaded in the meantime.
-        late = renew_enable.explain(failed, shell.host)
-        late.remedy = f"{late.remedy}; {_restore(shell, state, plans, checks, is_wired=True)}"
-        return late
+        units_error = renew_enable.explain(failed, shell.host)
+        units_error.remedy += f"; {_restore(shell, state, plans, checks, is_installed=True)}"
+        return units_error
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
-            # The script itself has restored everything.
-            has_loaded = failed.status in (ExitStatus.LOAD_FAILED, ExitStatus.NOT_TAKEN_UP)
-            is_back = not has_loaded or all(check.is_restored() for check in checks)
-            how = "" if is_back else "clients get something else than before"
+            # The script itself has restored everything. With another status nginx may have loaded the new files before.
+            is_back = failed.status in _NOT_LOADED or all(check.is_restored() for check in checks)
+            result = "" if is_back else "clients get something else than before"
         else:
-            how = _restore(shell, state, plans, checks, is_wired=failed.script != "install_config")
-        if "failed" in how or "clients" in how:
-            error.remedy = f"{error.remedy}; {how}"
+            result = _restore(shell, state, plans, checks, is_installed=failed.script != "install_config")
+        if "failed" in result or "clients" in result:
+            error.remedy = f"{error.remedy}; {result}"
         return error
     if moved:
-        # nginx has not read the new pairs: with the old ones back, nothing has changed.
+        # nginx has not read the new pairs: after their old ones are restored, nothing has changed.
         shell.batch([mint.restore(plan.service) for plan in moved])
     if failed.script == "install_units":
         return renew_enable.explain(failed, shell.host)
@@ -70,31 +72,33 @@ def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: 
     what = "another certificate" if answer.der else f"no certificate ({answer.why})"
     overriding = listeners.overriding_listener(state, answer.address, answer.port, plan.vhost_path or VhostPath(""))
     remedy = f"see its error log, {config_dump.error_log(state)}"
-    listens_alone = plan.endpoint.addresses if plan.endpoint else ()
-    if overriding and not listens_alone:
+    listen_addresses = plan.endpoint.addresses if plan.endpoint else ()
+    if overriding and not listen_addresses:
         what += f" from {overriding}, which listens on just that address"
         remedy = f"give --listen {answer.address} to do so too"
-    elif listens_alone and answer.address not in listens_alone:
-        what += f", since its vhost listens on {', '.join(listens_alone)} only"
-        remedy = f"point {plan.service.fqdn} at {listens_alone[0]} in the mesh's DNS, or give --listen {answer.address}"
-    did = "started" if plan.starts else "reloaded"
+    elif listen_addresses and answer.address not in listen_addresses:
+        what += f", since its vhost listens on {', '.join(listen_addresses)} only"
+        remedy = (
+            f"point {plan.service.fqdn} at {listen_addresses[0]} in the mesh's DNS, or give --listen {answer.address}"
+        )
+    action = "started" if plan.starts else "reloaded"
     return ServedError(
-        f"nginx was {did}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
-        f" {_restore(shell, state, [plan], [check], is_wired=True)}",
+        f"nginx was {action}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
+        f" {_restore(shell, state, [plan], [check], is_installed=True)}",
         host=shell.host,
         remedy=remedy,
     )
 
 
 def _restore(
-    shell: RootShell, state: HostState, plans: Sequence[Plan], checks: Sequence[ServingCheck], *, is_wired: bool
+    shell: RootShell, state: HostState, plans: Sequence[Plan], checks: Sequence[ServingCheck], *, is_installed: bool
 ) -> str:
     """Restore the pairs and, unless install_config.sh did it, the files; load them, and return the result in words."""
     requests = [mint.restore(plan.service) for plan in plans if plan.reason("mint") is not None]
     if not requests and not any(plan.nginx_change.files or plan.starts for plan in plans):
         return "nothing else was changed"
     activations = [plan.activation for plan in plans]
-    last = shell.batch([*requests, activation.remove(state, activations, is_wired=is_wired)])[-1]
+    last = shell.batch([*requests, activation.remove(state, activations, is_installed=is_installed)])[-1]
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(check.is_restored() for check in checks):

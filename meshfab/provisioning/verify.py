@@ -46,10 +46,11 @@ class ServingCheck:
         if endpoint is None or clients is None:
             return True
 
-        def look() -> EndpointObservation:
+        def observe() -> EndpointObservation:
             return self._probe.observe(self._state.addresses, {fqdn: endpoint})[fqdn]
 
-        return tls_client.until(lambda observation: observation.leaves == clients.leaves, look).leaves == clients.leaves
+        last = tls_client.until(lambda observation: observation.leaves == clients.leaves, observe)
+        return last.leaves == clients.leaves
 
 
 def wait_until_served(probe: EndpointProbe, state: HostState, fqdn: str, endpoint: Endpoint, disk: Leaf) -> Served:
@@ -59,9 +60,9 @@ def wait_until_served(probe: EndpointProbe, state: HostState, fqdn: str, endpoin
         The answer that counts: one with another leaf or none, if there is such.
     """
 
-    def look() -> Served:
+    def observe() -> Served:
         answer = probe.observe(state.addresses, {fqdn: endpoint})[fqdn].served(disk.der)
         assert answer is not None  # an endpoint has at least one address  # noqa: S101
         return answer
 
-    return tls_client.until(lambda answer: answer.der == disk.der, look)
+    return tls_client.until(lambda answer: answer.der == disk.der, observe)

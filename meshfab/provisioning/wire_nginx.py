@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def requests(state: HostState, plans: Sequence[Plan]) -> list[Request]:
-    """One transaction for all files of the host's services, and one load of nginx; empty where nothing is to do."""
-    loading: list[Request] = []
+    """One transaction for the files of all services, and one load of nginx; empty if nothing is missing."""
+    result: list[Request] = []
     written = [plan for plan in plans if plan.nginx_change.files]
     if written:
-        loading.append(activation.install(state, [plan.activation for plan in written]))
+        result.append(activation.install(state, [plan.activation for plan in written]))
     stale = [plan for plan in plans if plan.reason("reload") is not None]
     if stale and not any(plan.nginx_change.is_loaded for plan in written):
-        loading.append(activation.reload(state, [plan.activation for plan in stale]))
-    return loading
+        result.append(activation.reload(state, [plan.activation for plan in stale]))
+    return result

@@ -1,4 +1,4 @@
-"""Certificates for the unit tests: everything is made when it is asked for, and nothing is kept."""
+"""Certificates for the unit tests, made on demand and kept in memory only."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def pem(self) -> str:
-        return "".join(pem_of(one) for one in (self.certificate, *self.issuers))
+        return "".join(pem_of(certificate) for certificate in (self.certificate, *self.issuers))
 
     @property
     def der(self) -> bytes:
@@ -61,17 +61,17 @@ class Authority:
         start: datetime = NOW - BACKDATE,
         life: timedelta = 24 * HOUR,
         subject: str = "",
-        is_bare: bool = False,
+        without_chain: bool = False,
     ) -> Pair:
-        """A leaf with these DNS names; `is_bare` leaves the intermediate out of the file."""
+        """A leaf with these DNS names; `without_chain` leaves the intermediate out of the file."""
         key = ec.generate_private_key(ec.SECP256R1())
-        built = _builder(
+        builder = _builder(
             subject or (names[0] if names else ""), self.intermediate.certificate.subject, key, start, life
         )
         if names:
-            built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
-        signed = built.sign(self.intermediate.key, hashes.SHA256())
-        return Pair(signed, () if is_bare else (self.intermediate.certificate,), key)
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        signed = builder.sign(self.intermediate.key, hashes.SHA256())
+        return Pair(signed, () if without_chain else (self.intermediate.certificate,), key)
 
 
 def pem_of(certificate: x509.Certificate) -> str:
@@ -80,7 +80,7 @@ def pem_of(certificate: x509.Certificate) -> str:
 
 @functools.cache
 def authority(name: str = "Mesh") -> Authority:
-    """The authority of that name, the same one all through a test run."""
+    """The authority of that name; the same one during a whole test run."""
     root = _issuer(f"{name} root", None, 1)
     return Authority(root, _issuer(f"{name} intermediate", root, 0))
 
@@ -88,9 +88,9 @@ def authority(name: str = "Mesh") -> Authority:
 def _issuer(name: str, parent: Pair | None, depth: int) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = parent.certificate.subject if parent else _name(name)
-    built = _builder(name, subject, key, NOW - 24 * HOUR, 24 * 365 * HOUR)
-    built = built.add_extension(x509.BasicConstraints(True, depth), True)
-    signed = built.sign(parent.key if parent else key, hashes.SHA256())
+    builder = _builder(name, subject, key, NOW - 24 * HOUR, 24 * 365 * HOUR)
+    builder = builder.add_extension(x509.BasicConstraints(True, depth), True)
+    signed = builder.sign(parent.key if parent else key, hashes.SHA256())
     return Pair(signed, (), key)
 
 
@@ -113,7 +113,7 @@ def _name(name: str) -> x509.Name:
 
 
 def good_pair(*names: str) -> Pair:
-    """The pair for these names, the same one all through a test run, with nearly all of a day to live."""
+    """The pair for these names, valid for nearly a day; the same one during a whole test run."""
     return _good_pair(names or (SERVICE.fqdn,))
 
 

@@ -1,4 +1,4 @@
-"""A host of one service, as a probe's answer shows it, and a shell that records what is sent to it."""
+"""A fake host with one service, the answer of its probe, and a shell that records requests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def acl(user: str = "nginx", right: str = "r--", mask: str = "r--") -> str:
 
 @dataclass
 class Host:
-    """A host as a probe would find it: with everything done for a service, until a test takes something away."""
+    """A host as a probe finds it. Everything that the service needs is there, unless a test removes something."""
 
     service: Service = SERVICE
     settings: Settings = SETTINGS
@@ -89,8 +89,8 @@ class Host:
     def vhost_path(self) -> str:
         return f"/etc/nginx/conf.d/{self.service.fqdn}.conf"
 
-    def wired(self, text: str | None = None, path: str = "") -> Host:
-        """With a vhost that nginx has loaded; our own when no text is given."""
+    def with_vhost(self, text: str | None = None, path: str = "") -> Host:
+        """The same host with a vhost that nginx has loaded; the managed one if no text is given."""
         version = tuple(int(part) for part in self.version.split("."))
         text = vhost.render(self.service, self.settings, version) if text is None else text
         path = path or self.vhost_path
@@ -98,7 +98,7 @@ class Host:
 
     def fields(self) -> dict[str, str]:
         name = self.service.name
-        said = {
+        fields_or_none = {
             "now": str(int(self.now.timestamp())),
             "addresses": self.addresses,
             "tools": "\n".join(self.tools.values()),
@@ -116,7 +116,7 @@ class Host:
             "stats": "\n".join(self._stats()),
             "units": "\n".join(self.units.values()),
         }
-        return {key: value for key, value in said.items() if value is not None}
+        return {key: value for key, value in fields_or_none.items() if value is not None}
 
     def answer(self) -> Answer:
         return Answer("facts+probe", 0, encoded(self.fields()), "")
@@ -132,11 +132,11 @@ class Host:
 
     def _stats(self) -> list[str]:
         rows = [(self.service.cert, self.cert, self.cert_rights), (self.service.key, self.public, self.key_rights)]
-        return [f"{path}|regular file|{rights}" for path, there, rights in rows if there is not None]
+        return [f"{path}|regular file|{rights}" for path, content, rights in rows if content is not None]
 
 
 def encoded(fields: dict[str, str]) -> bytes:
-    """Fields as `put` of the prelude prints them: `$(…)` had dropped the newlines at their ends."""
+    """Fields as `put` of library.sh prints them: `$(…)` has dropped the newlines at their ends."""
     rows = [(key, value.rstrip("\n").encode()) for key, value in fields.items()]
     return b"".join(b"%b %d\n%b\n" % (key.encode(), len(value), value) for key, value in rows)
 
@@ -150,7 +150,7 @@ def unit(
 
 
 class RecordingShell:
-    """Stands for a RootShell: keeps what it is sent, and answers from a table of functions by script name."""
+    """A fake RootShell: records the requests, and answers with functions from a table by script name."""
 
     def __init__(self, answers: dict[str, Callable[[Request], Answer]] | None = None) -> None:
         self.answers = answers or {}
@@ -173,14 +173,14 @@ class RecordingShell:
         return self.batch([Request(name, args, data)], timeout=timeout)[0]
 
     def batch(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Answer]:  # noqa: ARG002
-        given: list[Answer] = []
+        answers: list[Answer] = []
         for request in requests:
             self.sent.append(request)
             make = self.answers.get(request.script)
-            given.append(make(request) if make else Answer(request.script, 0, b"", ""))
-            if not given[-1].ok:
+            answers.append(make(request) if make else Answer(request.script, 0, b"", ""))
+            if not answers[-1].ok:
                 break
-        return given
+        return answers
 
     @property
     def scripts(self) -> list[str]:
@@ -197,7 +197,7 @@ def planned(
     force: bool = False,
     start: bool = False,
 ) -> Plan:
-    """The plan for a service on a host whose clients get that leaf."""
+    """The plan for a service on a host; `served` is the leaf that clients get."""
     now = previous_options.merge_previous_options(state, service)
     observed = ServiceObservation(now, change.serving_endpoint(state, now, settings), None, served)
     request = ProvisionRequest(services=(service,), settings=settings, parts=parts, consent=Consent(force, start))

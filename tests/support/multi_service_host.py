@@ -1,4 +1,4 @@
-"""A host with several services, as one answer of a probe shows it, and what its scripts do to it."""
+"""A simulated host with several services: the answers of its probe, and the effects of its scripts."""
 
 from __future__ import annotations
 
@@ -18,54 +18,56 @@ if TYPE_CHECKING:
 ADDRESS = "10.87.0.12"
 
 
-def service(name: str) -> Service:
+def service_named(name: str) -> Service:
     return Service.of(name, SETTINGS)
 
 
-def fresh(name: str) -> Host:
-    """Nothing of the service is there yet."""
-    one = service(name)
-    timer = unit(one.timer, load="not-found", enabled="", active="inactive")
-    return Host(one, cert=None, public=None, digests={"/x": "0" * 64}, units={one.timer: timer})
+def fresh_host(name: str) -> Host:
+    """A host with nothing of the service."""
+    service = service_named(name)
+    timer = unit(service.timer, load="not-found", enabled="", active="inactive")
+    return Host(service, cert=None, public=None, digests={"/x": "0" * 64}, units={service.timer: timer})
 
 
-def whole(name: str) -> Host:
-    """All is done for the service."""
-    return Host(service(name)).wired()
+def converged_host(name: str) -> Host:
+    """A host with everything that the service needs."""
+    return Host(service_named(name)).with_vhost()
 
 
 @dataclass
-class Rack:
-    """One host; each of its services is described as if it were alone there.
+class MultiServiceHost:
+    """One host; each of its services is described by a `Host` that has only this service.
 
     Attributes:
-        parts: the services, by name.
-        serves: what clients get, by the service's fqdn.
-        deaf: names for which nginx takes nothing up.
-        refused: by script, what it says instead, or None where it does its work.
+        services: the services, by name.
+        served: the leaf that clients get, by the service's fqdn.
+        ignored: names of services for which nginx ignores a reload.
+        overrides: by script, a function that returns another answer, or None for the effect of the script.
+        undeclared: names of services on the host that the probe reports besides the requested ones.
+        shell: records the requests, and answers them.
     """
 
-    parts: dict[str, Host]
-    serves: dict[str, bytes] = field(default_factory=dict)
-    deaf: set[str] = field(default_factory=set)
-    refused: dict[str, Callable[[Request], Answer | None]] = field(default_factory=dict)
+    services: dict[str, Host]
+    served: dict[str, bytes] = field(default_factory=dict)
+    ignored: set[str] = field(default_factory=set)
+    overrides: dict[str, Callable[[Request], Answer | None]] = field(default_factory=dict)
     undeclared: str = ""
     shell: RecordingShell = field(default_factory=RecordingShell)
 
     def __post_init__(self) -> None:
-        """Put the work of each script in the shell."""
-        works: dict[str, Callable[[Request], bytes | None]] = {
-            "facts+probe": lambda _: encoded(self.fields()),
-            "facts+discover": lambda _: encoded({"own": "h2.internal", "found": self.undeclared, **self.fields()}),
+        """Let the shell answer with the effect of each script."""
+        effects: dict[str, Callable[[Request], bytes | None]] = {
+            "facts+probe": lambda _: encoded(self.all_fields()),
+            "facts+discover": lambda _: encoded({"own": "h2.internal", "found": self.undeclared, **self.all_fields()}),
             "mint": self._mint,
             "commit": self._commit,
-            "install_units": self._set_up,
-            "install_config": self._wire,
+            "install_units": self._install_units,
+            "install_config": self._install_config,
             "reload": self._load,
             "read": lambda request: encoded(self._read(request.args)),
         }
         names = {
-            *works,
+            *effects,
             "wait_background",
             "lock",
             "put_password",
@@ -75,70 +77,70 @@ class Rack:
             "remove_config",
             "set_permissions",
         }
-        self.shell.answers = {name: self._does(name, works.get(name, lambda _: b"")) for name in names}
+        self.shell.answers = {name: self._answer(name, effects.get(name, lambda _: b"")) for name in names}
 
     def ask(self, address: str, fqdn: str, port: int = 443, **_more: float) -> Served:
-        der = self.serves.get(fqdn)
+        der = self.served.get(fqdn)
         return Served(der, address, port, why="" if der else "connection refused")
 
-    def fields(self) -> dict[str, str]:
-        hosts = list(self.parts.values())
+    def all_fields(self) -> dict[str, str]:
+        hosts = list(self.services.values())
         conf = {path: text for host in hosts for path, text in host.conf.items()}
-        said = [replace(host, conf=conf, refusal=self._refusal(conf)).fields() for host in hosts]
-        together = {key: "\n".join(one[key] for one in said) for key in ("digests", "stats", "units")}
-        together["units"] += "\n" + unit("nginx.service")
-        return {key: value for one in said for key, value in one.items()} | together
+        fields_of_each = [replace(host, conf=conf, refusal=self._refusal(conf)).fields() for host in hosts]
+        joined = {key: "\n".join(fields[key] for fields in fields_of_each) for key in ("digests", "stats", "units")}
+        joined["units"] += "\n" + unit("nginx.service")
+        return {key: value for fields in fields_of_each for key, value in fields.items()} | joined
 
-    def did(self, script: str) -> list[tuple[str, ...]]:
-        """What a script was called with, each time."""
+    def calls(self, script: str) -> list[tuple[str, ...]]:
+        """The arguments of every call of a script."""
         return [request.args for request in self.shell.sent if request.script == script]
 
     def _refusal(self, conf: dict[str, str]) -> str:
-        """nginx reads no further than the first pair that is missing."""
-        for host in self.parts.values():
+        """nginx stops at the first missing pair."""
+        for host in self.services.values():
             if host.cert is None and host.vhost_path in conf:
                 return f'nginx: [emerg] cannot load certificate "{host.service.cert}": no such file'
         return ""
 
-    def _does(self, script: str, work: Callable[[Request], bytes | None]) -> Callable[[Request], Answer]:
+    def _answer(self, script: str, effect: Callable[[Request], bytes | None]) -> Callable[[Request], Answer]:
         def run(request: Request) -> Answer:
-            refuse = self.refused.get(script)
-            no = refuse(request) if refuse else None
-            return no or Answer(script, 0, work(request) or b"", "")
+            override = self.overrides.get(script)
+            answer = override(request) if override else None
+            return answer or Answer(script, 0, effect(request) or b"", "")
 
         return run
 
     def _read(self, paths: tuple[str, ...]) -> dict[str, str]:
-        certs = {host.service.cert: host.cert for host in self.parts.values()}
+        certs = {host.service.cert: host.cert for host in self.services.values()}
         return {path: cert for path in paths if (cert := certs.get(path))}
 
-    def _at(self, path: str) -> Host:
-        return next(host for host in self.parts.values() if host.service.cert == path)
+    def _host_of_cert(self, path: str) -> Host:
+        return next(host for host in self.services.values() if host.service.cert == path)
 
     def _mint(self, request: Request) -> bytes:
         pair = good_pair(*request.args[6:])
         return encoded({"cert": pair.pem, "public": pair.public})
 
     def _commit(self, request: Request) -> None:
-        host = self._at(request.args[1])
+        host = self._host_of_cert(request.args[1])
         pair = good_pair(*host.service.names)
-        self.parts[host.service.name] = replace(host, pair=pair, cert=pair.pem, public=pair.public)
+        self.services[host.service.name] = replace(host, pair=pair, cert=pair.pem, public=pair.public)
 
-    def _set_up(self, request: Request) -> None:
-        for name, host in self.parts.items():
+    def _install_units(self, request: Request) -> None:
+        for name, host in self.services.items():
             if host.service.timer in request.args[1].split():
                 units = {host.service.timer: unit(host.service.timer)}
                 digests = {file.path: file.digest for file in renewal_units.wanted(host.service, SETTINGS)}
-                self.parts[name] = replace(host, units=units, digests=digests)
+                self.services[name] = replace(host, units=units, digests=digests)
 
-    def _wire(self, request: Request) -> None:
-        words = request.args[4:]
-        for path, text in zip(words[::4], words[3::4], strict=True):
-            name = next(name for name, host in self.parts.items() if host.vhost_path == path)
-            self.parts[name] = self.parts[name].wired(text)
+    def _install_config(self, request: Request) -> None:
+        file_args = request.args[4:]
+        for path, text in zip(file_args[::4], file_args[3::4], strict=True):
+            name = next(name for name, host in self.services.items() if host.vhost_path == path)
+            self.services[name] = self.services[name].with_vhost(text)
         self._load(request)
 
     def _load(self, _: Request) -> None:
-        for name, host in self.parts.items():
-            if name not in self.deaf and host.cert and host.vhosts:
-                self.serves[host.service.fqdn] = good_pair(*host.service.names).der
+        for name, host in self.services.items():
+            if name not in self.ignored and host.cert and host.vhosts:
+                self.served[host.service.fqdn] = good_pair(*host.service.names).der

@@ -7,28 +7,28 @@ set -u
 umask 022
 trap '' HUP INT TERM PIPE
 # Paths without blanks: the links and folders that this run has made.
-action=$1 log=$2 main=$3 names=$4 linked='' made=''
+action=$1 log=$2 main=$3 names=$4 new_links='' new_folders=''
 shift 4
 
-each() { # COMMAND PATH LINK SHOWN TEXT...: run it for each file, with path, link, shown, text, new and old set
-	do=$1
+each() { # CALLBACK PATH LINK DUMP-PATH TEXT...: run it for each file, with path, link, dump_path, text, new and old set
+	callback=$1
 	shift
 	while [ $# -ge 4 ]; do
-		path=$1 link=$2 shown=$3 text=$4 new=${1%/*}/.${1##*/}.new old=${1%/*}/.${1##*/}.old
-		"$do" || return
+		path=$1 link=$2 dump_path=$3 text=$4 new=${1%/*}/.${1##*/}.new old=${1%/*}/.${1##*/}.old
+		"$callback" || return
 		shift 4
 	done
 }
 is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 prepare() { # with cat, which prints why it could not write
-	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && made="${path%/*} $made" && restore_label "${path%/*}"; } || return
+	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && new_folders="${path%/*} $new_folders" && restore_label "${path%/*}"; } || return
 	# A file of a killed run may have any mode; a new file gets 0644 from the umask.
 	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && sync "$new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
 move() { mv -fT -- "$new" "$path" && restore_label "$path"; }
-enable() { [ -z "$link" ] || { ln -s -- "$path" "$link" && linked="$linked $link"; }; }
-is_included() { [ -z "$shown" ] || case $output in *"# configuration file $shown:"*) ;; *) return 1 ;; esac }
+enable() { [ -z "$link" ] || { ln -s -- "$path" "$link" && new_links="$new_links $link"; }; }
+is_included() { [ -z "$dump_path" ] || case $output in *"# configuration file $dump_path:"*) ;; *) return 1 ;; esac }
 drop() { rm -f -- "$new" "$old"; }
 restore() {
 	rm -f -- "$new"
@@ -36,18 +36,18 @@ restore() {
 }
 
 # shellcheck disable=SC2086
-unmake() { [ -z "$made" ] || rmdir -- $made; }
+remove_folders() { [ -z "$new_folders" ] || rmdir -- $new_folders; }
 # shellcheck disable=SC2086
-go_back() {
-	[ -z "$linked" ] || rm -f -- $linked
+restore_all() {
+	[ -z "$new_links" ] || rm -f -- $new_links
 	each restore "$@"
-	unmake
+	remove_folders
 }
 refuse() { # STATUS MESSAGE FILES...
 	status=$1
 	print_error "$2"
 	shift 2
-	go_back "$@"
+	restore_all "$@"
 	exit "$status"
 }
 
@@ -55,7 +55,7 @@ take_nginx_lock || exit
 # Nothing is moved before everything is written: a full disk stops it here.
 if ! each prepare "$@" || ! each keep "$@"; then
 	each drop "$@"
-	unmake
+	remove_folders
 	exit 1
 fi
 if ! each move "$@" || ! each enable "$@"; then
@@ -69,10 +69,10 @@ for name in $names; do
 		refuse "$status_server_ignored" "$(printf '%s\n' "$output" | grep -F -m 1 "conflicting server name \"$name\" on ")" "$@" ;;
 	esac
 done
-each is_included "$@" || refuse "$status_not_included" "$shown" "$@"
+each is_included "$@" || refuse "$status_not_included" "$dump_path" "$@"
 load_nginx "$action" "$log" "$main" || {
 	status=$?
-	go_back "$@"
+	restore_all "$@"
 	# nginx may still load the files that were just removed: it is reloaded again.
 	[ "$action" = start ] || load_nginx reload "$log" "$main" 2>/dev/null
 	exit "$status"

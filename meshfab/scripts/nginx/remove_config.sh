@@ -1,6 +1,7 @@
 # Remove the files of this run again after nginx had loaded them: restore the old files and load them.
 # $1 reload, or stop if this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
-# the link to it that this run made or '', and the SHA-256 of the text that was written. A file with another text is not touched.
+# the link to it that this run made or '', and the SHA-256 of the text that was written. A file with another text is not
+# touched.
 # shellcheck shell=sh disable=SC2154
 set -u
 trap '' HUP INT TERM PIPE

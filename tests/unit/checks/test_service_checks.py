@@ -52,7 +52,7 @@ PAIR: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "other names": ({"pair": authority().pair("other.internal")}, {"san-mismatch": "critical"}),
     "name in the subject only": ({"pair": authority().pair(subject=FQDN)}, {"san-mismatch": "critical"}),
     "another authority": ({"pair": authority("Other").pair(FQDN)}, {"chain-untrusted": "critical"}),
-    "without the intermediate": ({"pair": authority().pair(FQDN, is_bare=True)}, {"chain-untrusted": "critical"}),
+    "without the intermediate": ({"pair": authority().pair(FQDN, without_chain=True)}, {"chain-untrusted": "critical"}),
     "no root on the host": ({"root": None}, {"chain-untrusted": "critical"}),
     "key for the group": ({"key_rights": "root:root|660"}, {"mode-drift": "warning"}),
     "key for all": ({"key_rights": "root:root|644"}, {"mode-drift": "critical"}),

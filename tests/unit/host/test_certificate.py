@@ -112,7 +112,7 @@ def test_a_root_of_the_same_name_with_another_key_is_a_fault() -> None:
 
 
 def test_a_file_without_its_intermediate_is_a_fault() -> None:
-    leaf = certificate.read_leaf(authority().pair(FQDN, is_bare=True).pem)
+    leaf = certificate.read_leaf(authority().pair(FQDN, without_chain=True).pem)
     assert certificate.chain_fault(leaf, authority().root_pem, NOW)
 
 

@@ -22,7 +22,7 @@ def parse(out: bytes, err: str = "") -> facts.HostState:
 
 
 def test_an_answer_comes_out_as_it_was_found() -> None:
-    state = Host(staged="new", secret=True).wired().state()
+    state = Host(staged="new", secret=True).with_vhost().state()
     assert state.host == "h2"
     assert state.now == NOW
     assert state.addresses == ("10.87.0.12",)
@@ -42,7 +42,7 @@ def test_an_answer_comes_out_as_it_was_found() -> None:
 
 @pytest.mark.parametrize("name", ["a", "3d", "1password", "0", "web-1", "a" * 63])
 def test_a_service_of_any_accepted_name_is_read_back(name: str) -> None:
-    host = Host(service=Service.of(name, SETTINGS)).wired()
+    host = Host(service=Service.of(name, SETTINGS)).with_vhost()
     state = host.state()
     have = state.services[name]
     assert (have.cert or "").strip() == good_pair(f"{name}.internal").pem.strip()

@@ -69,11 +69,11 @@ def test_it_listens_on_the_requested_address_only() -> None:
 def test_a_snippet_has_a_header_that_identifies_it() -> None:
     service = Service.of("gongfoo", SETTINGS)
     text = vhost.render(service, SETTINGS, OLD, (), "tls")
-    mark = vhost.read_header(text)
-    assert mark is not None
-    assert mark.is_untouched
-    assert mark.input_digest == vhost.input_digest(service, SETTINGS, OLD, (), "tls")
-    assert mark.input_digest != vhost.input_digest(service, SETTINGS, OLD, (), "mtls")
+    header = vhost.read_header(text)
+    assert header is not None
+    assert header.is_untouched
+    assert header.input_digest == vhost.input_digest(service, SETTINGS, OLD, (), "tls")
+    assert header.input_digest != vhost.input_digest(service, SETTINGS, OLD, (), "mtls")
     assert f"ssl_certificate     {service.cert};" in text
     assert "server {" not in text
 

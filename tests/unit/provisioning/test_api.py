@@ -1,4 +1,4 @@
-"""The flow: what is sent to a host, by script name, in the state it is found in."""
+"""The step functions: which scripts are sent to a host, for each state of the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from meshfab.errors import InputError, LockedError, MeshfabError, MintError, Not
 from meshfab.host import tls_client
 from meshfab.host.tls_client import Served
 from meshfab.provisioning import api, host_run, plan
-from meshfab.ssh.script import Answer, Request
+from meshfab.ssh.script import Answer, ExitStatus, Request
 from tests.support.certificates import SERVICE, SETTINGS, Pair, authority, good_pair
 from tests.support.fake_host import PASSWORD, Host, RecordingShell, encoded, unit
 
@@ -39,24 +39,24 @@ FRESH: dict[str, Any] = {
 
 
 @dataclass
-class World:
-    """A host that does what its scripts are for, and a client that asks it."""
+class Simulation:
+    """A host on which scripts have their effects, and a TLS client that connects to it."""
 
     host: Host
     next_pair: Pair = field(default_factory=good_pair)
-    serves: bytes | None = None
-    is_deaf: bool = False
+    served: bytes | None = None
+    ignores_reload: bool = False
     shell: RecordingShell = field(default_factory=RecordingShell)
-    said: list[tuple[str, str]] = field(default_factory=list)
+    steps: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.shell.answers.update(
             {"facts+probe": lambda _: self.host.answer()},
             mint=lambda _: self.answer("mint", cert=self.next_pair.pem, public=self.next_pair.public),
-            commit=self.does(self._commit),
-            install_units=self.does(self._set_up),
-            install_config=self.does(self._wire),
-            reload=self.does(self._reload),
+            commit=self.script(self._commit),
+            install_units=self.script(self._install_units),
+            install_config=self.script(self._install_config),
+            reload=self.script(self._reload),
             read=lambda request: self.answer("read", **dict.fromkeys(request.args[:1], self.host.cert or "")),
             tls_probe=lambda request: Answer(request.script, 0, b"", ""),
         )
@@ -66,36 +66,36 @@ class World:
         return Answer(script, 0, encoded(fields), "")
 
     @staticmethod
-    def does(act: Callable[[Request], None]) -> Callable[[Request], Answer]:
+    def script(effect: Callable[[Request], None]) -> Callable[[Request], Answer]:
         def run(request: Request) -> Answer:
-            act(request)
+            effect(request)
             return Answer(request.script, 0, b"", "")
 
         return run
 
     def ask(self, address: str, _fqdn: str, port: int = 443, **_more: float) -> Served:
-        return Served(self.serves, address, port, why="" if self.serves else "connection refused")
+        return Served(self.served, address, port, why="" if self.served else "connection refused")
 
     def _commit(self, _: Request) -> None:
         pair = self.next_pair
         self.host = replace(self.host, pair=pair, cert=pair.pem, public=pair.public)
 
-    def _set_up(self, request: Request) -> None:
+    def _install_units(self, request: Request) -> None:
         if SERVICE.timer in request.args[1]:
             self.host = replace(self.host, units={**self.host.units, SERVICE.timer: unit(SERVICE.timer)})
         if request.args[3:]:
             self.host = replace(self.host, digests={})
             self.host.__post_init__()
 
-    def _wire(self, request: Request) -> None:
-        path, _link, _shown, text = request.args[-4:]
-        self.host = self.host.wired(text, path)
+    def _install_config(self, request: Request) -> None:
+        path, _link, _dump_path, text = request.args[-4:]
+        self.host = self.host.with_vhost(text, path)
         self._reload(request)
 
     def _reload(self, _: Request) -> None:
-        if not self.is_deaf:
+        if not self.ignores_reload:
             assert self.host.pair is not None
-            self.serves = self.host.pair.der
+            self.served = self.host.pair.der
 
 
 @pytest.fixture
@@ -112,45 +112,45 @@ def c() -> Connection:
 
 
 @pytest.fixture
-def live(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], World]:
-    """Put a world in the place of the network."""
+def simulate(monkeypatch: pytest.MonkeyPatch) -> Callable[[Simulation], Simulation]:
+    """Replace the network with a simulation."""
 
-    def put(world: World) -> World:
-        monkeypatch.setattr(host_run, "RootShell", lambda _c: world.shell)
+    def replace_network(simulation: Simulation) -> Simulation:
+        monkeypatch.setattr(host_run, "RootShell", lambda _c: simulation.shell)
         monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (ADDRESS,))
-        monkeypatch.setattr(tls_client, "ask", world.ask)
+        monkeypatch.setattr(tls_client, "ask", simulation.ask)
         monkeypatch.setattr(tls_client.until, "__kwdefaults__", {"seconds": 0.05})
-        return world
+        return simulation
 
-    return put
-
-
-Live = Callable[[World], World]
+    return replace_network
 
 
-def done() -> World:
-    return World(Host().wired(), serves=good_pair().der)
+Simulate = Callable[[Simulation], Simulation]
 
 
-def test_a_converged_host_gets_one_script_and_it_is_the_probe(live: Live, c: Connection, settings: Settings) -> None:
-    world = live(done())
-    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *said: world.said.append(said))
-    assert world.shell.scripts == ["facts+probe"]
+def converged() -> Simulation:
+    return Simulation(Host().with_vhost(), served=good_pair().der)
+
+
+def test_a_converged_host_gets_the_probe_only(simulate: Simulate, c: Connection, settings: Settings) -> None:
+    simulation = simulate(converged())
+    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *step: simulation.steps.append(step))
+    assert simulation.shell.scripts == ["facts+probe"]
     assert outcome.changed == ()
     assert outcome.served is not None
     assert outcome.served.der == good_pair().der
-    assert world.said == []
+    assert simulation.steps == []
 
 
-def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
-    live: Live, c: Connection, settings: Settings
+def test_a_fresh_host_gets_every_script_and_a_second_run_the_probe_only(
+    simulate: Simulate, c: Connection, settings: Settings
 ) -> None:
-    world = live(World(Host(**FRESH)))
-    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *said: world.said.append(said))
+    simulation = simulate(Simulation(Host(**FRESH)))
+    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *step: simulation.steps.append(step))
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
-    assert [verb for verb, _ in world.said] == ["mint", "units", "timer", "vhost"]
+    assert [verb for verb, _ in simulation.steps] == ["mint", "units", "timer", "vhost"]
     acting = [
-        name for name in world.shell.scripts if name not in ("facts+probe", "read", "tls_probe", "remove_backups")
+        name for name in simulation.shell.scripts if name not in ("facts+probe", "read", "tls_probe", "remove_backups")
     ]
     assert acting == [
         "lock",
@@ -162,28 +162,30 @@ def test_a_fresh_host_gets_the_whole_flow_and_a_second_run_only_the_probe(
         "install_config",
         "wait_background",
     ]
-    world.shell.sent.clear()
+    simulation.shell.sent.clear()
     again = api.provision(c, "gongfoo", settings=settings)
-    assert world.shell.scripts == ["facts+probe"]
+    assert simulation.shell.scripts == ["facts+probe"]
     assert again.changed == ()
 
 
-def test_the_password_is_gone_before_the_pair_is_moved_in(live: Live, c: Connection, settings: Settings) -> None:
-    world = live(World(Host(**FRESH)))
+def test_the_password_is_removed_before_the_pair_is_moved_into_place(
+    simulate: Simulate, c: Connection, settings: Settings
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
     api.provision(c, "gongfoo", settings=settings)
-    names = world.shell.scripts
+    names = simulation.shell.scripts
     assert names.index("lock") < names.index("put_password") < names.index("mint") < names.index("remove_password")
     assert names.index("remove_password") < names.index("commit")
-    assert [request.script for request in world.shell.sent if request.data] == ["put_password"]
+    assert [request.script for request in simulation.shell.sent if request.data] == ["put_password"]
 
 
 @pytest.mark.parametrize("part", [api.mint, api.renew_enable, api.wire_nginx], ids=lambda part: part.__name__)
-def test_each_step_alone_on_a_converged_host_is_the_probe(
-    live: Live, c: Connection, settings: Settings, part: Callable[..., Outcome]
+def test_each_step_function_sends_the_probe_only_to_a_converged_host(
+    simulate: Simulate, c: Connection, settings: Settings, part: Callable[..., Outcome]
 ) -> None:
-    world = live(done())
+    simulation = simulate(converged())
     assert part(c, "gongfoo", settings=settings).changed == ()
-    assert world.shell.scripts == ["facts+probe"]
+    assert simulation.shell.scripts == ["facts+probe"]
 
 
 ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
@@ -194,55 +196,57 @@ ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
 
 
 @pytest.mark.parametrize(("part", "scripts"), ALONE.values(), ids=ALONE)
-def test_each_step_alone_does_no_others_work(
-    live: Live, c: Connection, settings: Settings, part: Callable[..., Outcome], scripts: set[str]
+def test_each_step_function_sends_its_own_scripts_only(
+    simulate: Simulate, c: Connection, settings: Settings, part: Callable[..., Outcome], scripts: set[str]
 ) -> None:
     fresh = Host(**FRESH) if "install_config" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
-    world = live(World(fresh))
+    simulation = simulate(Simulation(fresh))
     part(c, "gongfoo", settings=settings)
-    assert set(world.shell.scripts) - {"facts+probe", "lock", "read", "tls_probe", "remove_backups"} == scripts
+    assert set(simulation.shell.scripts) - {"facts+probe", "lock", "read", "tls_probe", "remove_backups"} == scripts
 
 
-def test_a_dry_run_reads_and_writes_nothing(live: Live, c: Connection) -> None:
-    world = live(World(Host(**FRESH)))
+def test_a_dry_run_reads_and_writes_nothing(simulate: Simulate, c: Connection) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
     outcome = api.provision(c, "gongfoo", settings=SETTINGS, dry_run=True)
-    assert world.shell.scripts == ["facts+probe", "read"]
+    assert simulation.shell.scripts == ["facts+probe", "read"]
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
     assert len(outcome.diffs) == 5
     assert any("+++ /etc/nginx/conf.d/gongfoo.internal.conf" in diff for diff in outcome.diffs)
     assert not SETTINGS.password_file.exists()
 
 
-def test_a_run_without_its_password_ends_before_the_first_connection(live: Live, c: Connection) -> None:
-    world = live(World(Host(**FRESH)))
+def test_a_run_without_a_password_file_ends_before_the_first_connection(simulate: Simulate, c: Connection) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
     with pytest.raises(InputError, match="password file"):
         api.provision(c, "gongfoo", settings=SETTINGS)
-    assert world.shell.sent == []
+    assert simulation.shell.sent == []
 
 
 @pytest.mark.parametrize("name", ["Gongfoo", "a.b", "", "$(x)"])
-def test_a_bad_word_ends_before_the_first_connection(live: Live, c: Connection, settings: Settings, name: str) -> None:
-    world = live(World(Host(**FRESH)))
+def test_an_invalid_name_ends_before_the_first_connection(
+    simulate: Simulate, c: Connection, settings: Settings, name: str
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
     for part in (api.provision, api.mint, api.renew_enable, api.wire_nginx):
         with pytest.raises(InputError):
             part(c, name, settings=settings)
-    assert world.shell.sent == []
+    assert simulation.shell.sent == []
 
 
-def test_the_settings_of_the_connections_own_configuration_are_read(live: Live) -> None:
-    world = live(World(Host(**FRESH)))
+def test_the_settings_are_read_from_the_configuration_of_the_connection(simulate: Simulate) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
     c = Connection("h2", config=Config(overrides={"meshfab": {"root": "/srv/root.pem"}}))
     api.provision(c, "gongfoo", dry_run=True)
-    assert "/srv/root.pem" in world.shell.sent[0].args
+    assert "/srv/root.pem" in simulation.shell.sent[0].args
 
 
-def test_a_context_in_place_of_a_connection_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_instead_of_a_connection_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
     with pytest.raises(InputError, match="connect"):
         api.renew_enable(Context(), "gongfoo", settings=SETTINGS)
 
 
-LACKING = {
+PACKAGES = {
     "step": "step",
     "nginx": "nginx",
     "openssl": "openssl",
@@ -252,28 +256,30 @@ LACKING = {
 }
 
 
-@pytest.mark.parametrize(("tool", "word"), LACKING.items(), ids=LACKING)
-def test_a_host_that_lacks_a_program_is_told_which_before_anything_is_done(
-    live: Live, c: Connection, settings: Settings, tool: str, word: str
+@pytest.mark.parametrize(("tool", "expected"), PACKAGES.items(), ids=PACKAGES)
+def test_a_missing_program_is_named_before_anything_is_done(
+    simulate: Simulate, c: Connection, settings: Settings, tool: str, expected: str
 ) -> None:
     host = Host(**FRESH)
     del host.tools[tool]
-    world = live(World(host))
+    simulation = simulate(Simulation(host))
     with pytest.raises(NotReadyError, match=tool) as caught:
         api.provision(c, "gongfoo", settings=settings)
-    assert word in str(caught.value.remedy)
-    assert world.shell.scripts == ["facts+probe"]
+    assert expected in str(caught.value.remedy)
+    assert simulation.shell.scripts == ["facts+probe"]
 
 
-def test_a_host_without_the_root_is_told_where_it_belongs(live: Live, c: Connection, settings: Settings) -> None:
-    world = live(World(Host(**FRESH, root=None)))
+def test_a_missing_root_certificate_is_named_with_its_path(
+    simulate: Simulate, c: Connection, settings: Settings
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH, root=None)))
     with pytest.raises(NotReadyError) as caught:
         api.provision(c, "gongfoo", settings=settings)
     assert settings.root in str(caught.value)
-    assert world.shell.scripts == ["facts+probe"]
+    assert simulation.shell.scripts == ["facts+probe"]
 
 
-STEP_SAYS = {
+MINT_OUTPUTS = {
     "wrong password": ("error decrypting JWE: go-jose: error in cryptographic primitive, decryption", "password"),
     "no such provisioner": ("provisioner with name lair not found", "no provisioner 'lair'"),
     "CA down": ("dial tcp 10.87.0.2:443: connect: connection refused", "not reached"),
@@ -282,132 +288,138 @@ STEP_SAYS = {
 }
 
 
-@pytest.mark.parametrize(("said", "word"), STEP_SAYS.values(), ids=STEP_SAYS)
-def test_a_refused_mint_is_sorted_by_what_to_do_and_leaves_no_password(
-    live: Live, c: Connection, settings: Settings, said: str, word: str
+@pytest.mark.parametrize(("output", "expected"), MINT_OUTPUTS.values(), ids=MINT_OUTPUTS)
+def test_a_refused_mint_has_a_remedy_and_leaves_no_password(
+    simulate: Simulate, c: Connection, settings: Settings, output: str, expected: str
 ) -> None:
-    world = live(World(Host(**FRESH)))
-    world.shell.answers["mint"] = lambda request: Answer(request.script, 1, b"", said)
-    with pytest.raises(MintError, match=word) as caught:
+    simulation = simulate(Simulation(Host(**FRESH)))
+    simulation.shell.answers["mint"] = lambda request: Answer(request.script, 1, b"", output)
+    with pytest.raises(MintError, match=expected) as caught:
         api.provision(c, "gongfoo", settings=settings)
     assert caught.value.remedy
-    assert "commit" not in world.shell.scripts
-    assert world.shell.scripts[-1] == "remove_password"
+    assert "commit" not in simulation.shell.scripts
+    assert simulation.shell.scripts[-1] == "remove_password"
 
 
 UNFIT = {
     "another name": authority().pair("x.internal"),
     "another root": authority("Other").pair(SERVICE.fqdn),
-    "no chain": authority().pair(SERVICE.fqdn, is_bare=True),
+    "no chain": authority().pair(SERVICE.fqdn, without_chain=True),
 }
 
 
 @pytest.mark.parametrize("pair", UNFIT.values(), ids=UNFIT)
-def test_a_pair_that_does_not_pass_the_checks_is_not_moved_in(
-    live: Live, c: Connection, settings: Settings, pair: Pair
+def test_an_invalid_pair_is_not_moved_into_place(
+    simulate: Simulate, c: Connection, settings: Settings, pair: Pair
 ) -> None:
-    world = live(World(Host(**FRESH), next_pair=pair))
+    simulation = simulate(Simulation(Host(**FRESH), next_pair=pair))
     with pytest.raises(MintError, match="not valid"):
         api.provision(c, "gongfoo", settings=settings)
-    assert "commit" not in world.shell.scripts
+    assert "commit" not in simulation.shell.scripts
 
 
-def test_a_key_that_is_not_the_new_certificates_is_not_moved_in(live: Live, c: Connection, settings: Settings) -> None:
-    world = live(World(Host(**FRESH)))
+def test_a_key_of_another_certificate_is_not_moved_into_place(
+    simulate: Simulate, c: Connection, settings: Settings
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
     other = authority().pair(SERVICE.fqdn)
-    world.shell.answers["mint"] = lambda _: world.answer("mint", cert=good_pair().pem, public=other.public)
+    simulation.shell.answers["mint"] = lambda _: simulation.answer("mint", cert=good_pair().pem, public=other.public)
     with pytest.raises(MintError, match="not valid"):
         api.provision(c, "gongfoo", settings=settings)
-    assert "commit" not in world.shell.scripts
+    assert "commit" not in simulation.shell.scripts
 
 
-def test_a_green_reload_without_the_leaf_on_the_wire_is_a_failure_and_taken_back(
-    live: Live, c: Connection, settings: Settings
+def test_a_reload_after_which_clients_do_not_get_the_leaf_is_rolled_back(
+    simulate: Simulate, c: Connection, settings: Settings
 ) -> None:
-    world = live(World(Host(**FRESH), serves=authority().pair("x.internal").der, is_deaf=True))
+    simulation = simulate(Simulation(Host(**FRESH), served=authority().pair("x.internal").der, ignores_reload=True))
     with pytest.raises(ServedError) as caught:
         api.provision(c, "gongfoo", settings=settings)
     assert "what was there before is back" in str(caught.value)
-    assert world.shell.scripts[-2:] == ["restore_pair", "remove_config"]
-    assert "remove_backups" not in world.shell.scripts
+    assert simulation.shell.scripts[-2:] == ["restore_pair", "remove_config"]
+    assert "remove_backups" not in simulation.shell.scripts
 
 
-def test_a_vhost_that_nginx_refuses_leaves_the_old_pair_and_vhost_in_place(
-    live: Live, c: Connection, settings: Settings
+def test_a_refused_vhost_leaves_the_old_pair_and_vhost_in_place(
+    simulate: Simulate, c: Connection, settings: Settings
 ) -> None:
-    # install_config.sh itself puts the old vhost back; taking "ours" out once more would remove the operator's.
-    world = live(done())
-    world.shell.answers["install_config"] = lambda request: Answer(
-        request.script, 3, b"", "nginx: [emerg] host not found"
+    # install_config.sh itself restores the old vhost; to remove ours once more would remove the operator's.
+    simulation = simulate(converged())
+    simulation.shell.answers["install_config"] = lambda request: Answer(
+        request.script, ExitStatus.CONFIG_REFUSED, b"", "nginx: [emerg] host not found"
     )
     with pytest.raises(MeshfabError, match="host not found"):
         api.provision(c, "gongfoo", upstream="http://nowhere.internal:1", settings=settings)
-    assert "remove_config" not in world.shell.scripts
+    assert "remove_config" not in simulation.shell.scripts
 
 
 @pytest.mark.parametrize("script", ["install_units", "wait_background"])
-def test_a_step_that_fails_after_the_mint_leaves_the_old_pair(
-    live: Live, c: Connection, settings: Settings, script: str
+def test_a_failed_step_after_the_mint_restores_the_old_pair(
+    simulate: Simulate, c: Connection, settings: Settings, script: str
 ) -> None:
     expired = authority().pair("x.internal")
-    world = live(World(replace(Host(**{**FRESH, "cert": "", "public": ""}), pair=expired).wired()))
-    world.host = replace(world.host, cert=expired.pem, public=expired.public)
-    world.shell.answers[script] = lambda request: Answer(request.script, 1, b"", "Read-only file system")
+    simulation = simulate(Simulation(replace(Host(**{**FRESH, "cert": "", "public": ""}), pair=expired).with_vhost()))
+    simulation.host = replace(simulation.host, cert=expired.pem, public=expired.public)
+    simulation.shell.answers[script] = lambda request: Answer(request.script, 1, b"", "Read-only file system")
     with pytest.raises(NotReadyError, match="Read-only"):
         api.provision(c, "gongfoo", settings=settings)
-    names = world.shell.scripts
+    names = simulation.shell.scripts
     assert "restore_pair" in names[names.index("commit") :]
     assert ("remove_config" in names) is (script == "wait_background")
 
 
-def test_a_lock_that_somebody_holds_is_told_with_the_holder(live: Live, c: Connection, settings: Settings) -> None:
-    world = live(World(Host(**FRESH)))
-    world.shell.answers["lock"] = lambda request: Answer(request.script, 75, b"", "ann@desk since 12:00")
+def test_a_busy_lock_is_reported_with_its_holder(simulate: Simulate, c: Connection, settings: Settings) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
+    simulation.shell.answers["lock"] = lambda request: Answer(
+        request.script, ExitStatus.BUSY, b"", "ann@desk since 12:00"
+    )
     with pytest.raises(LockedError, match="ann@desk"):
         api.provision(c, "gongfoo", settings=settings)
-    assert world.shell.scripts == ["facts+probe", "lock"]
+    assert simulation.shell.scripts == ["facts+probe", "lock"]
 
 
-def test_after_a_wait_for_the_lock_the_host_is_looked_at_again(live: Live, c: Connection, settings: Settings) -> None:
-    world = live(World(Host(**FRESH)))
+def test_after_a_wait_for_the_lock_the_host_is_observed_again(
+    simulate: Simulate, c: Connection, settings: Settings
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
 
     def waited(request: Request) -> Answer:
         # The colleague whom we waited for has done it all.
-        world.host, world.serves = Host().wired(), good_pair().der
+        simulation.host, simulation.served = Host().with_vhost(), good_pair().der
         return Answer(request.script, 0, b"waited\n", "")
 
-    world.shell.answers["lock"] = waited
+    simulation.shell.answers["lock"] = waited
     assert api.provision(c, "gongfoo", settings=settings).changed == ()
-    assert world.shell.scripts == ["facts+probe", "lock", "facts+probe"]
+    assert simulation.shell.scripts == ["facts+probe", "lock", "facts+probe"]
 
 
-def test_a_host_that_never_shows_its_configuration_is_an_error_and_no_loop(
-    live: Live, c: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_configuration_that_stays_unreadable_is_an_error_and_no_endless_loop(
+    simulate: Simulate, c: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = live(World(Host(key_rights="root:root|600").wired(), serves=good_pair().der))
+    simulation = simulate(Simulation(Host(key_rights="root:root|600").with_vhost(), served=good_pair().der))
     make = plan.make_plan
 
-    def blind(*args: Any) -> Plan:
-        made = make(*args)
-        return replace(made, nginx_change=replace(made.nginx_change, config_unreadable=True))
+    def config_unreadable_plan(*args: Any) -> Plan:
+        plan_now = make(*args)
+        return replace(plan_now, nginx_change=replace(plan_now.nginx_change, config_unreadable=True))
 
-    monkeypatch.setattr(host_run, "make_plan", blind)
+    monkeypatch.setattr(host_run, "make_plan", config_unreadable_plan)
     with pytest.raises(MeshfabError, match="still missing"):
         api.provision(c, "gongfoo", settings=settings)
-    assert world.shell.scripts.count("set_permissions") == 3
+    assert simulation.shell.scripts.count("set_permissions") == 3
 
 
-def test_a_host_that_the_operator_cannot_reach_is_asked_from_the_host_itself(
-    live: Live, c: Connection, settings: Settings
+def test_an_endpoint_that_the_operator_cannot_reach_is_asked_from_the_host(
+    simulate: Simulate, c: Connection, settings: Settings
 ) -> None:
-    world = live(World(Host().wired(), serves=None))
-    world.shell.answers["tls_probe"] = lambda _: world.answer("tls_probe", **{"0": good_pair().pem})
+    simulation = simulate(Simulation(Host().with_vhost(), served=None))
+    simulation.shell.answers["tls_probe"] = lambda _: simulation.answer("tls_probe", **{"0": good_pair().pem})
     outcome = api.provision(c, "gongfoo", settings=settings)
     assert outcome.changed == ()
     assert outcome.served is not None
     assert outcome.served.via == "h2"
 
 
-def test_the_public_names_are_the_flows_own() -> None:
+def test_the_public_names_are_those_of_this_module() -> None:
     for name in ("provision", "mint", "renew_enable", "wire_nginx"):
         assert getattr(meshfab, name) is getattr(api, name)

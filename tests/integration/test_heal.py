@@ -105,7 +105,7 @@ CASES = {
     "leftovers": Case(
         sh("touch /etc/nginx/tls/cert/.{fqdn}.pem.new /etc/nginx/tls/key/.{fqdn}.pem.old"), ("sweep",), "interrupted"
     ),
-    "move interrupted": Case(key_moved_only, ("finish",), "the new key only"),
+    "move interrupted": Case(key_moved_only, ("finish",), "only the new key"),
     "password left": Case(sh("echo x >{secret}"), ("sweep",), "{secret}"),
     "unit edited": Case(
         sh("echo '# mine' >>/etc/systemd/system/step@.timer; systemctl daemon-reload"),

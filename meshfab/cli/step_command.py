@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from meshfab.config.password import exposure, read_password
+from meshfab.config.password import exposure
 from meshfab.errors import SudoAsksError
-from meshfab.provisioning.request import Consent, ProvisionRequest
+from meshfab.provisioning.request import Consent, make_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,14 +40,9 @@ def run_request(
     """Build the one request, connect, and hand it on."""
     began = time.monotonic()
     dry_run = dry_run or c.config.run.dry
-    password = None
-    if "mint" in parts and not dry_run:
-        # A run that would need the password ends here, before any connection, when there is none.
-        password = read_password(settings.password_file)
+    request = make_request(service, settings, parts, consent=consent, dry_run=dry_run)
+    if request.password is not None:
         warn_of_exposure(settings)
-    request = ProvisionRequest(
-        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
-    )
 
     def work(connection: Connection, printer: StepPrinter) -> Outcome:
         from meshfab.provisioning import api

@@ -10,6 +10,8 @@ from meshfab.config import validation
 from meshfab.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.config.settings import Settings
 
 
@@ -45,11 +47,11 @@ class Service:
         name: str,
         settings: Settings,
         *,
-        sans: tuple[str, ...] | list[str] | None = None,
+        sans: Sequence[str] | None = None,
         upstream: str | None = None,
         mtls: bool = False,
         vhost: bool = True,
-        listen: tuple[str, ...] | list[str] | None = None,
+        listen: Sequence[str] | None = None,
     ) -> Service:
         """Check the arguments and build the paths.
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from meshfab.config.password import read_password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.provisioning.host_run import HostRun
-from meshfab.provisioning.request import EVERYTHING, Consent, ProvisionRequest
+from meshfab.provisioning.request import EVERYTHING, Consent, make_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from fabric import Connection
 
     from meshfab.provisioning.outcome import Outcome
-    from meshfab.provisioning.request import Part
+    from meshfab.provisioning.request import Part, ProvisionRequest
 
     # Called with a step's verb and a sentence when it is done.
     OnStep = Callable[[str, str], None]
@@ -70,15 +69,7 @@ def provision(
         SecretLeftError: the removal of the password could not be verified; the message has the command to run.
     """
     settings = settings or Settings.load(c.config)
-    service = Service.of(
-        name,
-        settings,
-        sans=None if sans is None else tuple(sans),
-        upstream=upstream,
-        mtls=mtls,
-        vhost=vhost,
-        listen=None if listen is None else tuple(listen),
-    )
+    service = Service.of(name, settings, sans=sans, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen)
     request = make_request(service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
     return run(c, request, on_step)
 
@@ -94,7 +85,7 @@ def mint(
 ) -> Outcome:
     """Make sure that a valid pair is in place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
-    service = Service.of(name, settings, sans=None if sans is None else tuple(sans))
+    service = Service.of(name, settings, sans=sans)
     return run(c, make_request(service, settings, frozenset({"mint"}), dry_run=dry_run), on_step)
 
 
@@ -129,36 +120,9 @@ def wire_nginx(
 ) -> Outcome:
     """Make sure that nginx serves the pair that is in place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
-    service = Service.of(
-        name,
-        settings,
-        sans=None if sans is None else tuple(sans),
-        upstream=upstream,
-        mtls=mtls,
-        vhost=vhost,
-        listen=None if listen is None else tuple(listen),
-    )
+    service = Service.of(name, settings, sans=sans, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen)
     parts: frozenset[Part] = frozenset({"wire-nginx"})
     return run(c, make_request(service, settings, parts, consent=Consent(force, start), dry_run=dry_run), on_step)
-
-
-def make_request(
-    service: Service,
-    settings: Settings,
-    parts: frozenset[Part],
-    *,
-    consent: Consent = Consent(),  # noqa: B008  # frozen
-    dry_run: bool = False,
-) -> ProvisionRequest:
-    """A request for one service; reads the password where the run may need it.
-
-    Raises:
-        InputError: there is no password file that can be used. Nothing was connected.
-    """
-    password = read_password(settings.password_file) if "mint" in parts and not dry_run else None
-    return ProvisionRequest(
-        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
-    )
 
 
 def run(c: Connection, request: ProvisionRequest, on_step: OnStep | None = None) -> Outcome:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from meshfab.config.password import read_password
+
 if TYPE_CHECKING:
     from meshfab.config.password import Password
     from meshfab.config.service import Service
@@ -48,3 +50,22 @@ class ProvisionRequest:
     consent: Consent = Consent()
     dry_run: bool = False
     covers_all_services: bool = False
+
+
+def make_request(
+    service: Service,
+    settings: Settings,
+    parts: frozenset[Part],
+    *,
+    consent: Consent = Consent(),
+    dry_run: bool = False,
+) -> ProvisionRequest:
+    """A request for one service; reads the password where the run may need it.
+
+    Raises:
+        InputError: there is no password file that can be used. Nothing was connected.
+    """
+    password = read_password(settings.password_file) if "mint" in parts and not dry_run else None
+    return ProvisionRequest(
+        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
+    )

@@ -15,9 +15,10 @@ put_texts() {
 }
 
 # -v beside -T: the version and the whole configuration with one call. It creates missing log files: with nginx's mode.
+# exec: call it in a subshell, $(…) or a pipe, which nginx replaces; dash would fork once more.
 read_nginx() {
 	umask 022
-	nginx -v -T 2>&1
+	exec nginx -v -T 2>&1
 }
 
 # read_systemd MORE-UNITS SERVICE...: the units of each service, of which six words are given as for put_services.

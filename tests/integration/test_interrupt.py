@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill in the middle of a mint: the password is gone at once."""
+"""Ctrl-C, SIGTERM and SIGHUP in the middle of a mint: the password is gone at once."""
 
 from __future__ import annotations
 

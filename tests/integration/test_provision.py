@@ -100,7 +100,7 @@ class TestFirstRun:
 
 
 class TestSecondRun:
-    """Twice is once."""
+    """A run is idempotent: the second changes nothing."""
 
     def test_it_says_that_nothing_changed_over_one_connection_and_one_command(
         self, done: tuple[Site, str], inv: Inv

@@ -65,7 +65,7 @@ class Authority:
     ) -> Pair:
         """A leaf with these DNS names; `without_chain` leaves the intermediate out of the file."""
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(
+        builder = unsigned(
             subject or (names[0] if names else ""), self.intermediate.certificate.subject, key, start, life
         )
         if names:
@@ -87,19 +87,19 @@ def authority(name: str = "Mesh") -> Authority:
 
 def _issuer(name: str, parent: Pair | None, depth: int) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = parent.certificate.subject if parent else _name(name)
-    builder = _builder(name, subject, key, NOW - 24 * HOUR, 24 * 365 * HOUR)
+    subject = parent.certificate.subject if parent else distinguished_name(name)
+    builder = unsigned(name, subject, key, NOW - 24 * HOUR, 24 * 365 * HOUR)
     builder = builder.add_extension(x509.BasicConstraints(True, depth), True)
     signed = builder.sign(parent.key if parent else key, hashes.SHA256())
     return Pair(signed, (), key)
 
 
-def _builder(
+def unsigned(
     name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, start: datetime, life: timedelta
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
+        .subject_name(distinguished_name(name))
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
@@ -108,7 +108,7 @@ def _builder(
     )
 
 
-def _name(name: str) -> x509.Name:
+def distinguished_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "nameless")])
 
 

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.config.service import Service
-from meshfab.config.settings import Settings
 from meshfab.host import renewal_units
 from meshfab.host.discovery import OWN, Discovery, HostCertificate
 from meshfab.host.facts import HostState, ServiceState, Stat, Unit
 from meshfab.host.tls_client import Served
+from tests.support.certificates import HOUR, NOW, SETTINGS, Pair, distinguished_name, unsigned
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
-HOUR = timedelta(hours=1)
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
 ADDRESS = "10.0.0.2"
-SETTINGS = Settings()
 TEA = Service.of("tea", SETTINGS)
 _ACL = "user::rw-\nuser:nginx:r--\ngroup::r--\nmask::r--\nother::---"
-
-
-@dataclass(frozen=True)
-class Pair:
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
-
-    @property
-    def pem(self) -> str:
-        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.DER)
-
-    @property
-    def public(self) -> str:
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self.key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
 
 
 @functools.cache
@@ -67,15 +46,11 @@ def _signed(
     start: datetime,
     life: timedelta,
 ) -> Pair:
-    def called(text: str) -> x509.Name:
-        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-    made = x509.CertificateBuilder().subject_name(called(name)).issuer_name(called("root")).public_key(key.public_key())
-    made = made.serial_number(x509.random_serial_number()).not_valid_before(start).not_valid_after(start + life)
+    made = unsigned(name, distinguished_name("root"), key, start, life)
     extension: x509.ExtensionType = x509.BasicConstraints(True, None)
     if sans is not None:
         extension = x509.SubjectAlternativeName([x509.DNSName(san) for san in sans])
-    return Pair(made.add_extension(extension, sans is None).sign(signer, hashes.SHA256()), key)
+    return Pair(made.add_extension(extension, sans is None).sign(signer, hashes.SHA256()), (), key)
 
 
 def survey(**changes: Any) -> Discovery:

@@ -14,7 +14,8 @@ from meshfab.config.service import Service
 from meshfab.host.discovery import OWN
 from meshfab.host.facts import Stat, Unit
 from meshfab.host.tls_client import Served
-from tests.support.discovered_host import ADDRESS, HOUR, NOW, SETTINGS, TEA, observation, pair, service_state, survey
+from tests.support.certificates import HOUR, NOW, SETTINGS
+from tests.support.discovered_host import ADDRESS, TEA, observation, pair, service_state, survey
 
 if TYPE_CHECKING:
     from meshfab.checks.report import CertificateReport

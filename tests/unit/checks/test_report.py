@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import CertificateReport, HostReport, Report, TimerReport
 from meshfab.cli import html_report, json_report, prometheus, table
-from tests.support.discovered_host import HOUR, NOW
+from tests.support.certificates import HOUR, NOW
 
 if TYPE_CHECKING:
     from rich.console import Console

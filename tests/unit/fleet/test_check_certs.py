@@ -16,7 +16,7 @@ from meshfab.cli import check_certs as command
 from meshfab.errors import InputError
 from meshfab.fleet import check_certs as sweep
 from meshfab.fleet import host_check
-from tests.support.discovered_host import NOW
+from tests.support.certificates import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,8 @@ from meshfab.errors import ConnectError
 from meshfab.host import discovery
 from meshfab.host.answer_fields import parse_fields
 from meshfab.ssh.script import Answer, Request
-from tests.support.discovered_host import NOW, SETTINGS, TEA, observation, pair, root
+from tests.support.certificates import NOW, SETTINGS
+from tests.support.discovered_host import TEA, observation, pair, root
 
 ASKED = (NOW, NOW + timedelta(seconds=1))
 _KEYS = [

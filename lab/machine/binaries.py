@@ -20,6 +20,8 @@ MODULES = {
     "step": "github.com/smallstep/cli/cmd/step@v0.30.6",
     "step-ca": "github.com/smallstep/certificates/cmd/step-ca@v0.30.2",
 }
+# The runner of forges' jobs that Gitea's own is made of: a test runs the example of a job in it.
+RUNNER = "github.com/nektos/act@v0.2.89"
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,23 @@ def ensure_binaries(on_step: Callable[[str, str], None]) -> Binaries:
     paths: dict[str, Path] = {}
     any_built = False
     for name, module in MODULES.items():
-        installed = shutil.which(name)
-        if installed is not None:
-            paths[name] = Path(installed).resolve()
-            continue
-        build = functools.partial(_build, module, on_step)
-        folder, built = cache.ensure_folder(f"{name}-{cache.key(module)}", build)
-        paths[name] = folder / name
+        paths[name], built = _ensure(name, module, on_step)
         any_built = any_built or built
     return Binaries(paths["step"], paths["step-ca"], any_built)
+
+
+def ensure_runner(on_step: Callable[[str, str], None]) -> Path:
+    """Find `act`, or build it: a minute of processor time, once."""
+    return _ensure("act", RUNNER, on_step)[0]
+
+
+def _ensure(name: str, module: str, on_step: Callable[[str, str], None]) -> tuple[Path, bool]:
+    """A program's path, and whether it was built now."""
+    installed = shutil.which(name)
+    if installed is not None:
+        return Path(installed).resolve(), False
+    folder, built = cache.ensure_folder(f"{name}-{cache.key(module)}", functools.partial(_build, module, on_step))
+    return folder / name, built
 
 
 def _build(module: str, on_step: Callable[[str, str], None], folder: Path) -> None:

@@ -107,7 +107,7 @@ def make_strict(c: Connection, *, accept_new: bool = False) -> Connection:
     Raises:
         HostKeyError: the connection is already open, and the host's key is not in known_hosts.
     """
-    from paramiko import Transport
+    from meshfab.ssh.negotiation import NegotiatingTransport
 
     # Without a logging configuration, paramiko logs tracebacks of refused connections to stderr.
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -125,7 +125,7 @@ def make_strict(c: Connection, *, accept_new: bool = False) -> Connection:
         if connection.ssh_config.get("identitiesonly", "no") == "yes":
             # paramiko would also offer every ~/.ssh/id_*, which the option forbids.
             kwargs.setdefault("look_for_keys", False)
-        kwargs["transport_factory"] = StrictTransport(Transport, records.key_types)
+        kwargs["transport_factory"] = StrictTransport(NegotiatingTransport, records.key_types)
         connection.connect_kwargs = kwargs
         if connection.connect_timeout is None:
             connection.connect_timeout = CONNECT_SECONDS
@@ -149,6 +149,8 @@ def ensure_open(c: Connection) -> Connection:
     ensure_jump_host_open(c)
     from paramiko.ssh_exception import AuthenticationException, SSHException
 
+    from meshfab.ssh.negotiation import NoCommonAlgorithm
+
     name = c.original_host
     try:
         c.open()
@@ -170,6 +172,9 @@ def ensure_open(c: Connection) -> Connection:
         raise ConnectError(
             f"the login as {c.user} was refused ({error})", host=name, remedy=f"try `ssh {name} true`"
         ) from None
+    except NoCommonAlgorithm as error:
+        remedy = f"allow one of {', '.join(error.supported)} with {error.option} in its sshd_config"
+        raise ConnectError(f"no SSH connection to {c.host} port {c.port}: {error}", host=name, remedy=remedy) from None
     except (OSError, SSHException, EOFError, OverflowError) as error:
         raise ConnectError(
             f"no SSH connection to {c.host} port {c.port} ({error})",

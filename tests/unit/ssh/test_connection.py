@@ -187,7 +187,7 @@ def test_the_key_types_in_known_hosts_are_preferred(ssh: Path, mocker: MockerFix
     options = mocker.Mock(key_types=["ssh-ed25519", "rsa-sha2-512", "ecdsa-sha2-nistp256"])
     transport = mocker.Mock()
     transport.return_value.get_security_options.return_value = options
-    mocker.patch("paramiko.Transport", transport)
+    mocker.patch("meshfab.ssh.negotiation.NegotiatingTransport", transport)
     connect("h2").connect_kwargs["transport_factory"](mocker.Mock())
     assert options.key_types == ["ecdsa-sha2-nistp256", "ssh-ed25519", "rsa-sha2-512"]
 

@@ -40,7 +40,8 @@ def require_trusted(config: Any, trusted: object) -> None:
     """
     # Private attributes, but nothing else tells which file was read and what it set. A clone keeps them.
     path, content = getattr(config, "_project_path", None), getattr(config, "_project", None)
-    if not isinstance(path, str) or not isinstance(content, Mapping):
+    # Invoke takes an invoke.py that does not exist for an empty one.
+    if not isinstance(path, str) or not isinstance(content, Mapping) or not content:
         return
     file = Path(path).absolute()
     block = content.get("meshfab")

@@ -72,6 +72,16 @@ def test_the_users_own_project_is_read(folder: Path, prefix: str) -> None:
     assert load(folder, prefix=prefix).domain == "of.project"
 
 
+@pytest.mark.parametrize("name", [None, "invoke.yaml", "invoke.py"])
+def test_a_project_without_settings_is_nothing_to_refuse(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    if name:
+        (folder / name).write_text("")
+    give_away(folder, monkeypatch)
+    assert Settings.load(read(folder)) == Settings()
+
+
 @pytest.mark.parametrize("given", ["project", "project/invoke.yaml"])
 def test_a_folder_or_a_file_of_somebody_else_is_refused_with_the_line_that_allows_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, given: str

@@ -181,8 +181,9 @@ class TestProject:
         ):
             (folder / "invoke.yaml").write_text(f"{text}\n")
             done = self.meshfab(folder, "provision", "--name", "gongfoo", "--host", "h2")
-            assert_refused(done)
-            assert "which a project may not decide" in done.stderr
+            warning, refusal = done.stderr.splitlines()
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "invoke.py is not read" in warning and "which a project may not decide" in refusal
             assert attempts.read_text() == ""
         trusted = self.meshfab(
             folder, "provision", "--name", "gongfoo", "--host", "h2", MESHFAB_TRUSTED_PROJECTS=str(folder)

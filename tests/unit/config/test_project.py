@@ -234,3 +234,11 @@ def test_the_name_of_a_folder_adds_nothing_to_the_line_that_allows_it(tmp_path: 
     message = refusal(folder, "meshfab: {ssh_config: /elsewhere}")
     line = message.partition("write `")[2].partition("`")[0]
     assert yaml.safe_load(line) == {"meshfab": {"trusted_projects": [str(folder)]}}
+
+
+def test_a_file_that_is_gone_since_it_was_read_is_refused(folder: Path) -> None:
+    load(folder)
+    config = read(folder)
+    (folder / "invoke.yaml").unlink()
+    with pytest.raises(InputError, match="cannot be examined"):
+        Settings.load(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypedDict
 
-from meshfab.checks import cross_checks, remedies, service_checks
+from meshfab.checks import ca_checks, cross_checks, remedies, service_checks
 from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import CertificateReport, TimerReport, weight
@@ -58,7 +58,8 @@ def evaluate_host(
         observation = observations.get(service.fqdn, _UNASKED)
         findings = _service_findings(discovery, service, observation, settings, (public or {}).get(service.fqdn, ()))
         reports.append(_report(discovery, service, observation, [*findings, *_secrets(discovery, secret)]))
-    return (*reports, _own_pair(discovery, [*_clock(discovery, clock_range), *_secrets(discovery, sorted(remaining))]))
+    of_host = [*_root(discovery, settings), *_clock(discovery, clock_range), *_secrets(discovery, sorted(remaining))]
+    return (*reports, _own_pair(discovery, of_host))
 
 
 def _service_findings(
@@ -120,6 +121,11 @@ def _own_pair(discovery: Discovery, others: list[Finding]) -> CertificateReport:
     ]
     name = host_pair.fqdn.partition(".")[0]
     return CertificateReport(name, host_pair.fqdn, "host", findings=_sorted([*healed, *others]), **_life(leaf))
+
+
+def _root(discovery: Discovery, settings: Settings) -> Iterator[Finding]:
+    if fault := ca_checks.root_fault(discovery.state.root or "", settings):
+        yield Finding("root-mismatch", "critical", fault, ca_checks.ROOT_REMEDY)
 
 
 def _clock(discovery: Discovery, clock_range: tuple[datetime, datetime]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from meshfab.checks import ca_checks
 from meshfab.checks.finding import Finding
 from meshfab.errors import HostKeyError, MeshfabError, NotReadyError, one_line
 from meshfab.nginx import config_dump
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from meshfab.checks.finding import Status
+    from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
 
 # What step@.service needs; see the comment there.
@@ -74,12 +76,14 @@ def check_tools(tools: Mapping[str, str]) -> list[Finding]:
     return findings
 
 
-def check_root(root: str | None, path: str) -> list[Finding]:
+def check_root(root: str | None, settings: Settings) -> list[Finding]:
     """The mesh's root certificate, against which everything else is checked."""
     if not root:
-        what = f"the mesh's root certificate is not at {path}"
+        what = f"the mesh's root certificate is not at {settings.root}"
         return [Finding("root", "critical", what, "put it there, or set meshfab.root")]
-    return [Finding("root", "ok", path)]
+    if fault := ca_checks.root_fault(root, settings):
+        return [Finding("root", "critical", fault, ca_checks.ROOT_REMEDY)]
+    return [Finding("root", "ok", settings.root)]
 
 
 def check_nginx_program(tools: Mapping[str, str]) -> list[Finding]:

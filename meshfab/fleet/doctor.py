@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from meshfab.checks import ca_checks, preconditions
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
-from meshfab.config import inventory, password
+from meshfab.config import inventory, password, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.fleet import check_certs
@@ -113,7 +113,8 @@ def _request(settings: Settings, declared: Sequence[Service]) -> Request:
     ca, port = _ca(settings)
     names = " ".join([ca, *(service.fqdn for service in declared)])
     folders = (settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system")
-    args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names)
+    check_name = "-verify_ip" if validation.is_address(ca) else "-verify_hostname"
+    args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names, check_name)
     # /tmp and /run hold the password and the new pair for a moment.
     return Request("doctor", (*args, *folders, "/tmp", "/run"))  # noqa: S108
 
@@ -127,7 +128,7 @@ def _of_host(
         yield Finding("step", "ok", f"{tool.message}, {version}") if has_version else tool
     yield preconditions.check_systemd(answers.get("systemd", ""), runs="systemd.runs" in answers)
     yield from preconditions.check_nginx(state, answers.get("users", "").split())
-    yield from preconditions.check_root(state.root, settings.root)
+    yield from preconditions.check_root(state.root, settings)
     resolved: dict[str, set[str]] = {}
     for row in answers.get("resolved", "").splitlines():
         name, _, address = row.partition(" ")

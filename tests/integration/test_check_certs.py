@@ -333,3 +333,15 @@ def test_a_host_may_answer_anything_or_nothing(mesh: Mesh, answer: str, error: s
     assert report.status == "unknown"
     assert report.seconds < 8
     assert report.error and any(word in report.error for word in error.split("|")), report.error
+
+
+def test_a_host_with_another_root_than_the_pinned_one(inv: Inv) -> None:
+    pinned = look(root_fingerprint="ab" * 32)
+    own = of(pinned, "h2", "host")
+    assert "root-mismatch" in codes(own) and own.status == "critical"
+    done = TEA.sh(f"openssl x509 -noout -fingerprint -sha256 -in {layout.ROOT_ON_HOST}")
+    assert "root-mismatch" not in codes(of(look(root_fingerprint=done.strip().partition("=")[2]), "h2", "host"))
+    refused = inv("provision", "--name", "coffee", "--host", "h2", env={"INVOKE_MESHFAB_ROOT_FINGERPRINT": "ab" * 32})
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1 and "not the pinned root" in refused.stderr
+    assert TEA.sh("find / -xdev -name '*coffee*'") == "", "nothing was done"

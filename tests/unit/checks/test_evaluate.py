@@ -7,15 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from meshfab.checks import evaluate
 from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.config.service import Service
+from meshfab.config.settings import Settings
 from meshfab.host.discovery import OWN
 from meshfab.host.facts import Stat, Unit
 from meshfab.host.tls_client import Served
-from tests.support.certificates import HOUR, NOW, SETTINGS
-from tests.support.discovered_host import ADDRESS, TEA, observation, pair, service_state, survey
+from tests.support.certificates import HOUR, NOW, SETTINGS, pem_of
+from tests.support.discovered_host import ADDRESS, TEA, observation, pair, root, service_state, survey
 
 if TYPE_CHECKING:
     from meshfab.checks.report import CertificateReport
@@ -25,9 +27,12 @@ ASKED = (NOW, NOW + timedelta(seconds=1))
 
 
 def judged(
-    seen: Discovery, seen_from_here: EndpointObservation | None = None, asked: tuple[Any, Any] = ASKED
+    seen: Discovery,
+    seen_from_here: EndpointObservation | None = None,
+    asked: tuple[Any, Any] = ASKED,
+    settings: Settings = SETTINGS,
 ) -> tuple[CertificateReport, ...]:
-    return evaluate.evaluate_host(seen, {"tea.internal": seen_from_here or observation()}, SETTINGS, asked)
+    return evaluate.evaluate_host(seen, {"tea.internal": seen_from_here or observation()}, settings, asked)
 
 
 def codes(one: CertificateReport) -> dict[str, str]:
@@ -123,6 +128,30 @@ def test_a_slow_line_is_no_skew(offset: float, before: float, after: float, skew
     asked = (NOW + timedelta(seconds=before), NOW + timedelta(seconds=after))
     own = judged(seen, asked=asked)[-1]
     assert ("clock-skew" in codes(own)) is skewed
+
+
+@pytest.mark.parametrize(
+    ("content", "is_it"),
+    [
+        (pem_of(root().certificate), True),
+        (pem_of(pair("other").certificate), False),
+        (pem_of(root().certificate) + pem_of(pair("other").certificate), False),
+        ("", False),
+        (None, False),
+        ("no PEM", False),
+    ],
+    ids=["it", "another", "one more", "empty", "none", "no PEM"],
+)
+def test_the_root_of_a_host_must_be_exactly_the_pinned_one(content: str | None, is_it: bool) -> None:
+    seen = survey(root=content)
+    pinned = Settings(root_fingerprint=root().certificate.fingerprint(SHA256()).hex())
+    own = judged(seen, settings=pinned)[-1]
+    assert (codes(own).get("root-mismatch") != "critical") is is_it
+    if not is_it:
+        [finding] = [one for one in own.findings if one.code == "root-mismatch"]
+        assert "\n" not in finding.message and str(pinned.root_fingerprint) in finding.message
+        assert "step certificate fingerprint" in finding.remedy
+    assert "root-mismatch" not in codes(judged(seen)[-1])
 
 
 def test_an_orphan_is_only_what_nobody_wants() -> None:

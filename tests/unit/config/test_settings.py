@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ BAD_VALUES: dict[str, object] = {
     "parallel": 0,
     "ssh_config": 7,
     "host_keys": "no",
+    "root_fingerprint": "ab" * 31,
+    "trusted_projects": ["here"],
 }
 
 
@@ -130,6 +134,63 @@ def test_common_users_of_nginx_are_accepted(user: str) -> None:
 def test_parallel_is_a_positive_whole_number(value: Any) -> None:
     with pytest.raises(InputError, match="parallel"):
         Settings(parallel=value)
+
+
+@pytest.mark.parametrize("value", ["AB" * 32, ":".join(["ab"] * 32), "ab" * 32])
+def test_a_fingerprint_is_kept_in_lower_case_without_colons(value: str) -> None:
+    assert Settings(root_fingerprint=value).root_fingerprint == "ab" * 32
+
+
+@pytest.mark.parametrize("value", ["", "g" * 64, "ab" * 33, "ab" * 20, "ab" * 32 + "\n", "\u0661" * 64, 7], ids=ascii)
+def test_what_is_not_a_sha_256_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="root_fingerprint"):
+        Settings(root_fingerprint=value)
+
+
+class TestRootFingerprintOfStep:
+    """The fingerprint that `step ca bootstrap` recorded."""
+
+    @pytest.fixture
+    def defaults(self) -> Path:
+        file = Path.home() / ".step" / "config" / "defaults.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"ca-url": Settings().ca_url, "fingerprint": "AB" * 32}))
+        return file
+
+    def test_it_is_taken_unless_a_setting_gives_one(self, defaults: Path) -> None:
+        assert defaults.exists()
+        assert Settings.load(Config()).root_fingerprint == "ab" * 32
+        assert Settings.load(Config(overrides={"meshfab": {"root_fingerprint": None}})).root_fingerprint == "ab" * 32
+        assert (
+            Settings.load(Config(overrides={"meshfab": {"root_fingerprint": "cd" * 32}})).root_fingerprint == "cd" * 32
+        )
+
+    def test_it_is_that_of_the_settings_ca_only(self, defaults: Path) -> None:
+        assert defaults.exists()
+        other = Config(overrides={"meshfab": {"ca_url": "https://ca.example"}})
+        assert Settings.load(other).root_fingerprint is None
+
+    def test_a_plain_mapping_reads_no_file(self, defaults: Path) -> None:
+        assert defaults.exists()
+        assert Settings.load({}).root_fingerprint is None
+
+    def test_a_folder_of_step_elsewhere_is_read(
+        self, defaults: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        defaults.parents[1].rename(tmp_path / "elsewhere")
+        assert Settings.load(Config()).root_fingerprint is None
+        monkeypatch.setenv("STEPPATH", str(tmp_path / "elsewhere"))
+        assert Settings.load(Config()).root_fingerprint == "ab" * 32
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"fingerprint": "zz"}', "\udcff", "["], ids=ascii)
+    def test_a_file_that_has_none_changes_nothing(self, defaults: Path, text: str) -> None:
+        defaults.write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert Settings.load(Config()).root_fingerprint is None
+
+    def test_a_value_that_is_no_fingerprint_is_refused_with_the_file(self, defaults: Path) -> None:
+        defaults.write_text(json.dumps({"ca-url": Settings().ca_url, "fingerprint": 7}))
+        with pytest.raises(InputError, match=str(defaults)):
+            Settings.load(Config())
 
 
 def test_settings_are_immutable() -> None:

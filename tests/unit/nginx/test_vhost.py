@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab.config.service import Service
+from meshfab.errors import InputError
 from meshfab.host import resources
 from meshfab.nginx import vhost
 from tests.support.certificates import SERVICE, SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 OLD, NEW = (1, 22, 1), (1, 26, 0)
 PROXIED = replace(SERVICE, upstream="http://127.0.0.1:8080")
@@ -192,3 +194,18 @@ def test_an_undefined_variable_in_a_template_is_an_error(
     monkeypatch.setattr(resources, "folder", lambda _name: operator_folder)
     with pytest.raises(UndefinedError, match="certt"):
         vhost.render(SERVICE, SETTINGS, OLD)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ names.__class__.__base__.__subclasses__() }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+    ],
+)
+def test_a_template_runs_no_code_and_its_error_is_one_line(tmp_path: Path, template: str) -> None:
+    (tmp_path / "tls.conf.j2").write_text(f"{template}\n")
+    with pytest.raises(InputError, match=r"the template vhost\.conf\.j2 cannot be rendered") as caught:
+        vhost.render(SERVICE, replace(SETTINGS, snippets=str(tmp_path)), OLD)
+    assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from fabric import Config, Connection
 from invoke.context import Context
 
@@ -277,6 +278,24 @@ def test_a_missing_root_certificate_is_named_with_its_path(
         api.provision(c, "gongfoo", settings=settings)
     assert settings.root in str(caught.value)
     assert simulation.shell.scripts == ["facts+probe"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_root_that_is_not_the_pinned_one_is_refused_before_the_password_is_sent(
+    simulate: Simulate, c: Connection, settings: Settings, dry_run: bool
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
+    pinned = replace(settings, root_fingerprint="ab" * 32)
+    with pytest.raises(NotReadyError, match=f"not the pinned root {'ab' * 32}") as caught:
+        api.provision(c, "gongfoo", settings=pinned, dry_run=dry_run)
+    assert "meshfab.root_fingerprint" in caught.value.remedy
+    assert simulation.shell.scripts == ["facts+probe"]
+
+
+def test_the_pinned_root_is_accepted(simulate: Simulate, c: Connection, settings: Settings) -> None:
+    simulate(Simulation(Host(**FRESH)))
+    fingerprint = authority().root.certificate.fingerprint(SHA256()).hex()
+    assert api.provision(c, "gongfoo", settings=replace(settings, root_fingerprint=fingerprint)).changed
 
 
 MINT_OUTPUTS = {

@@ -130,7 +130,7 @@ def test_a_process_of_a_user_is_not_taken_for_nginx_whatever_its_name(service: S
         f"cp /usr/bin/openssl {program}; cd /home/ops; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
         f" -nodes -subj /CN=own -addext subjectAltName=DNS:{service.fqdn} -keyout own.key -out own.pem 2>&1;"
         " chown ops own.*; systemd-run --quiet --unit=impostor --uid=ops --working-directory=/home/ops"
-        f""" sh -c 'exec "$0" s_server -accept 8443 -cert own.pem -key own.key' {program}"""
+        f""" sh -c 'exec "$0" s_server -www -accept 8443 -cert own.pem -key own.key' {program}"""
     )
     try:
         service.wait_for("ss -Hltn 'sport = :8443' | grep -q LISTEN")
@@ -144,6 +144,7 @@ def test_a_process_of_a_user_is_not_taken_for_nginx_whatever_its_name(service: S
             assert [": renewed until " in line for line in tick.lines] == [True] * (lifetime == DUE)
             reloads += lifetime == DUE
         assert service.reloads() == reloads
+        assert service.served_serial("127.0.0.1:8443") not in ("", service.serial_on_disk())
     finally:
         service.sh(f"systemctl stop impostor; rm {program} /home/ops/own.*")
 
@@ -200,9 +201,11 @@ def test_a_tick_ends_when_only_the_new_workers_accept_connections(make: MakeServ
     try:
         service.wait_for_old_workers()
         (old,) = service.workers().split()
+        # Not `kill`: the unit has no right to signal processes of other users.
         service.stub(
             "sleep",
-            f'[ "$1" != 0.05 ] || {{ cat /proc/{old}/cmdline >/run/waited; kill -CONT {old}; }}\nexec $real "$@"',
+            f'[ "$1" != 0.1 ] || {{ cat /proc/{old}/cmdline >/run/waited; systemctl kill -s CONT nginx; }}\n'
+            'exec $real "$@"',
         )
         service.sh(f"kill -STOP {old}")
         try:

@@ -188,6 +188,8 @@ def test_a_root_login_needs_no_sudo(mesh: Mesh, inv: Inv) -> None:
 
 
 def recorded_by_sudo(mesh: Mesh) -> str:
+    """What sudo has recorded of commands that have ended: it writes compressed files when they end."""
+    wait_until(lambda: mesh.hosts.run(HOST, "pgrep -x sudo", check=False).stdout == "", "sudo to end", 20, 0.1)
     everything = "[ ! -e /var/log/sudo-io ] || find /var/log/sudo-io -type f -exec gzip -dcf {} +"
     return str(mesh.hosts.run(HOST, everything, check=False).stdout)
 
@@ -218,7 +220,10 @@ def test_sudo_that_records_input_is_refused_before_the_password_is_sent_until_th
         assert "sudo there records the input of its commands" in refused.stderr
         assert "`ops ALL=(ALL) NOPASSWD: NOLOG_INPUT: ALL`" in refused.stderr
         assert refused.stderr.count("\n") == 1
-        assert "status_input_recorded" in recorded_by_sudo(mesh), "all that was sent"
+        # A log server writes it even later.
+        wait_until(
+            lambda: "status_input_recorded" in recorded_by_sudo(mesh), "the record of all that was sent", 20, 0.1
+        )
         mesh.hosts.run(HOST, REMEDY)
         done = inv("provision", *SERVICE)
         assert (done.returncode, done.stderr) == (0, "")

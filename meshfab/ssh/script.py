@@ -25,6 +25,8 @@ class ExitStatus(IntEnum):
     NOT_TAKEN_UP = 7
     NO_REAPER = 8
     IS_FOLDER = 9
+    INPUT_RECORDED = 20
+    OTHER_TMP = 21
     BUSY = 75
     TIMED_OUT = 124
 

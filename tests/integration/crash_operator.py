@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
 
-from meshfab.provisioning import host_run, password_transfer
+from meshfab.provisioning import host_run, password_transfer, service_lock
 from meshfab.ssh import connection
 from meshfab.ssh.root_shell import RootShell
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What takes minutes in the field takes seconds here; the order of things stays the same.
 password_transfer.REAPER_SECONDS = 6
 connection.CONNECT_SECONDS = 3
-host_run._RUN_SECONDS = 20
+service_lock.RUN_SECONDS = 20
 # `step` is at it from a twentieth of a second after the script was sent to some two tenths.
 _AMID_SECONDS = 0.12
 

@@ -160,7 +160,10 @@ class RecordingShell:
         self.is_idle = True
         self.timeout = 90.0
         self.c: Any = SimpleNamespace(
-            close=lambda: None, gateway=None, transport=SimpleNamespace(getpeername=lambda: ("10.87.0.12", 22))
+            user="ops",
+            close=lambda: None,
+            gateway=None,
+            transport=SimpleNamespace(getpeername=lambda: ("10.87.0.12", 22)),
         )
 
     def __enter__(self) -> RecordingShell:

@@ -6,16 +6,17 @@ import copy
 import pickle
 import signal
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from meshfab.config.password import Password, exposure, read_password
-from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
+from meshfab.errors import InputError, LockedError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
 from meshfab.provisioning import password_transfer
 from meshfab.provisioning.password_transfer import password_on_host
 from meshfab.ssh.script import Answer, ExitStatus, Request
-from tests.support.certificates import SERVICE
+from tests.support.certificates import SERVICE, SETTINGS
 from tests.support.fake_host import PASSWORD, RecordingShell
 
 if TYPE_CHECKING:
@@ -260,6 +261,63 @@ def test_a_password_that_cannot_be_written_is_an_error_and_is_removed(
     assert shell.scripts == ["put_password", "remove_password"]
     assert caught.value.remedy
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+UNSAFE: dict[str, tuple[int, str, str]] = {
+    "sudo records its input": (ExitStatus.INPUT_RECORDED, "sudo there records", "NOLOG_INPUT: ALL`, or log in as root"),
+    "another /tmp": (ExitStatus.OTHER_TMP, "another /tmp than systemd", "exempt ops in /etc/security/namespace.conf"),
+    "anything else": (2, "cannot be found out .*: boom", "is /proc mounted"),
+}
+
+
+@pytest.mark.parametrize(("status", "what", "remedy"), UNSAFE.values(), ids=UNSAFE)
+def test_the_password_is_not_sent_to_a_host_where_it_is_not_safe(
+    mocker: MockerFixture, file: Path, status: int, what: str, remedy: str
+) -> None:
+    shell = RecordingShell({"check_transfer": failing(status)})
+    mocker.patch.object(password_transfer, "RootShell", autospec=True, side_effect=lambda *_args, **_more: shell)
+    file.write_text(PASSWORD)
+    settings = replace(SETTINGS, provisioner_password=str(file))
+    with (
+        pytest.raises(NotReadyError, match=what) as caught,
+        password_transfer.provisioner_password(shell.c, SERVICE.name, settings=settings),
+    ):
+        pytest.fail("the block ran without the password")
+    assert remedy in caught.value.remedy
+    assert shell.scripts == ["lock", "check_transfer"]
+    assert not any(request.data for request in shell.sent)
+
+
+def test_the_service_is_locked_while_a_fabfile_has_the_password(mocker: MockerFixture, file: Path) -> None:
+    shell = RecordingShell()
+    mocker.patch.object(password_transfer, "RootShell", autospec=True, side_effect=lambda *_args, **_more: shell)
+    file.write_text(PASSWORD)
+    settings = replace(SETTINGS, provisioner_password=str(file))
+    with password_transfer.provisioner_password(shell.c, SERVICE.name, settings=settings) as path:
+        assert shell.scripts == ["lock", "check_transfer", "put_password"]
+    assert shell.scripts[3:] == ["remove_password"]
+    lock = shell.sent[0]
+    assert lock.persistent
+    assert lock.args[4:] == (SERVICE.name, path, f"/run/meshfab/{SERVICE.name}.stage")
+    shell.answers["lock"] = failing(ExitStatus.BUSY, "ann@desk since noon")
+    with (
+        pytest.raises(LockedError, match="ann@desk since noon"),
+        password_transfer.provisioner_password(shell.c, SERVICE.name, settings=settings),
+    ):
+        pytest.fail("the block ran without the lock")
+
+
+def test_each_run_has_a_reaper_of_its_own_and_a_sweep_disarms_the_armed_one(cleanup_shell: RecordingShell) -> None:  # noqa: ARG001
+    shell = RecordingShell()
+    for _ in range(2):
+        with password_block(shell):
+            pass
+    put, removed, put_again, _ = (request.args for request in shell.sent)
+    assert put[2] == removed[2] != put_again[2]
+    assert put[2].startswith("meshfab-reap-gongfoo-")
+    swept = password_transfer.sweep(SERVICE)
+    assert swept.script == "remove_password"
+    assert (swept.args[0], swept.args[2], swept.args[4]) == (PATH, "", put[4])
 
 
 @pytest.fixture

@@ -31,5 +31,5 @@ def test_clients_are_asked_when_nginx_may_have_loaded_the_new_files(status: int,
     shell: Any = RecordingShell()
     failed = Answer("install_config", status, b"", "boom")
     error = roll_back(shell, Host().state(), [], failed, [check], [])
-    assert ("clients get something else than before" in error.remedy) is is_checked
+    assert ("clients get something else than before" in error.what) is is_checked
     assert shell.sent == []

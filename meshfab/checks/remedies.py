@@ -61,7 +61,8 @@ def for_service(finding: Finding, service: Service, discovery: Discovery, reache
     if renewal:
         return renewal
     if service.name not in discovery.declared:
-        return _declare_or_end(service, discovery)
+        # The commands that end it are for what nobody uses; whoever uses it would only be misled by them.
+        return _declare_or_end(service, discovery, with_commands=finding.code in ("orphan", "cert-missing"))
     provision = f"inv provision {options}" + "".join(f" --san {name}" for name in service.sans or ())
     return {
         **dict.fromkeys(_PROVISION, provision),
@@ -77,12 +78,14 @@ def for_dns(fqdn: str, reached: str, host_addresses: Sequence[str]) -> str:
     return f"point {fqdn} at {address} in the mesh's DNS"
 
 
-def _declare_or_end(service: Service, discovery: Discovery) -> str:
+def _declare_or_end(service: Service, discovery: Discovery, *, with_commands: bool) -> str:
     """The choice about a service that nobody declared on the host; only the operator knows whether it belongs there."""
-    host = discovery.state.host
-    declare = f"if it belongs on {host}, declare {service.name} there in meshfab.services, then inv apply --host {host}"
-    end = _end(service, discovery)
-    return f"{declare}; else end it: {end}" if end else declare
+    name, host = service.name, discovery.state.host
+    choice = (
+        f"if {name} belongs on {host}, declare it there (meshfab.services), then inv apply --host {host}; else end it"
+    )
+    end = _end(service, discovery) if with_commands else ""
+    return f"{choice}: {end}" if end else choice
 
 
 def _end(service: Service, discovery: Discovery) -> str:

@@ -23,7 +23,7 @@ def text(report: Report) -> str:
 
     env = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     env.lstrip_blocks = True
-    env.finalize = lambda value: one_line(value, longest=None) if isinstance(value, str) else value
+    env.finalize = lambda value: one_line(value, folds=False, longest=None) if isinstance(value, str) else value
     count = dict.fromkeys(("critical", "unknown", "warning", "ok"), 0)
     cards = _cards(report)
     for card in cards:

@@ -129,7 +129,7 @@ def test_an_orphan_is_only_what_nobody_wants() -> None:
     bare = {name: unit for name, unit in survey().state.units.items() if name != TEA.timer}
     lost = judged(survey(units=bare, vhosted=frozenset()), EndpointObservation())[0]
     assert codes(lost) == {"orphan": "warning"}
-    choice = "if it belongs on h2, declare tea there in meshfab.services, then inv apply --host h2; else end it: "
+    choice = "if tea belongs on h2, declare it there (meshfab.services), then inv apply --host h2; else end it: "
     assert lost.findings[0].remedy == f"{choice}ssh h2 sudo rm -f {TEA.cert} {TEA.key}"
     wanted = judged(survey(units=bare, vhosted=frozenset(), declared=frozenset({"tea"})))[0]
     assert codes(wanted) == {"timer-missing": "critical"}
@@ -200,8 +200,8 @@ def test_a_service_that_only_the_host_claims_gets_neither_a_name_nor_the_passwor
     tea = expired(declared=False)[0]
     assert {"cert-expired", "not-served", "dns-mismatch", "dns-public"} == codes(tea).keys()
     for finding in tea.findings:
-        assert finding.remedy.startswith("if it belongs on h2, declare tea there in meshfab.services"), finding
-        assert not any(word in finding.remedy for word in ("provision", "mint", "point ", "10.")), finding
+        choice = "if tea belongs on h2, declare it there (meshfab.services), then inv apply --host h2; else end it"
+        assert finding.remedy == choice, finding
 
 
 def test_a_declared_service_is_provisioned_and_its_name_leads_where_ssh_reached_the_host() -> None:

@@ -33,10 +33,14 @@ FINDINGS = {
         "correct the mesh's DNS",
     ),
     "dns-public": ("A resolver outside the mesh resolves the name.", "remove it from the public zone"),
-    "secret-left": ("A provisioner password is in the host's `/tmp`.", "the `rm` that the message names"),
+    "secret-left": ("A provisioner password is in the host's `/tmp`.", "the `rm` of the remedy"),
     "orphan": (
         "Not declared, and a pair without a timer and a vhost, or a timer or vhost without a pair.",
-        "`inv provision`, or remove it with the commands of the message",
+        "declare it and `inv apply`, or remove it with the commands of the message",
+    ),
+    "left-out": (
+        "The host names more than 200 undeclared services, or more than 20 passwords; the rest is not checked.",
+        "look at the host",
     ),
     "root-mismatch": (
         "The host's root file does not hold exactly the root with the fingerprint `root_fingerprint`.",
@@ -50,6 +54,7 @@ FINDINGS = {
 
 CHECKS = {
     "password": "The password file on your machine exists, is not empty, and is readable by you alone.",
+    "answer": "Shown only if the host's answer cannot be understood; the host is then *unknown*.",
     "host-key": "The host's SSH key is in `known_hosts`.",
     "login": "The login works.",
     "sudo": "The login can become root.",

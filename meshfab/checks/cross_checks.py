@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
-from meshfab.errors import MeshfabError, one_line
+from meshfab.errors import MeshfabError
 from meshfab.host import certificate
 from meshfab.nginx import change, previous_options
 from meshfab.nginx.listeners import Endpoint
@@ -27,7 +27,7 @@ def check_last_tick(discovery: Discovery, service: Service, leaf: Leaf | None) -
     """The last tick failed: its own message, or systemd's result when the tick left no message."""
     name = f"step@{service.name}.service"
     unit = discovery.state.unit(name)
-    tick_message = one_line(discovery.failed.get(service.name, ""))
+    tick_message = discovery.failed.get(service.name, "").strip()
     if tick_message or unit.active == "failed" or unit.result not in ("", "success"):
         what = tick_message or f"{unit.result or unit.active}, see journalctl -u {name} there"
         yield Finding("renewal-failed", urgency(leaf, discovery.state.now), f"the last renewal failed: {what}")
@@ -72,7 +72,7 @@ def check_dns(discovery: Discovery, service: Service, observation: EndpointObser
 def check_public_dns(service: Service, public: Sequence[str]) -> Iterator[Finding]:
     """A resolver outside the mesh knows the name."""
     if public:
-        yield Finding("dns-public", "critical", f"{service.fqdn} is public: {one_line('; '.join(public))}")
+        yield Finding("dns-public", "critical", f"{service.fqdn} is public: {'; '.join(public)}")
 
 
 def check_orphan(discovery: Discovery, service: Service) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,14 @@ from meshfab.ssh.script import Request
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from fabric import Connection
+
     from meshfab.nginx.listeners import Endpoint
     from meshfab.ssh.root_shell import RootShell
 
 _AT_ONCE = 8
+# Of the addresses that only the host itself claims.
+_MOST_DIALLED = 8
 # How long an early answer that has not come yet may delay a run whose host has answered already.
 _EARLY_SECONDS = 1.0
 
@@ -98,10 +103,11 @@ class EndpointProbe:
         if endpoint is None:
             return EndpointObservation((), resolved)
         answers = []
-        for address in client_addresses(resolved, host_addresses, endpoint.addresses, self._peer()):
+        reached = peer(self._shell.c)
+        for address in client_addresses(resolved, host_addresses, endpoint.addresses, reached):
             if early and early.der and (early.address, early.port) == (address, endpoint.port):
                 answers.append(early)
-            elif self._is_filtered:
+            elif self._is_filtered or not (address in (reached, *resolved) or may_dial(address, host_addresses)):
                 answers.append(Served(None, address, endpoint.port, why="no answer"))
             else:
                 answers.append(tls_client.ask(address, fqdn, endpoint.port, timeout=timeout))
@@ -118,11 +124,6 @@ class EndpointProbe:
         self._resolved[fqdn] = early.resolved
         self._is_filtered |= early.is_alive() and early.resolved[:1] != () and early.resolved[0] in host_addresses
         return early.answer
-
-    def _peer(self) -> str:
-        """The address that SSH reached; empty behind a jump host, where it is not the host's own."""
-        c = self._shell.c
-        return "" if c.gateway else str(c.transport.getpeername()[0])
 
     def _ask_host_for_rest(self, observations: dict[str, EndpointObservation]) -> dict[str, EndpointObservation]:
         """Put the unanswered questions to the root shell, in one round trip."""
@@ -172,6 +173,30 @@ class _EarlyAnswer(Thread):
         if self.resolved:
             self.answer = tls_client.ask(self.resolved[0], self.fqdn)
         certificate.warm_up()
+
+
+def peer(c: Connection) -> str:
+    """The address that SSH reached; empty behind a jump host, where it is not the host's own."""
+    return "" if c.gateway else str(c.transport.getpeername()[0])
+
+
+def may_dial(address: str, host_addresses: Sequence[str]) -> bool:
+    """Whether this machine may connect to an address that nobody but the host says is its own.
+
+    The host may say anything: an address of this machine, of its cloud's metadata service (169.254.169.254), or
+    thousands. What is not dialled from here the host is asked to ask itself.
+
+    >>> may_dial("10.87.0.12", ["10.87.0.12"]), may_dial("169.254.169.254", ["169.254.169.254"])
+    (True, False)
+    """
+    if address not in host_addresses[:_MOST_DIALLED]:
+        return False
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return False
+    # ::/8 with its IPv4 addresses is reserved.
+    return not (ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved)
 
 
 def client_addresses(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from invoke.program import Program
 
 from meshfab import ns
-from meshfab.errors import one_line
+from meshfab.errors import fault_line
 from meshfab.version import __version__
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main() -> None:
         # The tasks report their own errors; this is a file or a variable that Invoke cannot read.
         if os.environ.get("MESHFAB_DEBUG"):
             raise
-        sys.exit(f"{type(error).__name__}: {one_line(str(error))} -> check invoke.yaml, -f FILE and INVOKE_…")
+        sys.exit(f"{type(error).__name__}: {fault_line(str(error))} -> check invoke.yaml, -f FILE and INVOKE_…")
 
 
 def _project(start: Path) -> Path | None:

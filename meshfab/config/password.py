@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 import sys
 from typing import TYPE_CHECKING
@@ -67,10 +68,12 @@ def read_password(file: Path) -> Password:
     return Password(text)
 
 
-def exposure(file: Path) -> str:
-    """Return what is wrong with the file's mode, and the command to repair it; empty if only the owner can read it."""
+def exposure(file: Path) -> InputError | None:
+    """Return what is wrong with the file's mode, with the command to repair it; None if only the owner can read it."""
     mode = stat.S_IMODE(file.stat().st_mode)
-    return f"{file} is readable by others ({mode:04o}) -> chmod 600 {file}" if mode & 0o077 else ""
+    if not mode & 0o077:
+        return None
+    return InputError(f"{file} is readable by others ({mode:04o})", remedy=f"chmod 600 {shlex.quote(str(file))}")
 
 
 def become_worker() -> None:

@@ -9,11 +9,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from meshfab.checks import cross_checks, evaluate
-from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
+from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe, peer
 from meshfab.checks.public_dns import ask_public
 from meshfab.checks.report import HostReport
 from meshfab.config import inventory
-from meshfab.errors import MeshfabError, one_line
+from meshfab.errors import MeshfabError, fault_line
 from meshfab.host import discovery
 from meshfab.ssh.session import HOST_SECONDS, shell_within
 
@@ -36,12 +36,14 @@ class HostObservation:
         observations: what TLS clients get, by the service's name (FQDN).
         public: what public resolvers answer, by the service's name (FQDN).
         clock_range: the operator's clock before the host was asked and after it answered.
+        reached: the address of the host that SSH reached; empty behind a jump host.
     """
 
     discovery: Discovery
     observations: Mapping[str, EndpointObservation]
     public: Mapping[str, Sequence[str]]
     clock_range: tuple[datetime, datetime]
+    reached: str = ""
 
 
 def check_host(
@@ -57,12 +59,17 @@ def check_host(
     try:
         observation = _observe(host, settings, config, seconds, jumps)
         certificates = evaluate.evaluate_host(
-            observation.discovery, observation.observations, settings, observation.clock_range, observation.public
+            observation.discovery,
+            observation.observations,
+            settings,
+            observation.clock_range,
+            observation.public,
+            observation.reached,
         )
     except MeshfabError as error:
-        return HostReport(host, error=_message(error), seconds=time.monotonic() - began)
+        return HostReport(host, error=error.what, remedy=error.remedy, seconds=time.monotonic() - began)
     except Exception as error:  # a host may answer anything; its answer must not hide the other hosts
-        what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
+        what = f"its answer cannot be judged: {type(error).__name__}: {fault_line(str(error))[:200]}"
         return HostReport(host, error=what, seconds=time.monotonic() - began)
     return HostReport(host, certificates, seconds=time.monotonic() - began)
 
@@ -79,7 +86,8 @@ def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: 
             for service in discovered.services
         }
         observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints)
-    return HostObservation(discovered, observations, _public(list(endpoints), settings), (before, after))
+        reached = peer(shell.c)
+    return HostObservation(discovered, observations, _public(list(endpoints), settings), (before, after), reached)
 
 
 def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -88,8 +96,3 @@ def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ..
     with ThreadPoolExecutor(min(_AT_ONCE, len(fqdns)), thread_name_prefix="resolver") as pool:
         answers = pool.map(lambda fqdn: ask_public(fqdn, settings.public_resolvers), fqdns)
         return dict(zip(fqdns, answers, strict=True))
-
-
-def _message(error: MeshfabError) -> str:
-    """The error without the host's name, which is shown beside it."""
-    return f"{error.what} -> {error.remedy}" if error.remedy else error.what

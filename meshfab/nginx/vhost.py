@@ -7,6 +7,7 @@ So a run knows without rendering whether a file is still as wanted, and whether 
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -120,8 +121,9 @@ def render(
 def diff(path: str, old: str | None, new: str) -> str:
     """A unified diff from the file on the host, None if there is none, to the text that meshfab would write."""
     # The shell's `$(cat)` drops the newlines at a file's end.
-    before = (old.rstrip("\n") + "\n").splitlines(keepends=True) if old is not None else []
-    after = new.splitlines(keepends=True)
+    # A line ends at \n only: `splitlines` would also end one where an editor shows none.
+    before = list(io.StringIO(old.rstrip("\n") + "\n", newline="\n")) if old is not None else []
+    after = list(io.StringIO(new, newline="\n"))
     return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
 
 

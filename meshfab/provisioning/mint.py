@@ -81,9 +81,9 @@ def not_moved(answer: Answer, state: HostState) -> MeshfabError:
     """The error for a failed commit.sh, set_permissions.sh or complete_commit.sh; the old pair is in place."""
     if "setfacl" in answer.err or "no such user" in answer.err:
         return NotReadyError(
-            f"no ACL for nginx's user: {answer.err}",
+            f"no ACL for nginx's user '{state.nginx_user}': {answer.err}",
             host=state.host,
-            remedy=f"is '{state.nginx_user}' a user there? else set meshfab.nginx_user",
+            remedy="is that a user there? else set meshfab.nginx_user",
         )
     return MintError(
         f"the pair could not be put in place: {answer.err}",

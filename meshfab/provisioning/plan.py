@@ -156,10 +156,10 @@ def _load_steps(
 def _pair_steps(state: HostState, service: Service, findings: list[Finding]) -> list[Step]:
     service_state, steps = state.services[service.name], []
     if service_state.is_secret_folder:
-        what = f"{service_state.secret} is a folder, and meshfab does not remove it"
-        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {service_state.secret}`")
+        what = f"{service.secret} is a folder, and meshfab does not remove it"
+        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {service.secret}`")
     if service_state.secret:
-        steps.append(Step("sweep", f"{service_state.secret} was left by an earlier run"))
+        steps.append(Step("sweep", f"{service.secret} was left by an earlier run"))
     reasons = [finding for finding in findings if finding.code in _MINT_HEALS]
     if any(finding.code == "key-mismatch" for finding in reasons) and _completes(
         service_state.staged, service_state.public, state, service

@@ -35,6 +35,12 @@ class ServingCheck:
         """Whether clients got anything before."""
         return self._before.served is not None
 
+    @property
+    def resolved(self) -> tuple[str, ...]:
+        """The addresses that the service's name has for the operator."""
+        clients = self._probe.latest.get(self.plan.service.fqdn)
+        return clients.resolved if clients else ()
+
     def wait_until_served(self, disk: Leaf) -> Served:
         """Wait until clients get the leaf that is on disk, or the time is up; return the answer that counts."""
         fqdn, endpoint = self.plan.service.fqdn, self.plan.endpoint or Endpoint()

@@ -204,7 +204,7 @@ def test_a_vhost_of_theirs_is_never_edited_but_told_what_to_change(minted: Host)
     minted.sh("systemctl reload nginx")
     error = minted.refused("wire-nginx")
     assert f"{shop}:1 serves {FQDN} with /etc/pki/tls/misc/h2.internal.pem" in error
-    assert f"set {shop}:4 to `ssl_certificate {CERT};` and set {shop}:5 to `ssl_certificate_key {KEY};`" in error
+    assert f"the pair belongs at {shop}:4 and {shop}:5 -> put `ssl_certificate {CERT};`" in error
     said = minted.done("wire-nginx", "--no-vhost")
     assert f"{SNIPPET} written" in said
     assert f"put `include {SNIPPET};` in the place of {shop}:4 and {shop}:5" in said

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
+from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe, may_dial
 from meshfab.host import tls_client
 from meshfab.host.tls_client import Served
 from meshfab.nginx.listeners import Endpoint
@@ -162,3 +162,42 @@ def test_a_name_that_nothing_serves_is_resolved_and_not_asked_for(monkeypatch: p
     monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (HERE,))
     seen = EndpointProbe(shell_at(HERE)).observe([HERE], {FQDN: None})[FQDN]  # type: ignore[arg-type]
     assert seen == EndpointObservation((), (HERE,))
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        "127.0.0.1", "127.8.8.8", "::1", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1", "0.0.0.0", "::",  # noqa: S104
+        "240.0.0.1", "255.255.255.255", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "evil.example", "",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_no_hosts_own_is_not_dialled_though_the_host_claims_it(
+    monkeypatch: pytest.MonkeyPatch, claimed: str
+) -> None:
+    dialled: list[str] = []
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
+    monkeypatch.setattr(tls_client, "ask", lambda address, *_args, **_more: dialled.append(address))
+    shell = shell_at(
+        "203.0.113.7", {"tls_probe": lambda _: Answer("tls_probe", 0, encoded({"0": good_pair().pem}), "")}
+    )
+    seen = EndpointProbe(shell).observe([claimed], {FQDN: Endpoint((claimed,), 22)})[FQDN]  # type: ignore[arg-type]
+    assert dialled == []
+    # The host asks itself.
+    assert [(answer.address, answer.via) for answer in seen.answers] == [(claimed, "h2")]
+
+
+def test_an_address_that_only_nginx_names_is_not_dialled_and_the_claims_are_capped() -> None:
+    own = [f"10.1.0.{number}" for number in range(1, 100)]
+    assert [may_dial(address, own) for address in (own[0], own[7], own[8], "10.2.0.1")] == [True, True, False, False]
+
+
+def test_the_address_that_ssh_reached_and_those_of_the_operators_resolver_are_dialled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tls_client, "ask", lambda address, *_args, **_more: Served(good_pair().der, address))
+    for resolved, reached in (((), HERE), ((HERE,), "203.0.113.7")):
+        monkeypatch.setattr(tls_client, "resolve", lambda _fqdn, resolved=resolved: resolved)
+        shell = shell_at(reached)
+        seen = EndpointProbe(shell).observe([], {FQDN: Endpoint((HERE,))})[FQDN]  # type: ignore[arg-type]
+        assert [(answer.address, answer.via) for answer in seen.answers] == [(HERE, "")]
+        assert shell.sent == []

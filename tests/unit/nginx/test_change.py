@@ -68,29 +68,36 @@ def with_unmanaged_file(text: str, host: Host | None = None) -> Host:
 
 
 class TestUnmanaged:
-    def test_the_remedy_names_each_line(self) -> None:
+    def test_the_error_names_each_line_and_the_remedy_what_to_put_there(self) -> None:
         with pytest.raises(NginxError) as caught:
             decide(with_unmanaged_file(block()))
-        assert f"set {SHOP}:4 to `ssl_certificate {SERVICE.cert};`" in caught.value.remedy
-        assert f"set {SHOP}:5 to `ssl_certificate_key {SERVICE.key};`" in caught.value.remedy
+        assert f"the pair belongs at {SHOP}:4 and {SHOP}:5" in caught.value.what
+        assert f"put `ssl_certificate {SERVICE.cert};` and `ssl_certificate_key {SERVICE.key};`" in caught.value.remedy
         assert "--no-vhost" in caught.value.remedy
 
-    def test_the_remedy_names_the_lines_of_an_included_file(self) -> None:
+    def test_the_remedy_has_no_words_of_the_host(self) -> None:
+        host = Host()
+        host.conf["/etc/nginx/conf.d/`curl evil`.conf"] = block()
+        with pytest.raises(NginxError, match="curl evil") as caught:
+            decide(host)
+        assert "evil" not in caught.value.remedy
+
+    def test_the_error_names_the_lines_of_an_included_file(self) -> None:
         host = with_unmanaged_file(block(pair="include snippets/own.conf;\n"))
         host.conf["/etc/nginx/snippets/own.conf"] = f"# ours\n{OTHER}"
-        with pytest.raises(NginxError, match=r"snippets/own\.conf:2 to .* snippets/own\.conf:3 to|own\.conf:2"):
+        with pytest.raises(NginxError, match=r"at \S*snippets/own\.conf:2 and \S*snippets/own\.conf:3"):
             decide(host)
 
-    def test_the_remedy_for_a_block_without_a_pair_says_where_to_add_one(self) -> None:
+    def test_the_error_for_a_block_without_a_pair_says_where_to_add_one(self) -> None:
         with pytest.raises(NginxError, match="no pair of its own") as caught:
             decide(with_unmanaged_file(block(pair="")))
-        assert f"after {SHOP}:1" in caught.value.remedy
+        assert f"after {SHOP}:1" in caught.value.what
 
-    def test_the_remedy_names_every_wrong_block(self) -> None:
+    def test_the_error_names_every_wrong_block(self) -> None:
         with pytest.raises(NginxError) as caught:
             decide(with_unmanaged_file(block(listen="10.87.0.12:443 ssl") + block(listen="[fd00::1]:443 ssl")))
-        assert f"{SHOP}:4" in caught.value.remedy
-        assert f"{SHOP}:10" in caught.value.remedy
+        assert f"{SHOP}:4" in caught.value.what
+        assert f"{SHOP}:10" in caught.value.what
 
     def test_a_block_with_a_second_certificate_for_another_kind_of_key_is_adopted(self) -> None:
         assert "adopted" in decide(with_unmanaged_file(block(pair=OTHER + PAIR))).notes[0]
@@ -143,7 +150,7 @@ class TestUnmanaged:
         for mode, is_reported in ((0o700, True), (0o750, False), (0o755, False)):
             state_now = replace(state, stats={**state.stats, folder: Stat("directory", "root:root", mode)})
             notes = change.decide(state_now, service, SETTINGS).notes
-            assert any(f"setfacl -m u:nginx:x {folder}" in note for note in notes) == is_reported
+            assert any(f"setfacl -m u:USER:x {folder}" in note for note in notes) == is_reported
 
 
 class TestManaged:

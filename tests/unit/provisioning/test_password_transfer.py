@@ -107,9 +107,11 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660], ids=oct)
 def test_a_file_that_others_can_read_is_reported_with_the_remedy(file: Path, mode: int) -> None:
-    assert exposure(file) == ""
+    assert exposure(file) is None
     file.chmod(mode)
-    assert f"chmod 600 {file}" in exposure(file)
+    warning = exposure(file)
+    assert warning is not None
+    assert (f"{mode:04o}" in warning.what, warning.remedy) == (True, f"chmod 600 {file}")
 
 
 def failing(status: int, output: str = "boom") -> Callable[[Request], Answer]:

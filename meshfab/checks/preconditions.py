@@ -14,7 +14,7 @@ from meshfab.errors import HostKeyError, MeshfabError, NotReadyError
 from meshfab.nginx import config_dump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from meshfab.checks.finding import Status
     from meshfab.config.settings import Settings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What step@.service needs; see the comment there.
 _SYSTEMD = 235
-# Debian and the Fedora family; where they differ, both.
+# Programs that a minimal system may lack, and the package of each. Where Debian and the Fedora family differ: both.
 _PACKAGES = {
     "openssl": "openssl",
     "setfacl": "acl",
@@ -30,8 +30,25 @@ _PACKAGES = {
     "flock": "util-linux",
     "systemd-run": "systemd",
 }
-# doctor asks for six.
-_MOST_FOLDERS = 10
+# What the scripts and the tick run besides; doctor has one line for all of them.
+_OTHER_PACKAGES = {
+    "awk": "mawk or gawk",
+    "cmp": "diffutils",
+    "find": "findutils",
+    "getent": "libc-bin or glibc-common",
+    "grep": "grep",
+    "hostname": "hostname",
+    "ip": "iproute2 or iproute",
+    "pgrep": "procps or procps-ng",
+    "pkill": "procps or procps-ng",
+    "ps": "procps or procps-ng",
+    "sed": "sed",
+    "sha256sum": "coreutils",
+    "ss": "iproute2 or iproute",
+    "timeout": "coreutils",
+}
+# doctor asks for nine.
+_MOST_FOLDERS = 12
 _FREE_SPACE = "free space in its file system"
 _KIB_LEAST, _KIB_COMFORTABLE, _INODES_LEAST = 256, 10 * 1024, 50
 
@@ -76,7 +93,26 @@ def check_tools(tools: Mapping[str, str]) -> list[Finding]:
             findings.append(Finding(tool, "ok", tools[tool]))
         else:
             findings.append(Finding(tool, "critical", f"{tool} is not installed", f"install the package {package}"))
+    missing = [tool for tool in _OTHER_PACKAGES if tool not in tools]
+    for tool in missing:
+        remedy = f"install the package {_OTHER_PACKAGES[tool]}"
+        findings.append(Finding("programs", "critical", f"{tool} is not installed", remedy))
+    if not missing:
+        findings.append(Finding("programs", "ok", f"{', '.join(_OTHER_PACKAGES)} are installed"))
     return findings
+
+
+def check_writable(unwritable: Collection[str], paths: Iterable[str]) -> Iterator[Finding]:
+    """Whether the files of a plan can be written, before the first of them is.
+
+    Args:
+        unwritable: the folders in which root cannot write.
+        paths: the files.
+    """
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in paths):
+        if folder in unwritable:
+            what = f"{folder} cannot be written, and nothing was changed"
+            yield Finding("disk", "critical", what, "mount its file system read-write")
 
 
 def check_root(root: str | None, settings: Settings) -> list[Finding]:

@@ -116,7 +116,10 @@ def of_operator(settings: Settings) -> tuple[Finding, ...]:
 def _request(settings: Settings, declared: Sequence[Service]) -> Request:
     ca, port = _ca(settings)
     names = " ".join([ca, *(service.fqdn for service in declared)])
-    folders = (settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system")
+    folders = (
+        *(settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system"),
+        *("/etc/meshfab", "/usr/local/libexec", "/var/lib/meshfab"),
+    )
     check_name = "-verify_ip" if validation.is_address(ca) else "-verify_hostname"
     args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names, check_name)
     # /tmp and /run hold the password and the new pair for a moment.

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshfab.checks import service_checks
+from meshfab.checks import preconditions, service_checks
 from meshfab.errors import MintError
 from meshfab.host import certificate, renewal_units
 from meshfab.nginx import change, config_dump, layout, listeners
@@ -95,6 +95,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
     Raises:
         NginxError: the configuration was broken before this run, or meshfab does not manage it.
         MintError: something is in the place of the password file.
+        NotReadyError: a folder in which the plan writes is read-only.
     """
     service, settings, parts = observed.service, request.settings, request.parts
     findings = service_checks.check_pair(state, service)
@@ -117,7 +118,17 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         steps += _load_steps(state, observed, findings, steps, endpoint)
     loads = is_loaded or any(step.verb == "reload" for step in steps)
     starts = loads and layout.must_start(state, start=request.consent.start)
-    return Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
+    plan = Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
+    preconditions.require(preconditions.check_writable(state.unwritable, _written_paths(plan)), state.host)
+    return plan
+
+
+def _written_paths(plan: Plan) -> list[str]:
+    """The files that the plan writes. A pair is minted in /run, and the password for it lies in /tmp."""
+    paths = [*(file.path for file in plan.files), *(file.path for file in plan.nginx_change.files)]
+    if plan.reason("mint") is not None:
+        paths += [plan.service.cert, plan.service.key, plan.service.secret, "/run/meshfab/lock"]
+    return paths
 
 
 def _endpoint(

@@ -16,7 +16,7 @@ from meshfab.nginx.listeners import Endpoint
 from tests.support.certificates import NOW
 from tests.support.discovered_host import TEA, pair, root, survey
 
-TOOLS = dict.fromkeys(["step", "openssl", "setfacl", "getfacl", "flock", "systemd-run"], "/usr/bin/it")
+TOOLS = dict.fromkeys(["step", *preconditions._PACKAGES, *preconditions._OTHER_PACKAGES], "/usr/bin/it")
 
 
 def test_the_first_that_does_not_hold_is_the_error_and_a_warning_is_none() -> None:
@@ -26,6 +26,15 @@ def test_the_first_that_does_not_hold_is_the_error_and_a_warning_is_none() -> No
         preconditions.require(preconditions.check_tools(lacking), "h2")
     assert str(caught.value) == "h2: getfacl is not installed -> install the package acl"
     preconditions.require(preconditions.check_folders("/tmp|/tmp|5000|100|yes"), "h2")
+
+
+@pytest.mark.parametrize(("tool", "package"), [("ss", "iproute2 or iproute"), ("pgrep", "procps or procps-ng")])
+def test_every_program_that_a_tick_needs_is_required(tool: str, package: str) -> None:
+    lacking = {name: path for name, path in TOOLS.items() if name != tool}
+    with pytest.raises(NotReadyError) as caught:
+        preconditions.require(preconditions.check_tools(lacking), "h2")
+    assert str(caught.value) == f"h2: {tool} is not installed -> install the package {package}"
+    assert [finding.code for finding in preconditions.check_tools(TOOLS)].count("programs") == 1
 
 
 def test_step_may_be_called_step_cli() -> None:

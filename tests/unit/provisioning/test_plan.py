@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshfab.config.service import Service
-from meshfab.errors import EditedError, NginxError
+from meshfab.errors import EditedError, NginxError, NotReadyError
 from meshfab.host import certificate
 from meshfab.nginx import vhost
 from meshfab.nginx.listeners import Endpoint
@@ -192,6 +192,20 @@ def test_a_stopped_nginx_is_allowed_when_nothing_must_be_loaded() -> None:
         cert=None, public=None, units={**NOTHING_INSTALLED, "nginx.service": unit("nginx.service", active="inactive")}
     )
     assert verbs(plan_for(host, None, ["mint"])) == ["mint"]
+
+
+@pytest.mark.parametrize(
+    "folder", ["/usr/local/libexec", "/etc/nginx/tls/key", "/etc/nginx/conf.d", "/tmp", "/run/meshfab"]
+)
+def test_a_read_only_folder_is_an_error_before_anything_is_done(folder: str) -> None:
+    fresh = Host(cert=None, public=None, units=NOTHING_INSTALLED, digests={"/none": "0"}, unwritable=folder)
+    with pytest.raises(NotReadyError, match=f"{folder} cannot be written, and nothing was changed"):
+        plan_for(fresh, served=None)
+
+
+def test_a_read_only_folder_in_which_nothing_is_missing_is_no_error() -> None:
+    converged = replace(Host().with_vhost(), unwritable="/usr/local/libexec\n/etc/nginx/tls/key\n/tmp")
+    assert plan_for(converged).steps == ()
 
 
 def test_units_that_systemd_has_not_read_yet_need_a_step() -> None:

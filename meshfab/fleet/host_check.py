@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshfab.checks import cross_checks, evaluate
@@ -15,6 +15,7 @@ from meshfab.checks.report import HostReport
 from meshfab.config import inventory
 from meshfab.errors import MeshfabError, one_line
 from meshfab.host import discovery
+from meshfab.host.call_threads import call_all
 from meshfab.ssh.session import HOST_SECONDS, shell_within
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def check_host(
 
 
 def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None) -> HostObservation:
+    deadline = time.monotonic() + seconds
     declared = inventory.services(host, settings)
     with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
@@ -78,16 +80,17 @@ def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: 
             service.fqdn: cross_checks.expected_endpoint(discovered, service, settings)
             for service in discovered.services
         }
-        observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints)
-    return HostObservation(discovered, observations, _public(list(endpoints), settings), (before, after))
+        observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints, deadline=deadline)
+    return HostObservation(discovered, observations, _public(list(endpoints), settings, deadline), (before, after))
 
 
-def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ...]]:
+def _public(fqdns: Sequence[str], settings: Settings, deadline: float) -> dict[str, tuple[str, ...]]:
+    """What public resolvers answer; a name for which the time is too short has no answer, as with silent resolvers."""
     if not settings.public_resolvers or not fqdns:
         return {}
-    with ThreadPoolExecutor(min(_AT_ONCE, len(fqdns)), thread_name_prefix="resolver") as pool:
-        answers = pool.map(lambda fqdn: ask_public(fqdn, settings.public_resolvers), fqdns)
-        return dict(zip(fqdns, answers, strict=True))
+    ask = partial(ask_public, resolvers=settings.public_resolvers)
+    answers = call_all(ask, fqdns, deadline=deadline, at_once=_AT_ONCE)
+    return {fqdn: answers.get(fqdn, ()) for fqdn in fqdns}
 
 
 def _message(error: MeshfabError) -> str:

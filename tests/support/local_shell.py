@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import subprocess
+import termios
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -42,11 +45,12 @@ class LocalChannel:
             start_new_session=True,
         )
 
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: memoryview) -> int:
         self.sent += data
         assert self.running.stdin is not None
         self.running.stdin.write(data)
         self.running.stdin.flush()
+        return len(data)
 
     def settimeout(self, seconds: float | None) -> None:
         self.timeout = seconds
@@ -61,6 +65,18 @@ class LocalChannel:
 
     def recv_stderr(self, size: int) -> bytes:
         return self._read(size, self.running.stderr)
+
+    def recv_ready(self) -> bool:
+        return self._is_ready(self.running.stdout)
+
+    def recv_stderr_ready(self) -> bool:
+        return self._is_ready(self.running.stderr)
+
+    def _is_ready(self, stream: Any) -> bool:
+        """Whether there is a byte; the end of a stream is none."""
+        size = array.array("i", [0])
+        fcntl.ioctl(stream.fileno(), termios.FIONREAD, size)
+        return size[0] > 0
 
     @property
     def status_event(self) -> SimpleNamespace:
@@ -98,6 +114,7 @@ class LocalChannel:
         if not ready:
             self.is_timed_out = True
             raise TimeoutError
+        self.is_timed_out = False
         chunks = [os.read(stream.fileno(), size) for stream in ready]
         if not any(chunks):
             # A real channel has the exit status when it ends.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshfab.errors import LostError, NotReadyError, SudoAsksError
 from meshfab.host import answer_fields
-from meshfab.ssh import connection, root_shell, script
+from meshfab.ssh import connection, script, shell_channel
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
 from tests.support.fake_host import PASSWORD
@@ -49,7 +49,7 @@ def _test_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         return SCRIPTS[name] if name in SCRIPTS else package_text(name)
 
     monkeypatch.setattr(script, "text", text)
-    monkeypatch.setattr(connection, "ensure_open", lambda c: c)
+    monkeypatch.setattr(connection, "ensure_open", lambda c, *_seconds: c)
 
 
 def command(folder: Path, name: str, text: str) -> None:
@@ -243,7 +243,7 @@ def test_a_timeout_raises_an_error_in_time(root: RootShell) -> None:
 
 @pytest.mark.parametrize("name", ["flood"])
 def test_an_endless_answer_is_cut_off(root: RootShell, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(root_shell, "MAX_ANSWER", 200_000)
+    monkeypatch.setattr(shell_channel, "MAX_ANSWER", 200_000)
     with pytest.raises(LostError, match="200000"):
         root.run(name)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from meshfab.errors import InputError, NotReadyError
 
@@ -26,6 +26,10 @@ class HiddenText(str):
     def __repr__(self) -> str:
         """Hide the text."""
         return "'***'"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> HiddenText:
+        """Hide a part too: rich cuts long texts before it prints their `repr`."""
+        return HiddenText(super().__getitem__(key))
 
 
 class Password:

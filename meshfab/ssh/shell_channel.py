@@ -86,7 +86,7 @@ class ShellChannel:
         while (answer := self._out.take_answer()) is None:
             self._out.feed(self._chunk(channel.recv, deadline))
             # A script that prints much on stderr must not wait until that is read.
-            if channel.recv_stderr_ready():
+            while channel.recv_stderr_ready():
                 self._err.feed(self._chunk(channel.recv_stderr, deadline))
         return answer
 
@@ -95,7 +95,7 @@ class ShellChannel:
         channel = self._channel
         while (answer := self._err.take_answer()) is None:
             self._err.feed(self._chunk(channel.recv_stderr, deadline))
-            if channel.recv_ready():
+            while channel.recv_ready():
                 self._out.feed(self._chunk(channel.recv, deadline))
         return answer[0]
 

@@ -18,8 +18,8 @@ from typing import Any
 class LocalChannel:
     """The part of paramiko's Channel that RootShell uses, over a shell on this machine."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, environment: dict[str, str]) -> None:
+        self.path, self.environment = path, environment
         self.timeout: float | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.commands: list[str] = []
@@ -35,7 +35,7 @@ class LocalChannel:
     def exec_command(self, command: str) -> None:
         self.commands.append(command)
         pipe = subprocess.PIPE
-        env = {"PATH": self.path, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+        env = {"PATH": self.path, "LANG": "C.UTF-8", "HOME": "/nonexistent", **self.environment}
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             stdin=pipe,
@@ -130,10 +130,13 @@ class LocalConnection:
         self.path = path
         self.host = self.original_host = "h2"
         self.config = SimpleNamespace(sudo=SimpleNamespace(password=None))
+        self.client = SimpleNamespace(close=self.close)
+        self.environment: dict[str, str] = {}
+        self.channel_class = LocalChannel
         self.channels: list[LocalChannel] = []
 
     def create_session(self) -> LocalChannel:
-        self.channels.append(LocalChannel(self.path))
+        self.channels.append(self.channel_class(self.path, self.environment))
         return self.channels[-1]
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from tests.support.ssh_server import ServerConnection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
 # Longer than what rich shows of a text, and put together here, so that no source line has them.
 SECRETS = {"provisioner": "-".join(["correct"] * 20), "sudo": "-".join(["geheim"] * 20)}
@@ -56,6 +58,17 @@ def c(tmp_path: Path) -> Iterator[LocalConnection]:
 
 
 def assert_hidden(error: BaseException) -> None:
+    """Neither the local variables nor what rich prints of them shows a password."""
+    assert_hidden_in_locals(error)
+    out = io.StringIO()
+    shown_by_rich = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)
+    Console(file=out, width=400).print(shown_by_rich)
+    assert " locals " in out.getvalue()
+    for secret in SECRETS.values():
+        assert secret[:40] not in out.getvalue()
+
+
+def assert_hidden_in_locals(error: BaseException) -> None:
     """No frame of the error, nor of an error that led to it, shows a password in a local variable."""
     pending: list[BaseException | None] = [error]
     while pending:
@@ -64,19 +77,11 @@ def assert_hidden(error: BaseException) -> None:
             continue
         pending += [current.__cause__, current.__context__]
         for frame, _ in traceback.walk_tb(current.__traceback__):
-            if frame.f_code.co_filename == __file__:
-                continue
             for name, value in frame.f_locals.items():
                 is_ours = type(value).__module__.startswith("meshfab")
                 for shown in (value, vars(value) if is_ours and hasattr(value, "__dict__") else None):
                     for what, secret in SECRETS.items():
                         assert secret not in repr(shown), f"{what}: {name} in {frame.f_code.co_name}"
-    out = io.StringIO()
-    shown_by_rich = Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)
-    Console(file=out, width=400).print(shown_by_rich)
-    assert " locals " in out.getvalue()
-    for secret in SECRETS.values():
-        assert secret[:40] not in out.getvalue()
 
 
 def put(c: Any, action: Callable[[RootShell, Password], object]) -> BaseException:
@@ -175,6 +180,40 @@ def test_a_connection_of_paramiko_that_is_lost_while_the_password_is_sent() -> N
         server.close()
     assert isinstance(error, LostError)
     assert_hidden(error)
+
+
+def test_an_interruption_at_any_line_while_the_message_is_put_together() -> None:
+    requests = [script.Request("put_password", ("/tmp/x",), Password(SECRETS["provisioner"]).reveal())]
+    lines = 0
+
+    def interrupted_at(stop: int) -> BaseException | None:
+        nonlocal lines
+        lines = 0
+
+        def trace(_frame: FrameType, event: str, _arg: object) -> Any:
+            nonlocal lines
+            lines += event == "line"
+            if lines == stop:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            script.message(requests, "mark", with_library=True)
+        except KeyboardInterrupt as interruption:
+            return interruption
+        finally:
+            sys.settrace(before)
+        return None
+
+    interrupted_at(-1)
+    assert lines > 20
+    for stop in range(1, lines):
+        interruption = interrupted_at(stop)
+        if interruption:
+            assert_hidden_in_locals(interruption)
 
 
 @pytest.mark.parametrize("end", [b"\nsecond line\n", b"\xff\n"], ids=["two lines", "not UTF-8"])

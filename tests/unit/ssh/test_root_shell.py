@@ -36,6 +36,7 @@ SCRIPTS = {
     "left": 'echo "${left-no} $(umask)"',
     "environment": "env",
     "variables": "set",
+    "drip last words": "exec >&-; while :; do printf x >&2 || exit; sleep 0.01; done",
     "fill stderr": "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo out",
     "fill stdout": "head -c 3000000 /dev/zero | tr '\\0' x; echo err >&2",
     "die": "kill -9 $$",
@@ -268,6 +269,16 @@ def test_a_timeout_raises_an_error_in_time(root: RootShell) -> None:
         root.run("slow", timeout=0.2)
     assert time.monotonic() - start < 5
     assert not root.is_idle
+
+
+def test_the_last_words_of_a_shell_are_waited_for_with_one_time_limit(
+    root: RootShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell_channel, "_END_SECONDS", 0.3)
+    start = time.monotonic()
+    with pytest.raises(LostError):
+        root.batch([Request("drip last words", persistent=True)])
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("name", ["flood"])

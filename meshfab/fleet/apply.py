@@ -91,21 +91,23 @@ def apply(
         InputError: a declaration, a host or the password file is not usable. Nothing was connected yet.
     """
     settings = settings or Settings.load(config if config is not None else {})
-    if config is not None:
-        hide_sudo_password(config)
+    hide_sudo_password(config)
     names = check_certs.requested_hosts(hosts, settings)
     password = None if dry_run else read_password(settings.password_file)
     results: dict[str, HostOutcome] = {}
     with JumpHostPool() as jumps:
-        runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run, deque(names))
+        runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run, deque(names), len(names))
         try:
             # Started within the try: Ctrl-C may come at any moment.
             runs.start(min(settings.parallel, len(names)))
             runs.collect(results, on_result)
-        except KeyboardInterrupt:
+        except BaseException as error:
+            is_interrupted = isinstance(error, KeyboardInterrupt)
             with signals_ignored():
                 runs.stop()
-                runs.collect(results, on_result)
+                runs.collect(results, on_result if is_interrupted else None)
+            if not is_interrupted:
+                raise  # from `on_result`
     for name in names:
         if name not in results:
             results[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
@@ -144,14 +146,10 @@ class HostRuns:
     consent: Consent
     dry_run: bool
     waiting: deque[str]
-    is_stopped: bool = False
+    total: int
     _active: dict[str, _ActiveRun] = field(default_factory=dict)
     _outcomes: dict[str, HostOutcome] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
-
-    def __post_init__(self) -> None:
-        """Count the hosts."""
-        self._total = len(self.waiting)
 
     def start(self, threads: int) -> None:
         """Start threads that take the hosts, one after the other."""
@@ -171,12 +169,11 @@ class HostRuns:
             for outcome in arrived:
                 results[outcome.host] = outcome
                 if on_result:
-                    on_result(outcome, self._total - len(results))
+                    on_result(outcome, self.total - len(results))
 
     def stop(self) -> None:
         """Stop the active runs; the others do not start."""
         with self._changed:
-            self.is_stopped = True
             self.waiting.clear()
             for active in self._active.values():
                 active.stop(_INTERRUPTED)
@@ -201,20 +198,14 @@ class HostRuns:
 
     def _work(self, active: _ActiveRun) -> HostOutcome:
         """Run one host; every error is in its outcome."""
-        host = active.host
-        began = time.monotonic()
+        host, settings, began = active.host, self.settings, time.monotonic()
         steps: list[tuple[Service, str, str]] = []
         try:
-            c = connect(
-                host,
-                self.config,
-                ssh_config=self.settings.ssh_config,
-                accept_new=self.settings.host_keys == "accept-new",
-                jumps=self.jumps,
-            )
+            accept_new = settings.host_keys == "accept-new"
+            c = connect(host, self.config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=self.jumps)
             request = ProvisionRequest(
-                services=inventory.services(host, self.settings),
-                settings=self.settings,
+                services=inventory.services(host, settings),
+                settings=settings,
                 password=self.password,
                 consent=self.consent,
                 dry_run=self.dry_run,
@@ -241,8 +232,8 @@ class HostRuns:
 
     def _wait_timeout(self) -> float:
         """Seconds until the next deadline. A run that starts after this was computed has a later one than these."""
-        ends = [active.until for active in self._active.values()]
-        return max(min(ends, default=time.monotonic() + HOST_SECONDS) - time.monotonic(), 0.05)
+        end = min((active.until for active in self._active.values()), default=time.monotonic() + HOST_SECONDS)
+        return max(end - time.monotonic(), 0.05)
 
     def _stop_late(self) -> None:
         for active in [active for active in self._active.values() if time.monotonic() >= active.until]:

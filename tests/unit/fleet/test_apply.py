@@ -288,6 +288,27 @@ def test_a_run_that_does_not_end_when_it_is_stopped_is_given_up(
     assert found[1].error is not None
 
 
+def test_an_error_of_the_callback_stops_the_runs_before_it_is_raised(live: Live, declared: Declared) -> None:
+    ended: list[str] = []
+
+    def does(one: Fake) -> None:
+        if one.host != "h1":
+            one.hang()
+            ended.append(one.host)
+
+    world = live(does)
+
+    def tell(_outcome: HostOutcome, _left: int) -> None:
+        until = time.monotonic() + 5
+        while world.running < 1 and time.monotonic() < until:
+            time.sleep(0.005)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        apply.apply(settings=declared("h1", "h2", parallel=2), on_result=tell)
+    assert ended == ["h2"]
+
+
 def test_hosts_that_hang_take_no_other_hosts_turn(
     live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch, stubborn: Callable[..., Stubborn]
 ) -> None:

@@ -34,6 +34,13 @@ def test_the_password_of_sudo_from_the_environment(tmp_path: Path, program: str)
     assert "'password': '***'" in output
 
 
+def test_the_password_of_sudo_from_the_environment_of_fab(tmp_path: Path) -> None:
+    (tmp_path / "fabfile.py").write_text("from meshfab import ns\n")
+    output = inv(tmp_path, "fab", FABRIC_SUDO_PASSWORD="geheim")
+    assert "geheim" not in output
+    assert "'password': '***'" in output
+
+
 @pytest.mark.parametrize("program", ["inv", "meshfab"])
 def test_passwords_from_a_file_of_the_project(tmp_path: Path, program: str) -> None:
     (tmp_path / "tasks.py").write_text("from meshfab import ns\n")

@@ -210,7 +210,7 @@ def test_an_interruption_at_any_line_while_the_message_is_put_together() -> None
 
     interrupted_at(-1)
     assert lines > 20
-    for stop in range(1, lines):
+    for stop in range(1, lines + 1):
         interruption = interrupted_at(stop)
         if interruption:
             assert_hidden_in_locals(interruption)

@@ -14,6 +14,7 @@ from invoke.tasks import task
 from meshfab.cli import step_command
 from meshfab.cli.error_lines import one_line_errors
 from meshfab.cli.step_command import garbage_collector_paused, run_request, warn_of_exposure
+from meshfab.config import debug_log
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError
@@ -175,6 +176,8 @@ def doctor(c: Context, host: list[str]) -> None:
         raise Exit(code=status)
 
 
+# Here, because Invoke logs INVOKE_SUDO_PASSWORD before it calls a task.
+debug_log.hide_passwords()
 ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from meshfab.checks import ca_checks, endpoint_probe, preconditions
+from meshfab.checks import ca_checks, client_addresses, preconditions
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
 from meshfab.config import inventory, password, validation
@@ -90,7 +90,7 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
         with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
             probe_answer, doctor_answer = shell.batch([facts.request(settings, declared), _request(settings, declared)])
             state = facts.parse(probe_answer, shell.host, settings, declared)
-            reached = endpoint_probe.peer(shell.c)
+            reached = client_addresses.peer(shell.c)
         answers = answer_fields.parse_fields(doctor_answer.out)
         return (*preconditions.check_login(None), *_of_host(state, answers, settings, declared, reached))
     except MeshfabError as error:

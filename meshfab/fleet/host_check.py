@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshfab.checks import cross_checks, evaluate
-from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe, peer
+from meshfab.checks.client_addresses import peer
+from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
 from meshfab.checks.public_dns import ask_public
 from meshfab.checks.report import HostReport
 from meshfab.config import inventory
 from meshfab.errors import MeshfabError, fault_line
 from meshfab.host import discovery
+from meshfab.host.call_threads import call_all
 from meshfab.ssh.session import HOST_SECONDS, shell_within
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ def check_host(
 
 
 def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None) -> HostObservation:
+    deadline = time.monotonic() + seconds
     declared = inventory.services(host, settings)
     with shell_within(host, settings, config, seconds, jumps) as shell:
         before = datetime.now(timezone.utc)
@@ -85,14 +88,16 @@ def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: 
             service.fqdn: cross_checks.expected_endpoint(discovered, service, settings)
             for service in discovered.services
         }
-        observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints)
+        observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints, deadline=deadline)
         reached = peer(shell.c)
-    return HostObservation(discovered, observations, _public(list(endpoints), settings), (before, after), reached)
+    public = _public(list(endpoints), settings, deadline)
+    return HostObservation(discovered, observations, public, (before, after), reached)
 
 
-def _public(fqdns: Sequence[str], settings: Settings) -> dict[str, tuple[str, ...]]:
+def _public(fqdns: Sequence[str], settings: Settings, deadline: float) -> dict[str, tuple[str, ...]]:
+    """What public resolvers answer; a name for which the time is too short has no answer, as with silent resolvers."""
     if not settings.public_resolvers or not fqdns:
         return {}
-    with ThreadPoolExecutor(min(_AT_ONCE, len(fqdns)), thread_name_prefix="resolver") as pool:
-        answers = pool.map(lambda fqdn: ask_public(fqdn, settings.public_resolvers), fqdns)
-        return dict(zip(fqdns, answers, strict=True))
+    ask = partial(ask_public, resolvers=settings.public_resolvers)
+    answers = call_all(ask, fqdns, deadline=deadline, at_once=_AT_ONCE)
+    return {fqdn: answers.get(fqdn, ()) for fqdn in fqdns}

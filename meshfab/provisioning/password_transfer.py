@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from meshfab.errors import (
     SecretLeftError,
 )
 from meshfab.provisioning import service_lock
+from meshfab.ssh.deadline import limit
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Answer, ExitStatus, Request
 
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["provisioner_password"]
 
 REAPER_SECONDS = 120
+# All that the removal may take, with new connections; and the steps of one attempt: connecting, and the scripts.
+CLEANUP_SECONDS, _ATTEMPT_SECONDS = 20.0, 8.0
 
 
 @contextmanager
@@ -175,18 +179,15 @@ def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:
 
 def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
     """Remove and verify: over this shell, beside it while a command runs in it, else over a new connection."""
-    output = ""
+    output, deadline = "no answer in time", time.monotonic() + CLEANUP_SECONDS
     for attempt in range(3):
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            break
         try:
-            if attempt == 0 and shell.is_idle:
-                answer = shell.batch([Request("remove_password", script_args)], timeout=5)[0]
-            else:
-                if attempt:
-                    shell.c.close()
-                with RootShell(shell.c, timeout=5) as new_shell:
-                    # A script that still runs holds the lock and may read the file: it is stopped first.
-                    stop = Request("stop", (shell.pid,))
-                    answer = new_shell.batch([stop, Request("remove_password", script_args)])[-1]
+            # Connecting is included; nothing that the host sends, or does not, can prolong it.
+            with limit(shell.c, seconds):
+                answer = _remove_once(shell, script_args, attempt, seconds)
         except (ConnectError, NotReadyError, OSError, EOFError) as error:
             output = str(error)
             continue
@@ -199,6 +200,17 @@ def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
         host=shell.host,
         remedy=f"ssh {shell.host} sudo rm -f {script_args[0]}",
     )
+
+
+def _remove_once(shell: RootShell, script_args: tuple[str, ...], attempt: int, seconds: float) -> Answer:
+    remove = Request("remove_password", script_args)
+    if attempt == 0 and shell.is_idle:
+        return shell.batch([remove], timeout=min(seconds, _ATTEMPT_SECONDS))[0]
+    if attempt:
+        shell.c.close()
+    with RootShell(shell.c, timeout=min(seconds, _ATTEMPT_SECONDS)) as new_shell:
+        # A script that still runs holds the lock and may read the file: it is stopped first.
+        return new_shell.batch([Request("stop", (shell.pid,)), remove])[-1]
 
 
 def _script_args(service: Service) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ Inv = Callable[..., tuple[int, str, str]]
 def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Inv:
     """`inv …` in this process: exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(connection, "ensure_open", lambda c: c)
+    monkeypatch.setattr(connection, "ensure_open", lambda c, *_seconds: c)
     password = Path.home() / ".step" / "secrets" / "provisioner"
     password.parent.mkdir(parents=True)
     password.touch(0o600)

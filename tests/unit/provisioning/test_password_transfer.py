@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import pickle
 import signal
+import threading
+import time
 import traceback
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +23,7 @@ from tests.support.certificates import SERVICE, SETTINGS
 from tests.support.fake_host import PASSWORD, RecordingShell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_mock import MockerFixture
@@ -233,6 +236,32 @@ def test_a_removal_that_cannot_be_verified_is_an_error_with_the_command_to_run(
     assert "120 s" in message
     assert "\n" not in message
     assert cleanup_shell.scripts.count("remove_password") == 2
+
+
+def test_the_whole_clean_up_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_transfer, "CLEANUP_SECONDS", 0.3)
+    closed = threading.Event()
+
+    class DrippingHost(RecordingShell):
+        """A connection that hangs, whatever the time limits of its steps, until it is closed."""
+
+        def __init__(self, *_args: object, **_more: object) -> None:
+            super().__init__()
+            self.c = SimpleNamespace(
+                client=SimpleNamespace(close=closed.set), close=lambda: None, original_host="h2", gateway=None
+            )
+
+        def batch(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Answer]:
+            if requests[0].script == "put_password":
+                return super().batch(requests, timeout=timeout)
+            assert closed.wait(20), "nobody closed the connection"
+            raise LostError("the connection dropped", host="h2")
+
+    monkeypatch.setattr(password_transfer, "RootShell", DrippingHost)
+    began = time.monotonic()
+    with pytest.raises(SecretLeftError, match="no answer within"), password_block(DrippingHost()):
+        pass
+    assert time.monotonic() - began < 5
 
 
 def test_a_password_that_was_not_removed_is_reported_before_the_first_error(cleanup_shell: RecordingShell) -> None:

@@ -6,6 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from meshfab.nginx import snippets
+
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
@@ -35,6 +37,8 @@ def for_service(finding: Finding, service: Service, discovery: Discovery) -> str
     provision = f"inv provision {options}" + "".join(f" --san {name}" for name in service.sans or ())
     if finding.code == "orphan" or (finding.code == "cert-missing" and service.name not in discovery.declared):
         return f"{provision}, or end it: {_end(service, discovery)}"
+    if (finding.code, finding.status) == ("not-served", "warning"):
+        return f"name it in a vhost of yours, with: include {snippets.path(service, 'tls')};"
     if finding.code == "not-served" and state.unit("nginx.service").active != "active":
         return on_host(state.host, "sudo systemctl start nginx")
     if finding.code == "dns-mismatch":

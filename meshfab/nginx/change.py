@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from meshfab.errors import EditedError, NginxError
 from meshfab.host.target_file import File, LazyFile
-from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, vhost
+from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, sockets, vhost
 from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -214,6 +214,8 @@ class ChangePlanner:
                 host=self.state.host,
                 remedy="give every server of the host that address, or leave --listen out; --force does it anyway",
             )
+        listens = listeners.listens(self.state, self.service, self.settings)
+        sockets.require_bindable(self.state, self.service.fqdn, listens, self.vhost_path)
 
     def _remedy(self, block: Server) -> str:
         lines = (f"`ssl_certificate {self.service.cert};`", f"`ssl_certificate_key {self.service.key};`")

@@ -62,7 +62,7 @@ def read_header(text: str) -> ManagedHeader | None:
         return None
     try:
         requested = _DEFAULTS | json.loads(match[1])
-    except ValueError:
+    except (ValueError, RecursionError):  # the header is a file on the host, and may be nested without end
         return None
     # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
     body = text[match.end() :].rstrip("\n") + "\n"

@@ -259,6 +259,11 @@ def test_read_header_accepts_any_text(text: str) -> None:
     assert header is None or not header.is_untouched
 
 
+def test_a_header_that_is_nested_without_end_is_no_header() -> None:
+    text = vhost.render(SERVICE, SETTINGS, OLD).replace('"names": [', '"names": [' + "[" * 4000, 1)
+    assert vhost.read_header(text.replace("],", "]" * 4001 + ",", 1)) is None
+
+
 CHANGES = {
     "upstream": (PROXIED, SETTINGS, OLD),
     "names": (MORE_NAMES, SETTINGS, OLD),

@@ -27,7 +27,10 @@ FINDINGS = {
         "as its message says, then `inv renew`",
     ),
     "served-stale": ("TLS clients receive another certificate than the one on disk.", _PROVISION),
-    "not-served": ("No server answers for the name.", f"start nginx; if it runs, {_PROVISION}"),
+    "not-served": (
+        "No server answers for the name; a warning if you declared `vhost: false` and have not written the vhost yet.",
+        f"start nginx; if it runs, {_PROVISION}; include the file that the message names in your vhost",
+    ),
     "dns-mismatch": (
         "The name does not resolve to an address of the host, here or on the host.",
         "correct the mesh's DNS",

@@ -1,4 +1,4 @@
-"""The addresses at which a service is asked for, and which of them this machine may connect to. Pure, but for `peer`."""
+"""The addresses at which a service is asked for, and which of them this machine may connect to."""
 
 from __future__ import annotations
 

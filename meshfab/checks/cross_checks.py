@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from meshfab.checks.finding import Finding
 from meshfab.errors import MeshfabError
 from meshfab.host import certificate
-from meshfab.nginx import change, previous_options
+from meshfab.nginx import change, config_dump, previous_options, server_blocks
 from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -40,7 +40,10 @@ def check_served(
     answer = observation.served(leaf.der if leaf else None)
     if answer is None or (leaf is not None and answer.der == leaf.der):
         return
-    if answer.der is None:
+    if _awaits_vhost(discovery, service):
+        what = f"no server of nginx answers to {service.fqdn} yet, and its vhost is yours to write"
+        yield Finding("not-served", "warning", what)
+    elif answer.der is None:
         is_down = discovery.state.unit("nginx.service").active != "active"
         why = "nginx is not running" if is_down else f"{answer.address}:{answer.port}: {answer.why or 'no answer'}"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn} ({why})")
@@ -119,6 +122,13 @@ def has_timer(discovery: Discovery, service: Service) -> bool:
 def urgency(leaf: Leaf | None, now: datetime) -> Status:
     """The status of a failed renewal: a warning while the next ticks have time to succeed."""
     return "critical" if leaf is None or leaf.is_expiring(now) else "warning"
+
+
+def _awaits_vhost(discovery: Discovery, service: Service) -> bool:
+    """Whether the operator, who declared that they write the vhost, has not written it yet."""
+    if service.name not in discovery.declared or service.vhost or config_dump.config_error(discovery.state):
+        return False
+    return not server_blocks.find(discovery.state, service)
 
 
 def _is_for_upstreams(conf: str, service: Service) -> bool:

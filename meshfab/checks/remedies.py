@@ -12,6 +12,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from meshfab.host.discovery import OWN_KEY
+from meshfab.nginx import snippets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,8 @@ def for_service(finding: Finding, service: Service, discovery: Discovery, reache
     """
     state = discovery.state
     options = f"--name {service.name} --host {state.host}"
+    if (finding.code, finding.status) == ("not-served", "warning"):
+        return f"name it in a vhost of yours, with: include {snippets.path(service, 'tls')};"
     if finding.code == "not-served" and state.unit("nginx.service").active != "active":
         return on_host(state.host, "sudo systemctl start nginx")
     # A renewal has the certificate that is there renewed by the host itself, without the password.

@@ -23,6 +23,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
     "services": (lambda value: isinstance(value, Mapping), "set a mapping of names to hosts"),
     "parallel": (lambda value: type(value) is int and value >= 1, "set a whole number from 1"),
+    "hsts_max_age": (
+        lambda value: type(value) is int and 0 <= value <= 63072000,
+        "set a number of seconds from 0 to 63072000",
+    ),
     "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
     "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
 }
@@ -48,6 +52,8 @@ class Settings:
         conf_dir: absolute path of the folder for vhosts; None detects the layout of the host.
         listen: addresses that our vhosts listen on, or networks (10.87.0.0/16: the host's addresses in it are meant);
             empty for all.
+        hsts_max_age: for how many seconds browsers insist on https for the services' names (Strict-Transport-Security),
+            up to 63072000, two years; 0 does not send the header.
         snippets: a folder on the operator's machine whose templates replace those in nginx-snippets/.
         hosts: hosts that `check-certs` checks in addition to those of the services, each `[user@]host[:port]`.
         services: the declared services: name -> options, which are `host` or `hosts`, and the options of `Service.of`.
@@ -76,6 +82,7 @@ class Settings:
     nginx_user: str | None = None
     conf_dir: str | None = None
     listen: tuple[str, ...] = ()
+    hsts_max_age: int = 0
     snippets: str | None = None
     hosts: tuple[str, ...] = ()
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from meshfab.errors import EditedError, NginxError
 from meshfab.host.target_file import File, LazyFile
-from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, vhost
+from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, sockets, vhost
 from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -216,6 +216,8 @@ class ChangePlanner:
                 host=self.state.host,
                 remedy="give every server of the host that address, or leave --listen out; --force does it anyway",
             )
+        listens = listeners.listens(self.state, self.service, self.settings)
+        sockets.require_bindable(self.state, self.service.fqdn, listens, self.vhost_path)
 
     def _render(self) -> str:
         listens = listeners.listens(self.state, self.service, self.settings)

@@ -137,18 +137,14 @@ def _endpoint(
     """Where clients ask for the service when the plan is done."""
     if nginx_change.vhost_path and nginx_change.reason:
         return Endpoint(listeners.addresses(state, observed.service, request.settings))
-    if "wire-nginx" not in request.parts and not _is_running(state):
+    if "wire-nginx" not in request.parts and not layout.is_running(state):
         return None
     return observed.endpoint
 
 
-def _is_running(state: HostState) -> bool:
-    return state.unit("nginx.service").active in ("active", "reloading")
-
-
 def _may_load(state: HostState, parts: frozenset[Part]) -> bool:
     # A stopped nginx has no old pair in memory, and reads the new one when it starts.
-    return "wire-nginx" in parts or ("mint" in parts and _is_running(state))
+    return "wire-nginx" in parts or ("mint" in parts and layout.is_running(state))
 
 
 def _load_steps(

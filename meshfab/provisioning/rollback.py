@@ -54,7 +54,9 @@ def roll_back(
             result = "" if is_back else "clients get something else than before"
         else:
             result = _restore(shell, state, plans, checks, is_installed=failed.script != "install_config")
-        return _with_result(error, result) if "failed" in result or "clients" in result else error
+        if "failed" in result or "clients" in result or ("stopped" in result and "stopped" not in error.remedy):
+            return _with_result(error, result)
+        return error
     if moved:
         # nginx has not read the new pairs: after their old ones are restored, nothing has changed.
         shell.batch([mint.restore(plan.service) for plan in moved])
@@ -101,8 +103,13 @@ def _restore(
         return "nothing else was changed"
     activations = [plan.activation for plan in plans]
     last = shell.batch([*requests, activation.remove(state, activations, is_installed=is_installed)])[-1]
+    starts = any(plan.starts for plan in plans)
+    if starts and last.status == ExitStatus.LOAD_FAILED:
+        return "what was there before is back, and nginx is stopped: it does not start with it"
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(check.is_restored() for check in checks):
         return "what was there before is back, and clients get something else than before"
+    if starts:
+        return "what was there before is back, and nginx runs with it"
     return "what was there before is back" + (" and served" if any(check.was_served for check in checks) else "")

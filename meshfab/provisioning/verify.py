@@ -47,9 +47,12 @@ class ServingCheck:
         return wait_until_served(self._probe, self._state, fqdn, endpoint, disk)
 
     def is_restored(self) -> bool:
-        """Whether clients get again what they got before; true where nothing was meant to serve the name."""
+        """Whether clients get again what they got before.
+
+        True where nothing was meant to serve the name, and where nginx was stopped: it runs after a rollback.
+        """
         fqdn, endpoint, clients = self.plan.service.fqdn, self._before.endpoint, self._before.clients
-        if endpoint is None or clients is None:
+        if endpoint is None or clients is None or self.plan.starts:
             return True
 
         def observe() -> EndpointObservation:

@@ -42,7 +42,12 @@ take_nginx_lock() {
 	printf 'an operator since %s\n' "${since:=$(date -Is)}" >/run/meshfab/.nginx.lock
 }
 
-# load_nginx reload|open|start|stop LOG MASTER: do it through systemd, and verify a reload.
+# print_holder TEXT:PORT: print ", by NAME", the program that has the TCP port; nothing if nobody has it.
+print_holder() {
+	ss -Hltnp "sport = :${1##*:}" 2>/dev/null | sed -n 's/.*users:(("\([A-Za-z0-9_.-]\{1,32\}\)".*/, by \1/p' | head -n 1
+}
+
+# load_nginx reload|open|start|restart LOG MASTER: do it through systemd, and verify a reload.
 # `systemctl reload` returns at once with status 0, even if nginx then rejects the configuration. The reload has worked
 # when the master has new workers and the old workers have ended or are shutting down. Otherwise print the error from LOG.
 # `open` is a reload that opens a port on which nothing listened before: new workers are enough, because the old workers
@@ -85,6 +90,8 @@ load_nginx() {
 		sleep 0.01
 		tries=$((tries + 1))
 	done
-	print_error "$(printf '%s\n' "${error:-no new workers, and nothing in $2}" | head -n 1)"
+	error=$(printf '%s\n' "${error:-no new workers, and nothing in $2}" | head -n 1)
+	case $error in *' failed (98:'*) error="$error$(print_holder "${error%%' failed (98:'*}")" ;; esac
+	print_error "$error"
 	return "$status_not_taken_up"
 }

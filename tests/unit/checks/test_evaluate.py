@@ -86,6 +86,22 @@ def test_what_clients_get_is_held_against_the_disk(shown: Served, code: str, wor
     assert tea.served is False
 
 
+def test_a_declared_vhost_of_the_operator_that_is_not_written_yet_is_a_warning() -> None:
+    nobody = observation(served=Served(b"no certificate", ADDRESS))
+    service = Service.of("tea", SETTINGS, vhost=False)
+    declared = replace(survey(declared=frozenset({"tea"})), services=(service,))
+    tea = judged(declared, nobody)[0]
+    assert codes(tea) == {"not-served": "warning"}
+    assert tea.findings[0].remedy.endswith("include /etc/nginx/snippets/tea.internal.tls.conf;")
+    # There is a vhost of theirs; or nginx's configuration, where one may be, cannot be read; or ours is meant to be.
+    head = "# configuration file /etc/nginx/nginx.conf:\n"
+    written = f"{head}server {{ listen 443 ssl; server_name tea.internal; ssl_certificate {TEA.cert}; }}\n"
+    for conf in (written, "nginx: [emerg] boom"):
+        state = replace(declared.state, nginx_conf=conf)
+        assert codes(judged(replace(declared, state=state), nobody)[0]) == {"not-served": "critical"}
+    assert codes(judged(replace(declared, services=(TEA,)), nobody)[0]) == {"not-served": "critical"}
+
+
 def test_a_stopped_nginx_is_told_to_be_started_and_not_provisioned() -> None:
     units = {**survey().state.units, "nginx.service": Unit("loaded", "enabled", "inactive", "success")}
     tea = judged(survey(units=units), observation(served=Served(None, ADDRESS, why="refused")))[0]

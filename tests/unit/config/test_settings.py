@@ -236,9 +236,31 @@ def test_a_san_that_is_not_a_dns_name_is_refused(san: str) -> None:
 
 
 @pytest.mark.parametrize("upstream", [None, "http://127.0.0.1:8080"])
-def test_mtls_without_an_https_upstream_is_refused(upstream: str | None) -> None:
-    with pytest.raises(InputError, match="mtls"):
+def test_an_option_of_an_https_upstream_without_one_is_refused(upstream: str | None) -> None:
+    with pytest.raises(InputError, match="mtls needs an https upstream"):
         Service.of("tea", SETTINGS, upstream=upstream, mtls=True)
+    with pytest.raises(InputError, match="no-verify-upstream needs an https upstream"):
+        Service.of("tea", SETTINGS, upstream=upstream, verify_upstream=False)
+    with pytest.raises(InputError, match="keep-host needs an https upstream"):
+        Service.of("tea", SETTINGS, upstream=upstream, keep_host=True)
+
+
+@pytest.mark.parametrize("upstream", ["https://10.87.0.13", "https://[fd00::13]:8443/base"])
+@pytest.mark.parametrize("mtls", [False, True])
+def test_an_address_cannot_be_verified_and_the_remedy_says_what_can(upstream: str, mtls: bool) -> None:
+    with pytest.raises(InputError, match="by its name") as caught:
+        Service.of("tea", SETTINGS, upstream=upstream, mtls=mtls)
+    assert "--upstream https://NAME:PORT, or add --no-verify-upstream" in caught.value.remedy
+    assert Service.of("tea", SETTINGS, upstream=upstream, mtls=mtls, verify_upstream=False).upstream == upstream
+    assert Service.of("tea", SETTINGS, upstream="http://10.87.0.13").verify_upstream
+
+
+@pytest.mark.parametrize("seconds", [-1, 63072001, "300", 1.5, True, None])
+def test_an_hsts_max_age_that_no_browser_should_get_is_refused(seconds: Any) -> None:
+    with pytest.raises(InputError, match=r"meshfab\.hsts_max_age"):
+        Settings(hsts_max_age=seconds)
+    assert Settings().hsts_max_age == 0
+    assert Settings(hsts_max_age=63072000).hsts_max_age == 63072000
 
 
 def test_a_name_that_makes_the_fqdn_too_long_is_refused() -> None:

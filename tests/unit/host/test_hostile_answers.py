@@ -63,7 +63,7 @@ def test_a_long_run_of_anything_in_nginxs_configuration_is_read_in_linear_time(t
         config_dump.config_error(state)
         config_dump.error_log(state)
         config_dump.conflicts(state, SERVICE)
-        listeners.is_listening(state, 443)
+        listeners.listener(state, 443)
 
 
 @pytest.mark.parametrize("filler", [" ", "\n", "[emerg] ", "a "], ids=["blanks", "newlines", "marks", "words"])

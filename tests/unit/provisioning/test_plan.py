@@ -342,6 +342,29 @@ class TestPreviousOptions:
         assert plan.steps == ()
         assert plan.service.mtls
 
+    def test_how_the_upstream_is_asked_is_kept_with_the_upstream_and_not_without(self) -> None:
+        unverified = replace(SERVICE, upstream="https://10.87.0.13", verify_upstream=False, keep_host=True)
+        host = Host(service=unverified).with_vhost()
+        plan = plan_for(host, upstream=None, verify_upstream=True, keep_host=False)
+        assert plan.steps == ()
+        assert (plan.service.verify_upstream, plan.service.keep_host) == (False, True)
+        plan = plan_for(host, upstream="https://app.internal", verify_upstream=True, keep_host=False)
+        assert verbs(plan) == ["vhost"]
+        assert (plan.service.verify_upstream, plan.service.keep_host) == (True, False)
+
+    def test_an_upstream_of_an_earlier_version_is_verified_from_now_on(self) -> None:
+        def earlier(upstream: str) -> Host:
+            service = replace(SERVICE, upstream=upstream, verify_upstream=False)
+            text = vhost.render(service, SETTINGS, (1, 22, 1))
+            return Host(service=service).with_vhost(text.replace('"verify_upstream": false, ', "", 1))
+
+        plan = plan_for(earlier("https://app.internal"), upstream=None, verify_upstream=True)
+        assert verbs(plan) == ["vhost"]
+        assert plan.service.verify_upstream
+        with pytest.raises(NginxError, match=r"^h2: .*has an address") as caught:
+            plan_for(earlier("https://10.87.0.13"), upstream=None, verify_upstream=True)
+        assert "--no-verify-upstream" in caught.value.remedy
+
     def test_names_that_are_not_given_are_kept(self) -> None:
         service = Service.of("gongfoo", SETTINGS, sans=["www.gongfoo.internal"])
         plan = plan_for(Host(service=service).with_vhost(), sans=None)

@@ -45,10 +45,10 @@ def check_served(
         yield Finding("not-served", "warning", what)
     elif answer.der is None:
         is_down = discovery.state.unit("nginx.service").active != "active"
-        why = "nginx is not running" if is_down else f"{answer.address}:{answer.port}: {answer.why or 'no answer'}"
+        why = "nginx is not running" if is_down else f"{answer.location}: {answer.why or 'no answer'}"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn} ({why})")
     elif service.fqdn not in _names(answer.der):
-        what = f"what answers at {answer.address}:{answer.port} has no certificate for it"
+        what = f"what answers at {answer.location} has no certificate for it"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn}: {what}")
     else:
         what = "another certificate than the one on disk" if leaf else "a certificate that is not on disk"

@@ -164,9 +164,7 @@ class EndpointProbe:
         if not unanswered:
             return observations
         args = [
-            word
-            for number, (fqdn, answer) in enumerate(unanswered)
-            for word in (str(number), _socket(answer.address, answer.port), fqdn)
+            word for number, (fqdn, answer) in enumerate(unanswered) for word in (str(number), answer.location, fqdn)
         ]
         output = answer_fields.parse_fields(self._shell.batch([Request("tls_probe", tuple(args))])[0].out)
         by_host: dict[tuple[str, str], Served] = {}
@@ -201,7 +199,3 @@ class _EarlyAnswer(Thread):
         if self.resolved:
             self.answer = tls_client.ask(self.resolved[0], self.fqdn)
         certificate.warm_up()
-
-
-def _socket(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -109,7 +109,7 @@ class StepPrinter:
             return ""
         asked_from = f"asked from {served.via}, not from here" if served.via else "asked from here"
         return (
-            f"https://{outcome.service.fqdn} at {served.address}:{served.port} is the leaf on disk ({asked_from}), "
+            f"https://{outcome.service.fqdn} at {served.location} is the leaf on disk ({asked_from}), "
             f"until {leaf.not_after:%Y-%m-%d %H:%M} UTC, {duration(leaf.not_after - datetime.now(timezone.utc))} left"
         )
 

@@ -32,6 +32,15 @@ class Served:
     why: str = ""
     via: str = ""
 
+    @property
+    def location(self) -> str:
+        """Address and port as a client writes them; an IPv6 address in brackets (RFC 3986, 3.2.2).
+
+        >>> Served(None, "fd00::12").location
+        '[fd00::12]:443'
+        """
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
 
 def resolve(fqdn: str) -> tuple[str, ...]:
     """The addresses of a name for the operator; empty when it does not resolve."""

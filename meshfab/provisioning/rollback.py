@@ -82,7 +82,7 @@ def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: 
         remedy = f"point {plan.service.fqdn} at an address that its vhost listens on, or give {listen}"
     action = "started" if plan.starts else "reloaded"
     return ServedError(
-        f"nginx was {action}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
+        f"nginx was {action}, and clients at {answer.location} get for {plan.service.fqdn} {what};"
         f" {_restore(shell, state, [plan], [check], is_installed=True)}",
         host=shell.host,
         remedy=remedy,

@@ -167,6 +167,9 @@ def _classify_end(output: str, status: int, host: str) -> LostError | NotReadyEr
         return SudoAsksError("sudo asks for a password", host=host, remedy=remedy)
     if "not in the sudoers" in output or "not allowed to" in output:
         return NotReadyError(f"sudo refuses: {output}", host=host, remedy=remedy)
+    if "printf as a builtin" in output:
+        what = "its /bin/sh (mksh? yash?) has no printf of its own, so a password would be an argument of a program"
+        return NotReadyError(what, host=host, remedy="make dash, bash or busybox the host's /bin/sh")
     if status == 127:
         return NotReadyError(
             f"the login cannot become root: {output}", host=host, remedy="install sudo, or log in as root"

@@ -6,16 +6,17 @@ set -u
 url=$1 ca=$2 port=$3 root=$4 user=$5 names=$6 check=$7
 shift 7
 step=$(command -v step || command -v step-cli) || step=''
+case $ca in *:*) socket="[$ca]:$port" ;; *) socket=$ca:$port ;; esac
 
 # One HTTP request; HTTP/1.0, so that the answer is not chunked and the connection is closed. Not every host has curl.
 fetch() {
 	path=$1
 	shift
 	printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$path" "$ca" | SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent \
-		timeout 5 openssl s_client -quiet -connect "$ca:$port" -servername "$ca" "$@" 2>/dev/null
+		timeout 5 openssl s_client -quiet -connect "$socket" -servername "$ca" "$@" 2>/dev/null
 }
 certificate() {
-	timeout 5 openssl s_client -connect "$ca:$port" -servername "$ca" </dev/null 2>/dev/null |
+	timeout 5 openssl s_client -connect "$socket" -servername "$ca" </dev/null 2>/dev/null |
 		openssl x509 2>/dev/null | head -c 20000
 }
 health() {

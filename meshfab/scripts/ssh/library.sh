@@ -1,5 +1,14 @@
 # Functions for all scripts; meshfab/ssh/root_shell.py sends this file first.
 # shellcheck shell=sh disable=SC2154,SC2034
+# A printf that is a program would have the password among its arguments, where every user of the host can read it.
+# mksh is such a shell; it also closes the descriptors of our locks. Python looks for these words.
+case $(command -v printf) in
+printf) ;;
+*)
+	echo 'meshfab needs a shell with printf as a builtin' >&2
+	exit 1
+	;;
+esac
 LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 umask 077

@@ -318,6 +318,15 @@ def test_a_missing_sudo_is_named(fakes: Path, c: LocalConnection) -> None:
         shell.run("both")
 
 
+def test_a_shell_without_a_printf_of_its_own_is_refused(fakes: Path, c: LocalConnection) -> None:
+    # As in mksh: it would start a program, with the password among its arguments.
+    (fakes / "sh").write_text('#!/bin/bash\nscript=$2\nshift 2\nexec bash -c "enable -n printf; $script" "$@"\n')
+    (fakes / "sh").chmod(0o755)
+    with pytest.raises(NotReadyError, match=r"/bin/sh .* has no printf of its own") as caught, RootShell(c) as shell:
+        shell.run("both")
+    assert "dash" in caught.value.remedy
+
+
 def test_sudo_is_used_by_a_login_that_is_not_root(fakes: Path, c: LocalConnection) -> None:
     command(fakes, "sudo", 'echo used >&2; while [ $1 != -- ]; do shift; done; shift; exec "$@"')
     with RootShell(c) as shell:

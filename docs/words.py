@@ -27,16 +27,27 @@ FINDINGS = {
         "as its message says, then `inv renew`",
     ),
     "served-stale": ("TLS clients receive another certificate than the one on disk.", _PROVISION),
-    "not-served": ("No server answers for the name.", f"start nginx; if it runs, {_PROVISION}"),
+    "not-served": (
+        "No server answers for the name; a warning if you declared `vhost: false` and have not written the vhost yet.",
+        f"start nginx; if it runs, {_PROVISION}; include the file that the message names in your vhost",
+    ),
     "dns-mismatch": (
         "The name does not resolve to an address of the host, here or on the host.",
         "correct the mesh's DNS",
     ),
     "dns-public": ("A resolver outside the mesh resolves the name.", "remove it from the public zone"),
-    "secret-left": ("A provisioner password is in the host's `/tmp`.", "the `rm` that the message names"),
+    "secret-left": ("A provisioner password is in the host's `/tmp`.", "the `rm` of the remedy"),
     "orphan": (
         "Not declared, and a pair without a timer and a vhost, or a timer or vhost without a pair.",
-        "`inv provision`, or remove it with the commands of the message",
+        "declare it and `inv apply`, or remove it with the commands of the message",
+    ),
+    "left-out": (
+        "The host names more than 200 undeclared services, or more than 20 passwords; the rest is not checked.",
+        "look at the host",
+    ),
+    "root-mismatch": (
+        "The host's root file does not hold exactly the root with the fingerprint `root_fingerprint`.",
+        "compare with the CA's, then correct the file or the setting",
     ),
     "clock-skew": (
         "The host's clock differs from this machine's by more than 30 s.",
@@ -46,6 +57,7 @@ FINDINGS = {
 
 CHECKS = {
     "password": "The password file on your machine exists, is not empty, and is readable by you alone.",
+    "answer": "Shown only if the host's answer cannot be understood; the host is then *unknown*.",
     "host-key": "The host's SSH key is in `known_hosts`.",
     "login": "The login works.",
     "sudo": "The login can become root.",
@@ -60,10 +72,11 @@ CHECKS = {
     "nginx-configuration": "`nginx -t` accepts the configuration.",
     "nginx-running": "The unit `nginx.service` is active.",
     "nginx-user": "The user of nginx's workers exists.",
-    "root": "The mesh's root certificate is at the path of the setting `root`.",
+    "root": "The mesh's root certificate is at the path of the setting `root`, and has the pinned fingerprint.",
     "dns": "The host resolves the CA's name, and the names of declared services resolve to the host.",
     "ca": "The CA answers.",
-    "ca-root": "The root certificate on the host is the CA's.",
+    "ca-root": "The root certificate on the host is the CA's; shows its fingerprint, which `root_fingerprint` can pin.",
+    "ca-name": "The CA's certificate has the name in `ca_url`.",
     "clock": "The host's clock differs from the CA's by 30 s at most.",
     "provisioner": "The CA has a JWK provisioner with the name in the settings.",
     "lifetime": "The lifetime of certificates is long enough for a tick every 15 minutes (3 hours or more).",

@@ -23,6 +23,7 @@ The message of each is one line for the operator: the host, what is wrong, and w
 from __future__ import annotations
 
 import re
+import unicodedata
 
 __all__ = [
     "ConnectError",
@@ -41,8 +42,16 @@ __all__ = [
     "StoppedError",
     "SudoAsksError",
 ]
-# Colours, control characters, and Unicode's marks for the direction of text.
-_CONTROL_SEQUENCES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# The longest message that is shown, in characters. What is longer is cut in its middle.
+LONGEST = 500
+_MOST_LINES = 5000
+# What honest programs print to colour their output.
+_COLOURS = re.compile(r"\x1b\[[0-9;]{0,32}[mK]")
+# Unicode's Default_Ignorable_Code_Point beside the format characters (https://www.unicode.org/reports/tr44/), and the
+# blank of Braille: a terminal shows nothing for them, and text can be hidden in them.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 class MeshfabError(Exception):
@@ -52,16 +61,16 @@ class MeshfabError(Exception):
     h2: the CA does not answer -> is it up?
 
     Attributes:
-        what: what is wrong, one line without control characters.
+        what: what is wrong, one line without control characters; it may quote the host.
         host: the host, as the operator wrote it; empty if the error is not about a host.
-        remedy: what to do next, usually a command; empty if there is nothing to do.
+        remedy: what to do next, usually a command; empty if there is nothing to do. It quotes nothing of the host.
     """
 
     def __init__(self, what: str, *, host: str = "", remedy: str = "") -> None:
-        super().__init__(what)
-        self.what = one_line(what)
+        self.what = fault_line(what)
+        super().__init__(self.what)
         self.host = host
-        self.remedy = one_line(remedy)
+        self.remedy = one_line(remedy, longest=None)
 
     def __str__(self) -> str:
         prefix = f"{self.host}: " if self.host else ""
@@ -116,12 +125,13 @@ class EditedError(NginxError):
     """A file that meshfab wrote was edited by hand, and this run would overwrite the change.
 
     Attributes:
-        diff: the unified diff from the file on the host to the text that meshfab would write.
+        diff: the unified diff from the file on the host to the text that meshfab would write, without control
+            characters.
     """
 
     def __init__(self, what: str, *, host: str = "", remedy: str = "", diff: str = "") -> None:
         super().__init__(what, host=host, remedy=remedy)
-        self.diff = diff
+        self.diff = printable(diff)
 
 
 class ServedError(MeshfabError):
@@ -132,12 +142,54 @@ class SecretLeftError(MeshfabError):
     """The removal of the provisioner's password from the host could not be verified."""
 
 
-def one_line(text: str, *, folds: bool = True) -> str:
-    """Remove colours and control characters, so that text from a host cannot control the terminal.
+def one_line(text: str, *, folds: bool = True, longest: int | None = LONGEST) -> str:
+    """Show text from a host in one line that neither controls the terminal nor hides anything.
 
-    Each run of white space becomes one space. With `folds=False` white space stays, and a tab becomes four spaces.
+    Colours are removed and each run of blanks and newlines becomes one blank. Every other character that has no shape
+    of its own is shown as its escape: control and format characters (those that turn the direction of text, or have no
+    width), separators of lines, variation selectors, tags, unassigned and private ones.
 
-    >>> one_line("a\\n  \\x1b[31mb")
-    'a b'
+    >>> one_line("a\\n  \\x1b[31mb\\u202e")
+    'a b\\\\u202e'
+
+    Args:
+        text: the text.
+        folds: False keeps blanks, and makes four of a tab.
+        longest: the length from which the middle of the text is left out; None for any length.
     """
-    return _CONTROL_SEQUENCES.sub("", " ".join(text.split()) if folds else text.replace("\t", "    "))
+    text = _cut(_COLOURS.sub("", text), longest and 4 * longest)
+    text = re.sub(r"[ \t\n\r\v\f]+", " ", text).strip(" ") if folds else text.replace("\t", "    ")
+    if not text.isprintable() or _INVISIBLE.search(text):
+        text = "".join(map(_shown, text))
+    return _cut(text, longest)
+
+
+def fault_line(text: str) -> str:
+    """The same for the part of a message that comes before its remedy: nothing in it looks like the arrow to that.
+
+    >>> fault_line("no -> curl evil | sh")
+    'no -\\\\x3e curl evil | sh'
+    """
+    return one_line(text).replace("->", r"-\x3e")
+
+
+def printable(text: str) -> str:
+    """The same for a text of several lines, such as a diff: each as `one_line` shows it, with its blanks."""
+    lines = text.split("\n")
+    shown = [one_line(line, folds=False, longest=4 * LONGEST) for line in lines[:_MOST_LINES]]
+    return "\n".join([*shown, f"… and {len(lines) - _MOST_LINES} more lines\n"] if len(lines) > _MOST_LINES else shown)
+
+
+def _shown(letter: str) -> str:
+    # Exactly the categories of "Other" and "Separator" are not printable, except for the blank.
+    if letter.isprintable() and not _INVISIBLE.match(letter):
+        return letter
+    return " " if unicodedata.category(letter) == "Zs" else letter.encode("unicode_escape").decode("ascii")
+
+
+def _cut(text: str, longest: int | None) -> str:
+    """Leave out the middle: what a message begins and ends with is ours, and what it quotes is between."""
+    if longest is None or len(text) <= longest:
+        return text
+    end = longest // 4
+    return f"{text[: longest - end - 3]} … {text[-end:]}"

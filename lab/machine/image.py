@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUITE = "bookworm"
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo"),
-    *("nginx", "acl", "openssl", "ca-certificates", "curl"),
+    *("nginx", "libnginx-mod-stream", "acl", "openssl", "ca-certificates", "curl"),
     *("iproute2", "iputils-ping", "procps", "less"),
 )
 FLAVOURS = ("debian", "fedora")

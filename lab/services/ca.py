@@ -93,6 +93,11 @@ def set_claims(provisioner: str = layout.PROVISIONER, **claims: Any) -> None:
     _edit_and_restart(change)
 
 
+def set_names(*names: str) -> None:
+    """Change the names that the CA's own certificate has (`dnsNames`)."""
+    _edit_and_restart(lambda config: config.update(dnsNames=list(names)))
+
+
 def remove_provisioner(name: str = layout.PROVISIONER) -> dict[str, Any]:
     """Remove a provisioner and return its configuration, so that `add_provisioner` can restore it."""
     removed: list[dict[str, Any]] = []

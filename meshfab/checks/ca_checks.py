@@ -7,9 +7,11 @@ import re
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from meshfab.checks.finding import Finding
 from meshfab.errors import one_line
+from meshfab.host import certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,11 +23,15 @@ _SKEW_SECONDS = 30
 _SHORTEST_LIFE = 3 * 3600
 # What step-ca grants where its configuration does not say (authority/config/config.go).
 _DEFAULT_LIFE = "24h"
+ROOT_REMEDY = (
+    "compare with `step certificate fingerprint` at the CA, then put its root there, or correct the pin:"
+    " meshfab.root_fingerprint, or if it is not set `fingerprint` in ~/.step/config/defaults.json here"
+)
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 def check_ca(fields: Mapping[str, str], root: str | None, settings: Settings) -> Iterator[Finding]:
-    """Check that the CA is reachable and trusted, and check its provisioner, lifetimes and clock."""
+    """Check that the CA is reachable and trusted, and check its name, provisioner, lifetimes and clock."""
     status, _, message = fields.get("ca.health", "").partition(" ")
     head, _, roots = fields.get("ca.roots", "").replace("\r\n", "\n").partition("\n\n")
     if not head:
@@ -39,6 +45,8 @@ def check_ca(fields: Mapping[str, str], root: str | None, settings: Settings) ->
         # Without step its health was not asked for; the missing program has a line of its own.
         yield Finding("ca", "ok" if not message else "critical", f"{settings.ca_url} answers {one_line(message)[:200]}")
     yield _of_root(fields, roots, root, settings)
+    if fields.get("ca.trusted"):
+        yield _of_name(fields, settings)
     yield from _of_clock(fields, head)
     yield from _of_provisioner(fields.get("ca.provisioners", ""), settings)
 
@@ -58,6 +66,28 @@ def seconds(duration: str) -> float | None:
         return None
 
 
+def root_fault(root: str, settings: Settings) -> str:
+    """What is wrong with a host's root file by the pinned fingerprint; empty if it holds that root and no other."""
+    pin = settings.root_fingerprint
+    fingerprints = _fingerprints(root)
+    if pin is None or fingerprints == [pin]:
+        return ""
+    names = ", ".join(fingerprints[:3]) + ", …" * (len(fingerprints) > 3)
+    return f"{settings.root} holds {names or 'no certificate'}, not the pinned root {pin}"
+
+
+def _of_name(fields: Mapping[str, str], settings: Settings) -> Finding:
+    """The name in the URL must be in the certificate: other servers of the mesh chain to the same root."""
+    name = urlsplit(settings.ca_url).hostname
+    if fields.get("ca.named"):
+        return Finding("ca-name", "ok", f"the CA's certificate is for {name}")
+    leaf = certificate.leaf_of(fields.get("ca.certificate"))
+    sans = leaf.sans if leaf else ()
+    listed = ", ".join(one_line(san)[:64] for san in sans[:8]) + ", …" * (len(sans) > 8)
+    what = f"what answers at {settings.ca_url} has a certificate for {listed or 'no DNS name'}, not for {name}"
+    return Finding("ca-name", "critical", what, "is it the CA? then add the name to dnsNames in its ca.json")
+
+
 def _of_root(fields: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
     host_roots, ca_roots = _fingerprints(root or ""), _fingerprints(roots)
     if not host_roots:
@@ -65,7 +95,8 @@ def _of_root(fields: Mapping[str, str], roots: str, root: str | None, settings: 
         return Finding("ca-root", "critical", f"{settings.root} holds no certificate", remedy)
     both = [provisioner for provisioner in host_roots if provisioner in ca_roots]
     if both and fields.get("ca.trusted"):
-        return Finding("ca-root", "ok", f"{settings.root} is the CA's root, SHA-256 {both[0]}")
+        how = "pinned" if settings.root_fingerprint else "meshfab.root_fingerprint would pin it"
+        return Finding("ca-root", "ok", f"{settings.root} is the CA's root, SHA-256 {both[0]} ({how})")
     ca_fingerprint = ca_roots[0] if ca_roots else "unknown"
     what = f"{settings.root} ({host_roots[0]}) is not the root of what answers at {settings.ca_url} ({ca_fingerprint})"
     return Finding(

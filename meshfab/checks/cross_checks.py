@@ -6,9 +6,9 @@ import itertools
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
-from meshfab.errors import MeshfabError, one_line
+from meshfab.errors import MeshfabError
 from meshfab.host import certificate
-from meshfab.nginx import change, previous_options
+from meshfab.nginx import change, config_dump, previous_options, server_blocks
 from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def check_last_tick(discovery: Discovery, service: Service, leaf: Leaf | None) -
     """The last tick failed: its own message, or systemd's result when the tick left no message."""
     name = f"step@{service.name}.service"
     unit = discovery.state.unit(name)
-    tick_message = one_line(discovery.failed.get(service.name, ""))
+    tick_message = discovery.failed.get(service.name, "").strip()
     if tick_message or unit.active == "failed" or unit.result not in ("", "success"):
         what = tick_message or f"{unit.result or unit.active}, see journalctl -u {name} there"
         yield Finding("renewal-failed", urgency(leaf, discovery.state.now), f"the last renewal failed: {what}")
@@ -40,12 +40,15 @@ def check_served(
     answer = observation.served(leaf.der if leaf else None)
     if answer is None or (leaf is not None and answer.der == leaf.der):
         return
-    if answer.der is None:
+    if _awaits_vhost(discovery, service):
+        what = f"no server of nginx answers to {service.fqdn} yet, and its vhost is yours to write"
+        yield Finding("not-served", "warning", what)
+    elif answer.der is None:
         is_down = discovery.state.unit("nginx.service").active != "active"
-        why = "nginx is not running" if is_down else f"{answer.address}:{answer.port}: {answer.why or 'no answer'}"
+        why = "nginx is not running" if is_down else f"{answer.location}: {answer.why or 'no answer'}"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn} ({why})")
     elif service.fqdn not in _names(answer.der):
-        what = f"what answers at {answer.address}:{answer.port} has no certificate for it"
+        what = f"what answers at {answer.location} has no certificate for it"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn}: {what}")
     else:
         what = "another certificate than the one on disk" if leaf else "a certificate that is not on disk"
@@ -72,7 +75,7 @@ def check_dns(discovery: Discovery, service: Service, observation: EndpointObser
 def check_public_dns(service: Service, public: Sequence[str]) -> Iterator[Finding]:
     """A resolver outside the mesh knows the name."""
     if public:
-        yield Finding("dns-public", "critical", f"{service.fqdn} is public: {one_line('; '.join(public))}")
+        yield Finding("dns-public", "critical", f"{service.fqdn} is public: {'; '.join(public)}")
 
 
 def check_orphan(discovery: Discovery, service: Service) -> Iterator[Finding]:
@@ -119,6 +122,13 @@ def has_timer(discovery: Discovery, service: Service) -> bool:
 def urgency(leaf: Leaf | None, now: datetime) -> Status:
     """The status of a failed renewal: a warning while the next ticks have time to succeed."""
     return "critical" if leaf is None or leaf.is_expiring(now) else "warning"
+
+
+def _awaits_vhost(discovery: Discovery, service: Service) -> bool:
+    """Whether the operator, who declared that they write the vhost, has not written it yet."""
+    if service.name not in discovery.declared or service.vhost or config_dump.config_error(discovery.state):
+        return False
+    return not server_blocks.find(discovery.state, service)
 
 
 def _is_for_upstreams(conf: str, service: Service) -> bool:

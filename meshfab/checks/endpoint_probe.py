@@ -6,13 +6,15 @@ The question is asked from the operator's side. Where that is impossible, the ho
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
+import time
 from dataclasses import dataclass
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from meshfab.checks.client_addresses import choose_addresses, may_dial, peer
 from meshfab.host import answer_fields, certificate, tls_client
+from meshfab.host.call_threads import call_all
 from meshfab.host.tls_client import Served
 from meshfab.ssh.script import Request
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 _AT_ONCE = 8
 # How long an early answer that has not come yet may delay a run whose host has answered already.
 _EARLY_SECONDS = 1.0
+# How long all questions from here may take together, and how much of the time limit is left for the host to ask for us
+# (tls_probe.sh waits 5 s for an answer).
+_ALL_SECONDS, _HOST_ASKS_SECONDS = 30.0, 7.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,17 @@ class EndpointObservation:
         return {answer.address: answer.der for answer in self.answers}
 
 
+@dataclass(frozen=True)
+class _Questions:
+    """What is asked from here, and until when by the monotonic clock."""
+
+    host_addresses: tuple[str, ...]
+    endpoints: Mapping[str, Endpoint | None]
+    timeout: float
+    until: float
+    early_until: float
+
+
 class EndpointProbe:
     """Asks for services of one host, again and again if need be.
 
@@ -70,7 +86,12 @@ class EndpointProbe:
         self._is_filtered = False
 
     def observe(
-        self, host_addresses: Sequence[str], endpoints: Mapping[str, Endpoint | None], *, seconds: float | None = None
+        self,
+        host_addresses: Sequence[str],
+        endpoints: Mapping[str, Endpoint | None],
+        *,
+        seconds: float | None = None,
+        deadline: float | None = None,
     ) -> dict[str, EndpointObservation]:
         """Ask for every name at all addresses where clients reach it.
 
@@ -78,51 +99,59 @@ class EndpointProbe:
             host_addresses: those of the host.
             endpoints: by name, where nginx serves it; None for a name that nothing is meant to serve.
             seconds: the time-out of each question from here; None for the usual one.
+            deadline: the end of the time for all questions, by the monotonic clock; None for half a minute from now.
         """
         if not endpoints:
             return {}
+        now = time.monotonic()
+        until = now + _ALL_SECONDS if deadline is None else deadline - _HOST_ASKS_SECONDS
         timeout = tls_client.SECONDS if seconds is None else seconds
-        ask = partial(self._ask_from_here, tuple(host_addresses), timeout)
-        with ThreadPoolExecutor(min(_AT_ONCE, len(endpoints)), thread_name_prefix="endpoint") as pool:
-            from_here = dict(zip(endpoints, pool.map(ask, endpoints.items()), strict=True))
+        questions = _Questions(tuple(host_addresses), endpoints, timeout, until, now + _EARLY_SECONDS)
+        answered = call_all(partial(self._ask_from_here, questions), endpoints, deadline=until, at_once=_AT_ONCE)
+        from_here = {fqdn: answered.get(fqdn) or self._unasked(questions, fqdn) for fqdn in endpoints}
         observations = self._ask_host_for_rest(from_here)
         self.latest.update(observations)
         return observations
 
-    def _ask_from_here(
-        self, host_addresses: tuple[str, ...], timeout: float, item: tuple[str, Endpoint | None]
-    ) -> EndpointObservation:
-        fqdn, endpoint = item
-        early = self._take_early_answer(fqdn, host_addresses)
-        resolved = self._resolved[fqdn]
-        if endpoint is None:
-            return EndpointObservation((), resolved)
+    def _ask_from_here(self, questions: _Questions, fqdn: str) -> EndpointObservation:
+        early = self._take_early_answer(fqdn, questions)
+        endpoint = questions.endpoints[fqdn]
         answers = []
-        for address in client_addresses(resolved, host_addresses, endpoint.addresses, self._peer()):
-            if early and early.der and (early.address, early.port) == (address, endpoint.port):
+        reached = peer(self._shell.c)
+        for address in self._addresses(questions, fqdn):
+            port, remaining = endpoint.port if endpoint else 0, questions.until - time.monotonic()
+            is_ours = address in (reached, *self._resolved[fqdn]) or may_dial(address, questions.host_addresses)
+            if early and early.der and (early.address, early.port) == (address, port):
                 answers.append(early)
-            elif self._is_filtered:
-                answers.append(Served(None, address, endpoint.port, why="no answer"))
+            elif self._is_filtered or remaining <= 0 or not is_ours:
+                answers.append(Served(None, address, port, why="no answer"))
             else:
-                answers.append(tls_client.ask(address, fqdn, endpoint.port, timeout=timeout))
-        return EndpointObservation(tuple(answers), resolved)
+                answers.append(tls_client.ask(address, fqdn, port, timeout=min(questions.timeout, remaining)))
+        return EndpointObservation(tuple(answers), self._resolved[fqdn])
 
-    def _take_early_answer(self, fqdn: str, host_addresses: tuple[str, ...]) -> Served | None:
+    def _unasked(self, questions: _Questions, fqdn: str) -> EndpointObservation:
+        """The observation of a name for which the time was too short, or whose look-up hangs."""
+        endpoint, addresses = questions.endpoints[fqdn], self._addresses(questions, fqdn)
+        answers = [Served(None, address, endpoint.port, why="no answer in time") for address in addresses if endpoint]
+        return EndpointObservation(tuple(answers), self._resolved.get(fqdn, ()))
+
+    def _addresses(self, questions: _Questions, fqdn: str) -> tuple[str, ...]:
+        endpoint, resolved = questions.endpoints[fqdn], self._resolved.get(fqdn, ())
+        if endpoint is None:
+            return ()
+        return choose_addresses(resolved, questions.host_addresses, endpoint.addresses, peer(self._shell.c))
+
+    def _take_early_answer(self, fqdn: str, questions: _Questions) -> Served | None:
         """The answer that was asked for beside the handshake, at the first observation only; resolves the name."""
         early = self._early.pop(fqdn, None)
         if early is None:
             if fqdn not in self._resolved:
                 self._resolved[fqdn] = tls_client.resolve(fqdn)
             return None
-        early.join(_EARLY_SECONDS)
-        self._resolved[fqdn] = early.resolved
-        self._is_filtered |= early.is_alive() and early.resolved[:1] != () and early.resolved[0] in host_addresses
+        early.join(max(questions.early_until - time.monotonic(), 0))
+        self._resolved[fqdn] = resolved = early.resolved
+        self._is_filtered |= early.is_alive() and resolved[:1] != () and resolved[0] in questions.host_addresses
         return early.answer
-
-    def _peer(self) -> str:
-        """The address that SSH reached; empty behind a jump host, where it is not the host's own."""
-        c = self._shell.c
-        return "" if c.gateway else str(c.transport.getpeername()[0])
 
     def _ask_host_for_rest(self, observations: dict[str, EndpointObservation]) -> dict[str, EndpointObservation]:
         """Put the unanswered questions to the root shell, in one round trip."""
@@ -135,9 +164,7 @@ class EndpointProbe:
         if not unanswered:
             return observations
         args = [
-            word
-            for number, (fqdn, answer) in enumerate(unanswered)
-            for word in (str(number), _socket(answer.address, answer.port), fqdn)
+            word for number, (fqdn, answer) in enumerate(unanswered) for word in (str(number), answer.location, fqdn)
         ]
         output = answer_fields.parse_fields(self._shell.batch([Request("tls_probe", tuple(args))])[0].out)
         by_host: dict[tuple[str, str], Served] = {}
@@ -172,25 +199,3 @@ class _EarlyAnswer(Thread):
         if self.resolved:
             self.answer = tls_client.ask(self.resolved[0], self.fqdn)
         certificate.warm_up()
-
-
-def client_addresses(
-    resolved: Sequence[str], host_addresses: Sequence[str], listen_addresses: Sequence[str], peer: str
-) -> tuple[str, ...]:
-    """The addresses at which clients reach a service.
-
-    Clients go where the name leads, whatever nginx listens on: every address of the host that the name resolves to.
-    Where it leads nowhere or astray, the addresses that nginx listens on for the service alone; else the address that
-    SSH reached, else the host's first.
-
-    >>> client_addresses(["10.0.0.9"], ["192.168.1.2", "10.0.0.9"], ["192.168.1.2"], "192.168.1.2")
-    ('10.0.0.9',)
-    """
-    named = tuple(address for address in resolved if address in host_addresses)
-    if named or listen_addresses:
-        return named or tuple(listen_addresses)
-    return (peer if peer in host_addresses else next(iter(host_addresses), peer or "127.0.0.1"),)
-
-
-def _socket(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypedDict
 
-from meshfab.checks import cross_checks, remedies, service_checks
+from meshfab.checks import ca_checks, cross_checks, remedies, service_checks
 from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import CertificateReport, TimerReport, weight
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from meshfab.host.tls_client import Served
 
 _SKEW_SECONDS = 30
+_MOST_NAMES = 100
 _UNASKED = EndpointObservation()
 
 
@@ -40,6 +41,7 @@ def evaluate_host(
     settings: Settings,
     clock_range: tuple[datetime, datetime],
     public: Mapping[str, Sequence[str]] | None = None,
+    reached: str = "",
 ) -> tuple[CertificateReport, ...]:
     """Evaluate every service of a host and its identity pair, whose report also has what concerns the whole host.
 
@@ -49,6 +51,7 @@ def evaluate_host(
         settings: the mesh's conventions.
         clock_range: the operator's clock before the host was asked and after it answered.
         public: what public resolvers say, by the service's name (FQDN).
+        reached: the address of the host that SSH reached; empty behind a jump host.
     """
     remaining = set(discovery.secrets)
     reports = []
@@ -56,14 +59,20 @@ def evaluate_host(
         secret = [service.secret] if service.secret in remaining else []
         remaining.difference_update(secret)
         observation = observations.get(service.fqdn, _UNASKED)
-        findings = _service_findings(discovery, service, observation, settings, (public or {}).get(service.fqdn, ()))
+        findings = [
+            dataclasses.replace(finding, remedy=remedies.for_service(finding, service, discovery, reached))
+            for finding in _service_findings(
+                discovery, service, observation, settings, (public or {}).get(service.fqdn, ())
+            )
+        ]
         reports.append(_report(discovery, service, observation, [*findings, *_secrets(discovery, secret)]))
-    return (*reports, _own_pair(discovery, [*_clock(discovery, clock_range), *_secrets(discovery, sorted(remaining))]))
+    others = [*_root(discovery, settings), *_clock(discovery, clock_range), *_secrets(discovery, sorted(remaining))]
+    return (*reports, _own_pair(discovery, [*others, *_left_out(discovery)]))
 
 
 def _service_findings(
     discovery: Discovery, service: Service, observation: EndpointObservation, settings: Settings, public: Sequence[str]
-) -> Iterator[Finding]:
+) -> list[Finding]:
     leaf = _leaf(discovery, service)
     findings = service_checks.check_pair(discovery.state, service)
     # A pair that nothing uses needs no timer, and no client asks for its name.
@@ -74,8 +83,7 @@ def _service_findings(
         findings += cross_checks.check_dns(discovery, service, observation)
     findings += cross_checks.check_orphan(discovery, service)
     findings += cross_checks.check_public_dns(service, public)
-    for finding in findings:
-        yield dataclasses.replace(finding, remedy=remedies.for_service(finding, service, discovery))
+    return findings
 
 
 def _report(
@@ -83,7 +91,7 @@ def _report(
 ) -> CertificateReport:
     leaf, timer = _leaf(discovery, service), discovery.state.unit(service.timer)
     answer = observation.served(leaf.der if leaf else None)
-    result = discovery.state.unit(f"step@{service.name}.service").result
+    result = one_line(discovery.state.unit(f"step@{service.name}.service").result)
     return CertificateReport(
         name=service.name,
         fqdn=service.fqdn,
@@ -115,11 +123,15 @@ def _own_pair(discovery: Discovery, others: list[Finding]) -> CertificateReport:
         urgency = cross_checks.urgency(leaf, state.now)
         findings.append(Finding("renewal-failed", urgency, f"{OWN_UNIT} failed ({unit.result or unit.active})"))
     healed = [
-        dataclasses.replace(finding, remedy=remedies.for_own_pair(finding, host_pair, state, OWN_UNIT))
-        for finding in findings
+        dataclasses.replace(finding, remedy=remedies.for_own_pair(finding, state, OWN_UNIT)) for finding in findings
     ]
     name = host_pair.fqdn.partition(".")[0]
     return CertificateReport(name, host_pair.fqdn, "host", findings=_sorted([*healed, *others]), **_life(leaf))
+
+
+def _root(discovery: Discovery, settings: Settings) -> Iterator[Finding]:
+    if fault := ca_checks.root_fault(discovery.state.root or "", settings):
+        yield Finding("root-mismatch", "critical", fault, ca_checks.ROOT_REMEDY)
 
 
 def _clock(discovery: Discovery, clock_range: tuple[datetime, datetime]) -> Iterator[Finding]:
@@ -135,7 +147,13 @@ def _clock(discovery: Discovery, clock_range: tuple[datetime, datetime]) -> Iter
 def _secrets(discovery: Discovery, paths: Iterable[str]) -> Iterator[Finding]:
     for path in paths:
         remedy = remedies.for_secret(path, discovery.state.host)
-        yield Finding("secret-left", "critical", f"{one_line(path)} lies on the host", remedy)
+        yield Finding("secret-left", "critical", f"{path} lies on the host", remedy)
+
+
+def _left_out(discovery: Discovery) -> Iterator[Finding]:
+    if discovery.left_out:
+        what = f"the host names more than is judged; left out: {', '.join(discovery.left_out)}"
+        yield Finding("left-out", "warning", what, "look at what is there: is it the right host?")
 
 
 def _leaf(discovery: Discovery, service: Service | HostCertificate) -> Leaf | None:
@@ -149,7 +167,8 @@ def _life(leaf: Leaf | None) -> _Life:
         "not_before": leaf.not_before,
         "not_after": leaf.not_after,
         "serial": str(leaf.serial),
-        "sans": leaf.sans,
+        # The certificate is the host's: a name in it may be any text.
+        "sans": tuple(map(one_line, leaf.sans[:_MOST_NAMES])),
     }
 
 
@@ -163,9 +182,4 @@ def _serial(answer: Served | None) -> str | None:
 
 
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
-    # Names in a certificate come from the host: they must not contain control characters that a terminal obeys.
-    findings = [
-        dataclasses.replace(finding, message=one_line(finding.message), remedy=one_line(finding.remedy))
-        for finding in findings
-    ]
     return tuple(sorted(findings, key=lambda finding: -weight(finding.status)))

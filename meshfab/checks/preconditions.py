@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from meshfab.checks import ca_checks, remedies
 from meshfab.checks.finding import Finding
-from meshfab.errors import HostKeyError, MeshfabError, NotReadyError, one_line
+from meshfab.errors import HostKeyError, MeshfabError, NotReadyError
 from meshfab.nginx import config_dump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from meshfab.checks.finding import Status
+    from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
 
 # What step@.service needs; see the comment there.
 _SYSTEMD = 235
-# Debian and the Fedora family; where they differ, both.
+# Programs that a minimal system may lack, and the package of each. Where Debian and the Fedora family differ: both.
 _PACKAGES = {
     "openssl": "openssl",
     "setfacl": "acl",
@@ -28,6 +30,26 @@ _PACKAGES = {
     "flock": "util-linux",
     "systemd-run": "systemd",
 }
+# What the scripts and the tick run besides; doctor has one line for all of them.
+_OTHER_PACKAGES = {
+    "awk": "mawk or gawk",
+    "cmp": "diffutils",
+    "find": "findutils",
+    "getent": "libc-bin or glibc-common",
+    "grep": "grep",
+    "hostname": "hostname",
+    "ip": "iproute2 or iproute",
+    "pgrep": "procps or procps-ng",
+    "pkill": "procps or procps-ng",
+    "ps": "procps or procps-ng",
+    "sed": "sed",
+    "sha256sum": "coreutils",
+    "ss": "iproute2 or iproute",
+    "timeout": "coreutils",
+}
+# doctor asks for nine.
+_MOST_FOLDERS = 12
+_FREE_SPACE = "free space in its file system"
 _KIB_LEAST, _KIB_COMFORTABLE, _INODES_LEAST = 256, 10 * 1024, 50
 
 
@@ -71,15 +93,36 @@ def check_tools(tools: Mapping[str, str]) -> list[Finding]:
             findings.append(Finding(tool, "ok", tools[tool]))
         else:
             findings.append(Finding(tool, "critical", f"{tool} is not installed", f"install the package {package}"))
+    missing = [tool for tool in _OTHER_PACKAGES if tool not in tools]
+    for tool in missing:
+        remedy = f"install the package {_OTHER_PACKAGES[tool]}"
+        findings.append(Finding("programs", "critical", f"{tool} is not installed", remedy))
+    if not missing:
+        findings.append(Finding("programs", "ok", f"{', '.join(_OTHER_PACKAGES)} are installed"))
     return findings
 
 
-def check_root(root: str | None, path: str) -> list[Finding]:
+def check_writable(unwritable: Collection[str], paths: Iterable[str]) -> Iterator[Finding]:
+    """Whether the files of a plan can be written, before the first of them is.
+
+    Args:
+        unwritable: the folders in which root cannot write.
+        paths: the files.
+    """
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in paths):
+        if folder in unwritable:
+            what = f"{folder} cannot be written, and nothing was changed"
+            yield Finding("disk", "critical", what, "mount its file system read-write")
+
+
+def check_root(root: str | None, settings: Settings) -> list[Finding]:
     """The mesh's root certificate, against which everything else is checked."""
     if not root:
-        what = f"the mesh's root certificate is not at {path}"
+        what = f"the mesh's root certificate is not at {settings.root}"
         return [Finding("root", "critical", what, "put it there, or set meshfab.root")]
-    return [Finding("root", "ok", path)]
+    if fault := ca_checks.root_fault(root, settings):
+        return [Finding("root", "critical", fault, ca_checks.ROOT_REMEDY)]
+    return [Finding("root", "ok", settings.root)]
 
 
 def check_nginx_program(tools: Mapping[str, str]) -> list[Finding]:
@@ -100,7 +143,7 @@ def check_nginx(state: HostState, users: Iterable[str]) -> Iterator[Finding]:
     yield Finding("nginx", "ok", f"{program.message}, {version}")
     output = config_dump.config_error(state)
     if output:
-        what = f"nginx refuses its configuration: {one_line(config_dump.error_line(output))}"
+        what = f"nginx refuses its configuration: {config_dump.error_line(output)}"
         yield Finding("nginx-configuration", "critical", what, f"ssh {state.host} sudo nginx -t, and repair it")
     else:
         yield Finding("nginx-configuration", "ok", "nginx accepts its configuration")
@@ -126,12 +169,12 @@ def check_systemd(version: str, *, runs: bool) -> Finding:
     if int(match[1]) < _SYSTEMD:
         what = f"systemd {match[1]} is too old for the renewal units"
         return Finding("systemd", "critical", what, f"needs systemd {_SYSTEMD} or newer")
-    return Finding("systemd", "ok", one_line(version))
+    return Finding("systemd", "ok", version)
 
 
 def check_folders(rows: str) -> Iterator[Finding]:
     """Free space, free inodes and the right to write in our folders; a row as doctor.sh prints it."""
-    for row in rows.splitlines():
+    for row in rows.splitlines()[:_MOST_FOLDERS]:
         fields = row.split("|")
         if len(fields) != 5 or not fields[2].isdecimal() or len(fields[2]) > 18:
             continue
@@ -139,16 +182,16 @@ def check_folders(rows: str) -> Iterator[Finding]:
         room = int(kib)
         location = folder if folder == existing else f"{folder} (to be made in {existing})"
         if may != "yes":
-            yield Finding("disk", "critical", f"{location} cannot be written", f"mount {existing} read-write")
+            yield Finding("disk", "critical", f"{location} cannot be written", "mount its file system read-write")
         elif room < _KIB_LEAST or (inodes.isdecimal() and len(inodes) < 18 and int(inodes) < _INODES_LEAST):
             lack = f"{room} KiB and {inodes} inodes are free"
-            yield Finding("disk", "critical", f"{location} is full: {lack}", f"free space in {existing}")
+            yield Finding("disk", "critical", f"{location} is full: {lack}", _FREE_SPACE)
         elif room < _KIB_COMFORTABLE:
             yield Finding(
                 "disk",
                 "warning",
                 f"{location} is almost full: {room // 1024} MiB are free",
-                f"free space in {existing}",
+                _FREE_SPACE,
             )
         else:
             yield Finding("disk", "ok", f"{location}: {room // 1024} MiB free")
@@ -157,10 +200,19 @@ def check_folders(rows: str) -> Iterator[Finding]:
 def check_names(
     names: Mapping[str, frozenset[str]],
     operator_resolved: Mapping[str, tuple[str, ...]],
-    host_addresses: Iterable[str],
+    host_addresses: Sequence[str],
     ca: str,
+    reached: str,
 ) -> Iterator[Finding]:
-    """What DNS answers for the CA (on the host) and for the services (on the host and here)."""
+    """What DNS answers for the CA (on the host) and for the services (on the host and here).
+
+    Args:
+        names: the addresses of each name on the host.
+        operator_resolved: the addresses of each service's name here.
+        host_addresses: those of the host.
+        ca: the CA's name.
+        reached: the address of the host that SSH reached; empty behind a jump host.
+    """
     addresses = frozenset(host_addresses)
     remedy = "add it to the mesh's DNS, and look at the host's /etc/resolv.conf"
     ca_addresses = names.get(ca, frozenset())
@@ -177,7 +229,6 @@ def check_names(
         ]
         if wrong:
             what = f"{fqdn} resolves to {' and '.join(wrong)}, which is no address of the host"
-            at = next(iter(host_addresses), "the host's address")
-            yield Finding("dns", "warning", what, f"point {fqdn} at {at} in the mesh's DNS")
+            yield Finding("dns", "warning", what, remedies.for_dns(fqdn, reached, host_addresses))
         else:
             yield Finding("dns", "ok", f"{fqdn} leads to the host")

@@ -84,6 +84,7 @@ class HostReport:
         host: its name, as it was given.
         certificates: those of its services, and its own.
         error: why it could not be asked, one line; None when it could.
+        remedy: what to do about the error; empty when there is none, or nothing to do.
         seconds: how long that took.
     """
 
@@ -91,6 +92,7 @@ class HostReport:
     certificates: tuple[CertificateReport, ...] = ()
     error: str | None = None
     seconds: float = 0.0
+    remedy: str = ""
 
     @property
     def status(self) -> Status:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.cli import table
 from meshfab.config.settings import Settings
-from meshfab.errors import one_line
 from meshfab.fleet import doctor
 
 if TYPE_CHECKING:
@@ -37,6 +36,6 @@ def _show(console: Console, result: Readiness) -> None:
     console.print(Text(result.host or "here", "bold"), soft_wrap=True)
     for check in result.checks:
         head = (f"  {check.status:<8}", table.STYLES[check.status])
-        console.print(Text.assemble(head, f" {check.code:<20} {one_line(check.message)}"), soft_wrap=True)
+        console.print(Text.assemble(head, f" {check.code:<20} {check.message}"), soft_wrap=True)
         if check.remedy:
-            console.print(Text.assemble(f"{'':31} -> ", (one_line(check.remedy), "bold")), soft_wrap=True)
+            console.print(Text.assemble(f"{'':31} -> ", (check.remedy, "bold")), soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from meshfab.errors import MeshfabError, one_line
+from meshfab.errors import EditedError, MeshfabError, fault_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,14 +26,15 @@ def one_line_errors(code: int = 1) -> Iterator[None]:
     try:
         yield
     except MeshfabError as error:
-        print(getattr(error, "diff", ""), end="")
+        if isinstance(error, EditedError):
+            print(error.diff, end="")
         # The error of a clean-up comes first; the error that led to it follows.
         first = None if error.__suppress_context__ else error.__context__
         raise Exit(f"{error}\n{first}" if isinstance(first, MeshfabError) else str(error), code=code) from None
     except Exception as error:
         if os.environ.get("MESHFAB_DEBUG"):
             raise  # within the handler that called us
-        what = f"internal error: {type(error).__name__}: {one_line(str(error))}"
+        what = f"internal error: {type(error).__name__}: {fault_line(str(error))}"
         raise Exit(f"{what} -> MESHFAB_DEBUG=1 shows where; please report it", code=code) from None
     except KeyboardInterrupt:
         raise Exit("interrupted: cleaned up; run it again to complete what is half done", code=code) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.checks.report import weight
 from meshfab.cli.step_lines import duration
+from meshfab.errors import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,11 +18,12 @@ _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def text(report: Report) -> str:
-    """The page. Everything that comes from a host is escaped."""
+    """The page. Every value is shown as a terminal would show it, then escaped for HTML."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     env.lstrip_blocks = True
+    env.finalize = lambda value: one_line(value, folds=False, longest=None) if isinstance(value, str) else value
     count = dict.fromkeys(("critical", "unknown", "warning", "ok"), 0)
     cards = _cards(report)
     for card in cards:
@@ -40,8 +42,8 @@ def _cards(report: Report) -> list[dict[str, Any]]:
 
 
 def _unknown(host: HostReport) -> dict[str, Any]:
-    what, _, remedy = (host.error or "nothing is there").partition(" -> ")
-    findings = [{"status": "unknown", "code": "not asked", "message": what, "remedy": remedy}]
+    what = host.error or "nothing is there"
+    findings = [{"status": "unknown", "code": "not asked", "message": what, "remedy": host.remedy}]
     return {
         "status": host.status,
         "title": host.host,

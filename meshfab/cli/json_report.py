@@ -28,6 +28,7 @@ def of(report: Report) -> dict[str, Any]:
                 "host": host.host,
                 "status": host.status,
                 "error": host.error,
+                "remedy": host.remedy,
                 "certificates": [_certificate(certificate, report.checked_at) for certificate in host.certificates],
             }
             for host in report.hosts
@@ -47,7 +48,9 @@ def _certificate(certificate: CertificateReport, now: datetime) -> dict[str, Any
         "sans": list(certificate.sans),
         "served_serial": certificate.served_serial,
         "timer": _timer(certificate.timer),
-        "findings": [{"code": f.code, "status": f.status, "message": str(f)} for f in certificate.findings],
+        "findings": [
+            {"code": f.code, "status": f.status, "message": f.message, "remedy": f.remedy} for f in certificate.findings
+        ],
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshfab.checks.report import EXIT, worst
+from meshfab.errors import one_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,15 +48,16 @@ def _registry(report: Report) -> CollectorRegistry:
     gauges["meshfab_sweep_duration_seconds"].set(round(report.seconds, 3))
     gauges["meshfab_sweep_status"].set(report.exit_status)
     for host in report.hosts:
-        gauges["meshfab_host_reachable"].labels(host.host).set(host.error is None)
-        gauges["meshfab_host_duration_seconds"].labels(host.host).set(round(host.seconds, 3))
+        name = one_line(host.host)
+        gauges["meshfab_host_reachable"].labels(name).set(host.error is None)
+        gauges["meshfab_host_duration_seconds"].labels(name).set(round(host.seconds, 3))
         for certificate in host.certificates:
             _certificate(gauges, host, certificate)
     return registry
 
 
 def _certificate(gauges: dict[str, Gauge], host: HostReport, certificate: CertificateReport) -> None:
-    each = (host.host, certificate.name, certificate.fqdn, certificate.kind)
+    each = tuple(map(one_line, (host.host, certificate.name, certificate.fqdn, certificate.kind)))
     timer = certificate.timer
     values: dict[str, float | None] = {
         "meshfab_certificate_not_before_timestamp_seconds": _seconds(certificate.not_before),

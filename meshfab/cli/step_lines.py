@@ -7,7 +7,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, TextIO
 
-from meshfab.errors import one_line
+from meshfab.errors import LONGEST, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from meshfab.fleet.apply import HostOutcome
     from meshfab.provisioning.outcome import Outcome
 
+# A host may claim to have any number of services.
+_MOST_NOTES = 20
 _GREEN, _YELLOW, _RED, _BOLD, _DIM, _OFF = "\x1b[32m", "\x1b[33m", "\x1b[1;31m", "\x1b[1m", "\x1b[2m", "\x1b[0m"
 
 
@@ -45,7 +47,7 @@ class StepPrinter:
         for note in outcome.notes:
             self._line("note", note, _YELLOW)
         for diff in outcome.diffs:
-            self._print("\n".join(one_line(row, folds=False) for row in diff.splitlines()))
+            self._print(printable(diff).rstrip("\n"))
         count = len(outcome.changed)
         what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
         self._last(outcome, f"{what}; nothing was written")
@@ -56,8 +58,10 @@ class StepPrinter:
         for outcome in host_outcome.services:
             if outcome not in idle:
                 self._service(outcome, host_outcome, dry_run=dry_run)
-        for stray in host_outcome.undeclared:
+        for stray in host_outcome.undeclared[:_MOST_NOTES]:
             self._line("note", f"{host_outcome.host}: {stray}", _YELLOW)
+        if (more := len(host_outcome.undeclared) - _MOST_NOTES) > 0:
+            self._line("note", f"{host_outcome.host}: and {more} more undeclared services", _YELLOW)
         if host_outcome.error:
             self._line("failed", str(host_outcome.error), _RED)
         if idle or not (host_outcome.services or host_outcome.error):
@@ -94,7 +98,7 @@ class StepPrinter:
         self._print(f"{text} {self._paint(f'({seconds:.1f} s)', _DIM)}")
 
     def _line(self, label: str, text: str, colour: str) -> None:
-        self._print(f"  {self._paint(f'{label:<8}', colour)} {one_line(text)}")
+        self._print(f"  {self._paint(f'{label:<8}', colour)} {one_line(text, longest=4 * LONGEST)}")
 
     def _last(self, outcome: Outcome, what: str) -> None:
         self._print(f"{self._paint(f'{outcome.host} {outcome.service.fqdn}', _BOLD)}: {what}")
@@ -105,7 +109,7 @@ class StepPrinter:
             return ""
         asked_from = f"asked from {served.via}, not from here" if served.via else "asked from here"
         return (
-            f"https://{outcome.service.fqdn} at {served.address}:{served.port} is the leaf on disk ({asked_from}), "
+            f"https://{outcome.service.fqdn} at {served.location} is the leaf on disk ({asked_from}), "
             f"until {leaf.not_after:%Y-%m-%d %H:%M} UTC, {duration(leaf.not_after - datetime.now(timezone.utc))} left"
         )
 

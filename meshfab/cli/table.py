@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from meshfab.checks.report import weight
 from meshfab.cli.step_lines import duration
-from meshfab.errors import one_line
+from meshfab.errors import fault_line, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,14 +169,16 @@ def _next(certificate: CertificateReport, now: datetime) -> Text:
 def _sentences(host: HostReport) -> Iterator[tuple[Status, str, str]]:
     """Each finding in words, and the command that heals it where the next one does not say the same."""
     if host.error is not None:
-        what, _, remedy = host.error.partition(" -> ")
-        yield "unknown", one_line(f"{host.host}: {what}"), one_line(remedy)
+        yield "unknown", fault_line(f"{host.host}: {host.error}"), one_line(host.remedy, longest=None)
     for certificate in sorted(host.certificates, key=lambda certificate: -weight(certificate.status)):
         prefix = f"{host.host} {certificate.name}" if certificate.kind == "service" else host.host
         for finding, after in zip_longest(certificate.findings, certificate.findings[1:]):
             is_said_below = after is not None and after.remedy == finding.remedy
-            message = one_line(f"{prefix}: {finding.code}: {finding.message}")
-            yield finding.status, message, "" if is_said_below else one_line(finding.remedy)
+            yield (
+                finding.status,
+                f"{prefix}: {finding.code}: {finding.message}",
+                "" if is_said_below else finding.remedy,
+            )
 
 
 def _say(to: Console, status: Status, message: str, remedy: str) -> None:

@@ -14,6 +14,7 @@ from invoke.tasks import task
 from meshfab.cli import step_command
 from meshfab.cli.error_lines import one_line_errors
 from meshfab.cli.step_command import garbage_collector_paused, run_request, warn_of_exposure
+from meshfab.config import debug_log
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError
@@ -31,6 +32,8 @@ _HELP = {
     "san": "one more DNS name in the certificate; repeat for more (default: those that it has)",
     "upstream": "URL that nginx proxies to (default: unchanged)",
     "mtls": "show the pair to the upstream as a client certificate",
+    "verify-upstream": "--no-verify-upstream: accept any certificate of an https upstream",
+    "keep-host": "send the client's Host to an https upstream, and not the upstream's own name",
     "vhost": "--no-vhost: you write the vhost; meshfab keeps the pair and its renewal",
     "listen": "address for the vhost to listen on, or a network that contains it; repeat for more",
     "force": "overwrite a managed file that you edited; take an address from other servers of the host",
@@ -48,7 +51,7 @@ def _helped(*names: str) -> dict[str, str]:
     return {name: _HELP[name] for name in names}
 
 
-_WIRING = ("upstream", "mtls", "vhost", "listen", "force", "start")
+_WIRING = ("upstream", "mtls", "verify-upstream", "keep-host", "vhost", "listen", "force", "start")
 
 
 @task(help=_helped("name", "host", "san", *_WIRING, "rehearse", "dry-run"), iterable=["san", "listen"])
@@ -60,6 +63,8 @@ def provision(
     host: str = "",
     upstream: str | None = None,
     mtls: bool = False,
+    verify_upstream: bool = True,
+    keep_host: bool = False,
     vhost: bool = True,
     force: bool = False,
     start: bool = False,
@@ -70,7 +75,15 @@ def provision(
     with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(
-            name, settings, sans=san or None, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen or None
+            name,
+            settings,
+            sans=san or None,
+            upstream=upstream,
+            mtls=mtls,
+            verify_upstream=verify_upstream,
+            keep_host=keep_host,
+            vhost=vhost,
+            listen=listen or None,
         )
         run_request(c, host, service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
         if rehearse and not (dry_run or c.config.run.dry):
@@ -103,6 +116,8 @@ def wire_nginx(
     host: str = "",
     upstream: str | None = None,
     mtls: bool = False,
+    verify_upstream: bool = True,
+    keep_host: bool = False,
     vhost: bool = True,
     force: bool = False,
     start: bool = False,
@@ -112,7 +127,15 @@ def wire_nginx(
     with one_line_errors(), garbage_collector_paused():
         settings = Settings.load(c.config)
         service = Service.of(
-            name, settings, sans=san or None, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen or None
+            name,
+            settings,
+            sans=san or None,
+            upstream=upstream,
+            mtls=mtls,
+            verify_upstream=verify_upstream,
+            keep_host=keep_host,
+            vhost=vhost,
+            listen=listen or None,
         )
         parts: frozenset[Part] = frozenset({"wire-nginx"})
         run_request(c, host, service, settings, parts, consent=Consent(force, start), dry_run=dry_run)
@@ -175,6 +198,8 @@ def doctor(c: Context, host: list[str]) -> None:
         raise Exit(code=status)
 
 
+# Here, because Invoke logs INVOKE_SUDO_PASSWORD before it calls a task.
+debug_log.hide_passwords()
 ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(

@@ -1,4 +1,4 @@
-"""Settings from environment variables that Invoke itself does not read.
+"""Settings from the operator's environment that Invoke does not read: variables, and the configuration of `step`.
 
 Invoke reads a variable only if the task's collection has a default for its key. Tasks of other projects have none, and
 a parent collection may have dropped meshfab's defaults (pyinvoke/invoke#782).
@@ -6,9 +6,12 @@ a parent collection may have dropped meshfab's defaults (pyinvoke/invoke#782).
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshfab.config import validation
 from meshfab.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,13 +29,40 @@ def read(config: Any, key: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the setting is a number, and the variable is not.
     """
-    # A private attribute, but nothing else tells whether `inv` or `fab` made the configuration. A clone keeps it.
-    prefix = getattr(config, "_env_prefix", None)
-    if not isinstance(prefix, str):
+    prefix = _prefix(config)
+    if prefix is None:
         return {}
     scalars = {name: default for name, default in defaults.items() if isinstance(default, (str, int, type(None)))}
     variables = {name: os.environ.get(f"{prefix}{key}_{name}".upper()) for name in scalars}
     return {name: _cast(f"{key}.{name}", text, scalars[name]) for name, text in variables.items() if text is not None}
+
+
+def root_fingerprint(config: Any, ca_url: str) -> str | None:
+    """The root's fingerprint that `step ca bootstrap` recorded on this machine, if that was for the same CA.
+
+    Args:
+        config: an Invoke or Fabric configuration; a plain mapping reads no file.
+        ca_url: the CA of the settings.
+
+    Raises:
+        InputError: the recorded value is not a fingerprint.
+    """
+    if _prefix(config) is None:
+        return None
+    file = Path(os.environ.get("STEPPATH") or "~/.step").expanduser() / "config" / "defaults.json"
+    try:
+        defaults = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(defaults, dict) or "fingerprint" not in defaults or defaults.get("ca-url") != ca_url:
+        return None
+    return validation.fingerprint(defaults["fingerprint"], f"the fingerprint in {file}")
+
+
+def _prefix(config: Any) -> str | None:
+    # A private attribute, but nothing else tells whether `inv` or `fab` made the configuration. A clone keeps it.
+    prefix = getattr(config, "_env_prefix", None)
+    return prefix if isinstance(prefix, str) else None
 
 
 def _cast(name: str, text: str, default: object) -> object:

@@ -12,7 +12,7 @@ from meshfab.errors import InputError
 if TYPE_CHECKING:
     from meshfab.config.settings import Settings
 
-_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "vhost", "listen"}
+_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "verify_upstream", "keep_host", "vhost", "listen"}
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ def _service(name: str, settings: Settings) -> Service:
         if value is not None and (isinstance(value, str) or not isinstance(value, Sequence)):
             raise InputError(f"meshfab.services.{name}.{key} is not a list")
         lists[key] = None if value is None else tuple(value)
-    for key in ("mtls", "vhost"):
+    for key in ("mtls", "verify_upstream", "keep_host", "vhost"):
         if not isinstance(options.get(key, False), bool):
             raise InputError(f"meshfab.services.{name}.{key} is {options[key]!r}", remedy="set true or false")
     try:
@@ -84,6 +84,8 @@ def _service(name: str, settings: Settings) -> Service:
             listen=lists["listen"],
             upstream=options.get("upstream"),
             mtls=options.get("mtls", False),
+            verify_upstream=options.get("verify_upstream", True),
+            keep_host=options.get("keep_host", False),
             vhost=options.get("vhost", True),
         )
     except InputError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from meshfab.errors import InputError, NotReadyError
 
@@ -15,13 +16,30 @@ if TYPE_CHECKING:
 _is_own_worker = False
 
 
+class HiddenText(str):
+    """A password as text that can be sent, but that `repr` does not show.
+
+    Tools that print the local variables of a traceback print their `repr`, and so does Invoke's debug log.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Hide the text."""
+        return "'***'"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> HiddenText:
+        """Hide a part too: rich cuts long texts before it prints their `repr`."""
+        return HiddenText(super().__getitem__(key))
+
+
 class Password:
     """The password; only `reveal` returns its text."""
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
-        self._text = text
+        self._text = HiddenText(text)
 
     def __repr__(self) -> str:
         """Hide the password."""
@@ -33,7 +51,7 @@ class Password:
         """Refuse to be pickled: the password is never sent to another process."""
         raise TypeError("a password cannot be pickled")
 
-    def reveal(self) -> str:
+    def reveal(self) -> HiddenText:
         """Return the text, for the one function that sends it to the host."""
         return self._text
 
@@ -49,28 +67,42 @@ def read_password(file: Path) -> Password:
         raise NotReadyError(
             "the provisioner's password is not read in a worker process", remedy="mint on the operator's machine"
         )
-    remedy = "set meshfab.provisioner_password to the file that holds the provisioner's password"
+    # Raised after the `except` blocks: the decoder's error holds the file's bytes, and would stay its context.
+    text, problem = HiddenText(), ""
     try:
         with file.open("rb") as handle:
-            text = handle.read(4096).decode("utf-8-sig").rstrip()
+            text = HiddenText(handle.read(4096).decode("utf-8-sig").rstrip())
     except FileNotFoundError:
-        raise InputError(f"the password file {file} does not exist", remedy=remedy) from None
+        problem = "does not exist"
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the password file {file} cannot be read ({error.__class__.__name__})", remedy=remedy
-        ) from None
-    if not text or "\n" in text or "\0" in text:
-        raise InputError(
-            f"the password file {file} {'has more than one line' if text else 'is empty'}",
-            remedy=remedy,
-        )
+        problem = f"cannot be read ({error.__class__.__name__})"
+    else:
+        if not text:
+            problem = "is empty"
+        elif "\n" in text or "\0" in text:
+            problem = "has more than one line"
+    if problem:
+        remedy = "set meshfab.provisioner_password to the file that holds the provisioner's password"
+        raise InputError(f"the password file {file} {problem}", remedy=remedy)
     return Password(text)
 
 
-def exposure(file: Path) -> str:
-    """Return what is wrong with the file's mode, and the command to repair it; empty if only the owner can read it."""
+def hide_sudo_password(config: Any) -> None:
+    """Hide `sudo.password` in the `repr` of an Invoke or Fabric configuration; its value stays the same.
+
+    Not by assigning to `config.sudo.password`: Invoke would merge its levels, while other threads read them.
+    """
+    sudo = getattr(config, "_config", {}).get("sudo") or {}
+    if sudo.get("password"):
+        sudo["password"] = HiddenText(sudo["password"])
+
+
+def exposure(file: Path) -> InputError | None:
+    """Return what is wrong with the file's mode, with the command to repair it; None if only the owner can read it."""
     mode = stat.S_IMODE(file.stat().st_mode)
-    return f"{file} is readable by others ({mode:04o}) -> chmod 600 {file}" if mode & 0o077 else ""
+    if not mode & 0o077:
+        return None
+    return InputError(f"{file} is readable by others ({mode:04o})", remedy=f"chmod 600 {shlex.quote(str(file))}")
 
 
 def become_worker() -> None:

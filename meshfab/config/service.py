@@ -25,6 +25,8 @@ class Service:
         sans: the other DNS names of the certificate, sorted; None keeps the names of the pair on the host.
         upstream: the URL that nginx proxies to; None: nginx answers 200 with a line that names the service.
         mtls: whether nginx presents the pair to the upstream as a client certificate.
+        verify_upstream: whether nginx verifies the name and the chain of an https upstream.
+        keep_host: whether nginx sends the client's `Host` to an https upstream, instead of the upstream's own name.
         vhost: whether meshfab writes the vhost.
         listen: the value that replaces `Settings.listen`; None when not given.
         cert: path of the certificate with its chain.
@@ -40,6 +42,22 @@ class Service:
     cert: str
     key: str
     listen: tuple[str, ...] | None = None
+    verify_upstream: bool = True
+    keep_host: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse options of an https upstream for another one, and to verify what nginx cannot verify."""
+        options = {"mtls": self.mtls, "no-verify-upstream": not self.verify_upstream, "keep-host": self.keep_host}
+        given = [option for option, is_given in options.items() if is_given]
+        if given and not self.has_https_upstream:
+            raise InputError(f"{given[0]} needs an https upstream", remedy="add --upstream https://HOST:PORT")
+        host = urlsplit(self.upstream or "").hostname or ""
+        if self.has_https_upstream and self.verify_upstream and validation.is_address(host):
+            # nginx verifies the upstream with OpenSSL's X509_check_host, which compares names only.
+            raise InputError(
+                f"nginx verifies an upstream by its name, and {self.upstream} has an address",
+                remedy="use --upstream https://NAME:PORT, or add --no-verify-upstream",
+            )
 
     @classmethod
     def of(
@@ -50,6 +68,8 @@ class Service:
         sans: Sequence[str] | None = None,
         upstream: str | None = None,
         mtls: bool = False,
+        verify_upstream: bool = True,
+        keep_host: bool = False,
         vhost: bool = True,
         listen: Sequence[str] | None = None,
     ) -> Service:
@@ -65,7 +85,10 @@ class Service:
             settings: the mesh's conventions.
             sans: other DNS names of the certificate; None keeps those of an earlier run.
             upstream: the http or https URL that nginx proxies to; None keeps the value of an earlier run.
-            mtls: present the pair to the upstream as a client certificate; the upstream must be https://NAME.
+            mtls: present the pair to the upstream as a client certificate; the upstream must be https.
+            verify_upstream: False accepts any certificate of an https upstream; else it must be for the upstream's
+                name and chain to `Settings.root`.
+            keep_host: send the client's `Host` to an https upstream, instead of the upstream's own name.
             vhost: False leaves the vhost to the operator.
             listen: addresses, networks, or "all", instead of `Settings.listen`; None keeps the earlier value.
 
@@ -77,20 +100,14 @@ class Service:
         extra = None if sans is None else tuple(sorted({validation.dns_name(san, "the SAN") for san in sans} - {fqdn}))
         if upstream is not None:
             validation.url(upstream, "the upstream")
-        if mtls and (upstream is None or not upstream.startswith("https://")):
-            raise InputError("mtls needs an https upstream", remedy="add --upstream https://HOST:PORT")
-        if mtls and upstream and validation.is_address(urlsplit(upstream).hostname or ""):
-            # nginx verifies the upstream with OpenSSL's X509_check_host, which compares names only.
-            raise InputError(
-                "mtls verifies the upstream by its name, and this upstream is an address",
-                remedy="use https://NAME:PORT",
-            )
         return cls(
             name=name,
             fqdn=fqdn,
             sans=extra,
             upstream=upstream,
             mtls=mtls,
+            verify_upstream=verify_upstream,
+            keep_host=keep_host,
             vhost=vhost,
             cert=f"{settings.cert_dir}/{fqdn}.pem",
             key=f"{settings.key_dir}/{fqdn}.pem",
@@ -101,6 +118,11 @@ class Service:
     def names(self) -> tuple[str, ...]:
         """The DNS names that the certificate must have: `fqdn`, then the SANs."""
         return (self.fqdn, *(self.sans or ()))
+
+    @property
+    def has_https_upstream(self) -> bool:
+        """Whether nginx talks TLS to the upstream."""
+        return self.upstream is not None and self.upstream.startswith("https://")
 
     @property
     def timer(self) -> str:

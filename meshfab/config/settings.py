@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshfab.config import environment, validation
+from meshfab.config import environment, project, validation
 from meshfab.errors import InputError
 
 KEY = "meshfab"
@@ -23,6 +23,10 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
     "services": (lambda value: isinstance(value, Mapping), "set a mapping of names to hosts"),
     "parallel": (lambda value: type(value) is int and value >= 1, "set a whole number from 1"),
+    "hsts_max_age": (
+        lambda value: type(value) is int and 0 <= value <= 63072000,
+        "set a number of seconds from 0 to 63072000",
+    ),
     "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
     "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
 }
@@ -48,6 +52,8 @@ class Settings:
         conf_dir: absolute path of the folder for vhosts; None detects the layout of the host.
         listen: addresses that our vhosts listen on, or networks (10.87.0.0/16: the host's addresses in it are meant);
             empty for all.
+        hsts_max_age: for how many seconds browsers insist on https for the services' names (Strict-Transport-Security),
+            up to 63072000, two years; 0 does not send the header.
         snippets: a folder on the operator's machine whose templates replace those in nginx-snippets/.
         hosts: hosts that `check-certs` checks in addition to those of the services, each `[user@]host[:port]`.
         services: the declared services: name -> options, which are `host` or `hosts`, and the options of `Service.of`.
@@ -57,6 +63,10 @@ class Settings:
         ca_mtls: False renews with a signed token, for a CA behind a proxy that terminates TLS.
         host_keys: "strict" refuses a host whose key is not in known_hosts; "accept-new" adds the key of an unknown
             host (as StrictHostKeyChecking in ssh_config(5)).
+        root_fingerprint: SHA-256 of the mesh's root certificate, 64 hex digits, with or without colons. A host whose
+            `root` file does not hold exactly this certificate is refused. None takes `fingerprint` from the
+            configuration of `step` on this machine, if its `ca-url` is ours.
+        trusted_projects: folders, as absolute paths, whose settings file may belong to others and may set everything.
 
     Raises:
         InputError: a value is not usable; the message names the key.
@@ -72,6 +82,7 @@ class Settings:
     nginx_user: str | None = None
     conf_dir: str | None = None
     listen: tuple[str, ...] = ()
+    hsts_max_age: int = 0
     snippets: str | None = None
     hosts: tuple[str, ...] = ()
     services: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -80,6 +91,8 @@ class Settings:
     ssh_config: str | None = None
     host_keys: str = "strict"
     ca_mtls: bool = True
+    root_fingerprint: str | None = None
+    trusted_projects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every value, and turn lists into tuples, so that they cannot be changed."""
@@ -91,6 +104,10 @@ class Settings:
                 validation.path(getattr(self, key), f"meshfab.{key}")
         if self.nginx_user is not None:
             validation.user(self.nginx_user, "meshfab.nginx_user")
+        if self.root_fingerprint is not None:
+            fingerprint = validation.fingerprint(self.root_fingerprint, "meshfab.root_fingerprint")
+            object.__setattr__(self, "root_fingerprint", fingerprint)
+        object.__setattr__(self, "trusted_projects", _folders(self.trusted_projects))
         object.__setattr__(self, "hosts", _hosts(self.hosts))
         object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
         for key, (is_valid, remedy) in _CHECKS.items():
@@ -123,11 +140,12 @@ class Settings:
             config: a task's `c.config`, or a mapping such as `{"meshfab": {…}}`.
 
         Raises:
-            InputError: a key is unknown, or a value is not usable.
+            InputError: a key is unknown, a value is not usable, or the project's file may not decide it.
         """
         block = _plain(config.get(KEY) or {})
         if not isinstance(block, dict):
             raise InputError(f"the setting '{KEY}' is not a mapping")
+        project.require_trusted(config, block.get("trusted_projects"))
         known = {f.name for f in dataclasses.fields(cls)}
         block = {**environment.read(config, KEY, vars(cls())), **block}
         for key in block:
@@ -137,6 +155,8 @@ class Settings:
                     f"unknown setting {KEY}.{key}",
                     remedy=f"did you mean {KEY}.{similar[0]}?" if similar else f"use one of {', '.join(sorted(known))}",
                 )
+        if block.get("root_fingerprint") is None:
+            block["root_fingerprint"] = environment.root_fingerprint(config, block.get("ca_url", cls.ca_url))
         return cls(**block)
 
     @property
@@ -155,6 +175,13 @@ def _hosts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)):
         raise InputError("meshfab.hosts is not a list of hosts")
     return tuple(validation.host(host) for host in value)
+
+
+def _folders(value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, (list, tuple)) and all(isinstance(folder, str) for folder in value)
+    if not is_list or not all(folder.startswith(("/", "~")) for folder in value):
+        raise InputError("meshfab.trusted_projects is not a list of folders", remedy="set absolute paths")
+    return tuple(value)
 
 
 def _addresses(value: Any) -> tuple[str, ...]:

@@ -161,6 +161,22 @@ def provisioner(value: object, subject: str = "the provisioner") -> str:
     return text
 
 
+def fingerprint(value: object, subject: str) -> str:
+    """Check a SHA-256 fingerprint, and return it as lower-case hex digits without colons.
+
+    >>> fingerprint("AB:" * 31 + "AB", "the fingerprint")[:6]
+    'ababab'
+    """
+    text = _text(value, subject)
+    digits = text.replace(":", "").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits, re.ASCII):
+        raise InputError(
+            f"{subject} {_excerpt(text)} is not a SHA-256 fingerprint",
+            remedy="use the 64 hex digits of `step certificate fingerprint root.pem`",
+        )
+    return digits
+
+
 def _text(value: object, subject: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{subject} must be text, not {type(value).__name__}", remedy="put it in quotes")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 
 from meshfab.config import inventory
-from meshfab.config.password import Password, read_password
+from meshfab.config.password import Password, hide_sudo_password, read_password
 from meshfab.config.settings import Settings
-from meshfab.errors import MeshfabError, StoppedError, one_line
+from meshfab.errors import LostError, MeshfabError, StoppedError, one_line
 from meshfab.fleet import check_certs
 from meshfab.provisioning.host_run import HostRun
-from meshfab.provisioning.password_transfer import signals_ignored
+from meshfab.provisioning.password_transfer import REAPER_SECONDS, signals_ignored
 from meshfab.provisioning.request import Consent, ProvisionRequest
 from meshfab.ssh.connection import connect
 from meshfab.ssh.jump_hosts import JumpHostPool
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # All that one host may take, and more for each of its services: a mint may wait a minute for a slow CA.
 HOST_SECONDS = 120.0
 SERVICE_SECONDS = 60.0
+# How long a run that is stopped is waited for: it removes the password (20 s at most), and may wait for a TLS client.
+STOP_SECONDS = 40.0
 _INTERRUPTED = "interrupted before it was finished"
 _BEFORE = "interrupted before its turn"
 
@@ -89,23 +91,23 @@ def apply(
         InputError: a declaration, a host or the password file is not usable. Nothing was connected yet.
     """
     settings = settings or Settings.load(config if config is not None else {})
+    hide_sudo_password(config)
     names = check_certs.requested_hosts(hosts, settings)
     password = None if dry_run else read_password(settings.password_file)
-    with (
-        JumpHostPool() as jumps,
-        ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host") as pool,
-    ):
-        runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run)
-        futures: dict[Future[HostOutcome], str] = {}
-        results: dict[str, HostOutcome] = {}
+    results: dict[str, HostOutcome] = {}
+    with JumpHostPool() as jumps:
+        runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run, deque(names), len(names))
         try:
-            # Submitted within the try: Ctrl-C may come at any moment.
-            futures.update((pool.submit(runs.work, name), name) for name in names)
-            runs.collect(futures, results, on_result)
-        except KeyboardInterrupt:
+            # Started within the try: Ctrl-C may come at any moment.
+            runs.start(min(settings.parallel, len(names)))
+            runs.collect(results, on_result)
+        except BaseException as error:
+            is_interrupted = isinstance(error, KeyboardInterrupt)
             with signals_ignored():
                 runs.stop()
-                runs.collect(futures, results, on_result)
+                runs.collect(results, on_result if is_interrupted else None)
+            if not is_interrupted:
+                raise  # from `on_result`
     for name in names:
         if name not in results:
             results[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
@@ -115,8 +117,27 @@ def apply(
 
 
 @dataclass
+class _ActiveRun:
+    """A host that is worked on, and the end of its time, by the monotonic clock."""
+
+    host: str
+    until: float
+    run: HostRun | None = None
+    is_stopped: bool = False
+
+    def stop(self, reason: str) -> None:
+        self.is_stopped, self.until = True, time.monotonic() + STOP_SECONDS
+        if self.run:
+            self.run.stop(reason)
+
+
+@dataclass
 class HostRuns:
-    """The active runs, each with its deadline."""
+    """The hosts that wait for their turn, the active runs, each with its deadline, and the outcomes.
+
+    The threads are daemons, and not those of a ThreadPoolExecutor, which Python waits for when the process ends: a host
+    that cannot be stopped is given up.
+    """
 
     settings: Settings
     config: Any
@@ -124,25 +145,67 @@ class HostRuns:
     jumps: JumpHostPool
     consent: Consent
     dry_run: bool
-    is_stopped: bool = False
-    _runs: dict[str, tuple[HostRun, float]] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    waiting: deque[str]
+    total: int
+    _active: dict[str, _ActiveRun] = field(default_factory=dict)
+    _outcomes: dict[str, HostOutcome] = field(default_factory=dict)
+    _changed: Condition = field(default_factory=Condition)
 
-    def work(self, host: str) -> HostOutcome:
+    def start(self, threads: int) -> None:
+        """Start threads that take the hosts, one after the other."""
+        for _ in range(threads):
+            Thread(target=self._work_through, name="host", daemon=True).start()
+
+    def collect(self, results: dict[str, HostOutcome], on_result: OnResult | None) -> None:
+        """Collect the outcomes as they arrive, and stop runs at their deadlines."""
+        while True:
+            with self._changed:
+                self._stop_late()
+                arrived = [outcome for host, outcome in self._outcomes.items() if host not in results]
+                if not arrived and not self._active and not self.waiting:
+                    return
+                if not arrived:
+                    self._changed.wait(self._wait_timeout())
+            for outcome in arrived:
+                results[outcome.host] = outcome
+                if on_result:
+                    on_result(outcome, self.total - len(results))
+
+    def stop(self) -> None:
+        """Stop the active runs; the others do not start."""
+        with self._changed:
+            self.waiting.clear()
+            for active in self._active.values():
+                active.stop(_INTERRUPTED)
+
+    def _work_through(self) -> None:
+        while True:
+            with self._changed:
+                if not self.waiting:
+                    return
+                host = self.waiting.popleft()
+                active = self._active[host] = _ActiveRun(host, time.monotonic() + HOST_SECONDS)
+            outcome = self._work(active)
+            with self._changed:
+                if self._active.get(host) is not active:
+                    return  # it was given up, and another thread has its place
+                self._end(outcome)
+
+    def _end(self, outcome: HostOutcome) -> None:
+        self._outcomes[outcome.host] = outcome
+        del self._active[outcome.host]
+        self._changed.notify_all()
+
+    def _work(self, active: _ActiveRun) -> HostOutcome:
         """Run one host; every error is in its outcome."""
-        began = time.monotonic()
+        host, settings, began = active.host, self.settings, time.monotonic()
         steps: list[tuple[Service, str, str]] = []
         try:
-            c = connect(
-                host,
-                self.config,
-                ssh_config=self.settings.ssh_config,
-                accept_new=self.settings.host_keys == "accept-new",
-                jumps=self.jumps,
-            )
+            accept_new = settings.host_keys == "accept-new"
+            c = connect(host, self.config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=self.jumps)
             request = ProvisionRequest(
-                services=inventory.services(host, self.settings),
-                settings=self.settings,
+                services=inventory.services(host, settings),
+                settings=settings,
                 password=self.password,
                 consent=self.consent,
                 dry_run=self.dry_run,
@@ -150,7 +213,7 @@ class HostRuns:
             )
             run = HostRun(c, request, lambda *step: steps.append(step))
             with c:
-                outcomes = self._watched(host, run)
+                outcomes = self._watched(active, run)
             error = run.error
         except MeshfabError as fault:
             return HostOutcome(host, steps=tuple(steps), error=fault, seconds=time.monotonic() - began)
@@ -159,52 +222,29 @@ class HostRuns:
             return HostOutcome(host, steps=tuple(steps), error=MeshfabError(what, host=host))
         return HostOutcome(host, tuple(outcomes), tuple(steps), run.undeclared, error, time.monotonic() - began)
 
-    def collect(
-        self, futures: dict[Future[HostOutcome], str], results: dict[str, HostOutcome], on_result: OnResult | None
-    ) -> None:
-        """Collect the outcomes as they arrive, and stop runs at their deadlines."""
-        remaining = {future for future in futures if futures[future] not in results}
-        while remaining:
-            done, remaining = wait(remaining, self._wait_timeout(), FIRST_COMPLETED)
-            for future in done:
-                if not future.cancelled():
-                    name = futures[future]
-                    results[name] = future.result()
-                    if on_result:
-                        on_result(results[name], len(futures) - len(results))
-            if self.is_stopped:
-                for future in remaining:
-                    future.cancel()
-            self._stop_late()
+    def _watched(self, active: _ActiveRun, run: HostRun) -> list[Outcome]:
+        with self._changed:
+            if active.is_stopped:
+                raise StoppedError(_BEFORE, host=active.host)
+            active.run = run
+            active.until += SERVICE_SECONDS * len(run.request.services)
+        return run.converge()
 
-    def stop(self) -> None:
-        """Stop the active runs; the others do not start."""
-        with self._lock:
-            self.is_stopped = True
-            for run, _ in self._runs.values():
-                run.stop(_INTERRUPTED)
-
-    def _watched(self, host: str, run: HostRun) -> list[Outcome]:
-        until = time.monotonic() + HOST_SECONDS + SERVICE_SECONDS * len(run.request.services)
-        with self._lock:
-            if self.is_stopped:
-                raise StoppedError(_BEFORE, host=host)
-            self._runs[host] = run, until
-        try:
-            return run.converge()
-        finally:
-            with self._lock:
-                del self._runs[host]
-
-    def _wait_timeout(self) -> float | None:
-        """Seconds until the next deadline."""
-        with self._lock:
-            ends = [until for _, until in self._runs.values()]
-        # A run that started after this was computed has a later deadline than these.
-        return max(min(ends) - time.monotonic(), 0.05) if ends else HOST_SECONDS
+    def _wait_timeout(self) -> float:
+        """Seconds until the next deadline. A run that starts after this was computed has a later one than these."""
+        end = min((active.until for active in self._active.values()), default=time.monotonic() + HOST_SECONDS)
+        return max(end - time.monotonic(), 0.05)
 
     def _stop_late(self) -> None:
-        with self._lock:
-            for run, until in self._runs.values():
-                if time.monotonic() >= until:
-                    run.stop("its time was up before it was finished")
+        for active in [active for active in self._active.values() if time.monotonic() >= active.until]:
+            if not active.is_stopped:
+                active.stop("its time was up before it was finished")
+                continue
+            what = (
+                f"stopped, but it did not end within {STOP_SECONDS:.0f} s and was given up; if it was minting,"
+                f" the host itself removes the password within {REAPER_SECONDS} s"
+            )
+            remedy = "run the command again; it completes what is half done"
+            self._end(HostOutcome(active.host, error=LostError(what, host=active.host, remedy=remedy)))
+            if self.waiting:
+                self.start(1)

@@ -15,7 +15,7 @@ from typing import Any
 from meshfab.checks.report import HostReport, Report
 from meshfab.config import inventory, validation
 from meshfab.config.settings import Settings
-from meshfab.errors import InputError, one_line
+from meshfab.errors import InputError, MeshfabError, fault_line
 from meshfab.fleet import remote_calls
 from meshfab.ssh.jump_hosts import JumpHostPool
 
@@ -114,6 +114,8 @@ def _result(future: Future[Any], names: tuple[str, ...]) -> tuple[HostReport, ..
         return tuple(future.result())
     except CancelledError:  # by the executor; Dask does so when it loses the scheduler
         error = "not checked: the connection to the workers was lost"
+    except MeshfabError as caught:
+        return tuple(HostReport(name, error=f"not checked: {caught.what}", remedy=caught.remedy) for name in names)
     except Exception as caught:  # a worker that died must not affect the reports of other hosts
-        error = f"not checked: {type(caught).__name__}: {one_line(str(caught))[:200]}"
+        error = f"not checked: {type(caught).__name__}: {fault_line(str(caught))[:200]}"
     return tuple(HostReport(name, error=error) for name in names)

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from meshfab.checks import ca_checks, preconditions
+from meshfab.checks import ca_checks, client_addresses, preconditions
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
-from meshfab.config import inventory, password
+from meshfab.config import inventory, password, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.fleet import check_certs
@@ -90,12 +90,14 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
         with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
             probe_answer, doctor_answer = shell.batch([facts.request(settings, declared), _request(settings, declared)])
             state = facts.parse(probe_answer, shell.host, settings, declared)
+            reached = client_addresses.peer(shell.c)
+        answers = answer_fields.parse_fields(doctor_answer.out)
+        return (*preconditions.check_login(None), *_of_host(state, answers, settings, declared, reached))
     except MeshfabError as error:
         return tuple(preconditions.check_login(error))
-    return (
-        *preconditions.check_login(None),
-        *_of_host(state, answer_fields.parse_fields(doctor_answer.out), settings, declared),
-    )
+    except Exception as error:  # a host may answer anything; its answer must not hide the other hosts
+        what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
+        return (Finding("answer", "unknown", what, f"try `ssh {host} true`: is it the right host?"),)
 
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
@@ -105,21 +107,27 @@ def of_operator(settings: Settings) -> tuple[Finding, ...]:
         password.read_password(file)
     except InputError as error:
         return (Finding("password", "critical", error.what, error.remedy),)
-    what, _, remedy = password.exposure(file).partition(" -> ")
-    return (Finding("password", "warning", what, remedy) if what else Finding("password", "ok", str(file)),)
+    exposure = password.exposure(file)
+    if exposure:
+        return (Finding("password", "warning", exposure.what, exposure.remedy),)
+    return (Finding("password", "ok", str(file)),)
 
 
 def _request(settings: Settings, declared: Sequence[Service]) -> Request:
     ca, port = _ca(settings)
     names = " ".join([ca, *(service.fqdn for service in declared)])
-    folders = (settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system")
-    args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names)
+    folders = (
+        *(settings.cert_dir, settings.key_dir, settings.conf_dir or "/etc/nginx", "/etc/systemd/system"),
+        *("/etc/meshfab", "/usr/local/libexec", "/var/lib/meshfab"),
+    )
+    check_name = "-verify_ip" if validation.is_address(ca) else "-verify_hostname"
+    args = (settings.ca_url, ca, str(port), settings.root, settings.nginx_user or "", names, check_name)
     # /tmp and /run hold the password and the new pair for a moment.
     return Request("doctor", (*args, *folders, "/tmp", "/run"))  # noqa: S108
 
 
 def _of_host(
-    state: facts.HostState, answers: dict[str, str], settings: Settings, declared: Sequence[Service]
+    state: facts.HostState, answers: dict[str, str], settings: Settings, declared: Sequence[Service], reached: str
 ) -> Iterator[Finding]:
     version = one_line(answers.get("step.version", ""))
     for tool in preconditions.check_tools(state.tools):
@@ -127,14 +135,14 @@ def _of_host(
         yield Finding("step", "ok", f"{tool.message}, {version}") if has_version else tool
     yield preconditions.check_systemd(answers.get("systemd", ""), runs="systemd.runs" in answers)
     yield from preconditions.check_nginx(state, answers.get("users", "").split())
-    yield from preconditions.check_root(state.root, settings.root)
+    yield from preconditions.check_root(state.root, settings)
     resolved: dict[str, set[str]] = {}
     for row in answers.get("resolved", "").splitlines():
         name, _, address = row.partition(" ")
         resolved.setdefault(name, set()).add(address)
     addresses_there = {name: frozenset(addresses) for name, addresses in resolved.items()}
     addresses_here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
-    yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0])
+    yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0], reached)
     yield from ca_checks.check_ca(answers, state.root, settings)
     yield from preconditions.check_folders(answers.get("folders", ""))
 

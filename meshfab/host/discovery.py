@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
@@ -24,8 +25,10 @@ OWN = "own.pair"
 OWN_CERT = "/etc/pki/tls/misc"
 OWN_KEY = "/etc/pki/tls/private"
 OWN_UNIT = "step.service"
-# The limit for a host that lists too many names.
-_MOST_FOUND = 1000
+# The limits for a host that lists too many names.
+_MOST_FOUND, _MOST_SECRETS = 200, 20
+# The names that put_password.sh gives: the file, and the folder in which it is made.
+_SECRET = re.compile(r"/tmp/(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?-provisioner|\.meshfab-[0-9a-f]{16})")  # noqa: S108
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Discovery:
         secrets: paths of password files on the host while no mint is in progress.
         resolved: the addresses to which each service's name resolves on the host.
         failed: the message of the last tick, by service, if it failed.
+        left_out: what the host names beyond the limits, a few words each.
     """
 
     state: HostState
@@ -75,6 +79,7 @@ class Discovery:
     secrets: tuple[str, ...]
     resolved: Mapping[str, frozenset[str]]
     failed: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
 
 
 def request(settings: Settings, declared: Sequence[Service], *, judge: bool = True) -> Request:
@@ -95,7 +100,9 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     """
     fields = answer_fields.parse_fields(answer.out)
     by_name = {service.name: service for service in declared}
-    for name in fields.get("found", "").split()[:_MOST_FOUND]:
+    found, secrets = fields.get("found", "").split(), fields.get("secrets", "").split("\n")
+    secrets = [path for path in secrets if _SECRET.fullmatch(path)]
+    for name in found[:_MOST_FOUND]:
         try:
             by_name.setdefault(name, Service.of(name, settings))
         except InputError:
@@ -113,9 +120,17 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
         services=tuple(by_name.values()),
         declared=frozenset(service.name for service in declared),
         vhosted=frozenset(fields.get("vhosted", "").split()),
-        secrets=tuple(fields.get("secrets", "").splitlines()),
+        secrets=tuple(secrets[:_MOST_SECRETS]),
         resolved={name: frozenset(addresses) for name, addresses in resolved.items()},
         failed={name: fields[f"{name}/failed"] for name in by_name if f"{name}/failed" in fields},
+        left_out=tuple(
+            f"{count} {what}"
+            for count, what in (
+                (len(found) - _MOST_FOUND, "names of services"),
+                (len(secrets) - _MOST_SECRETS, "password files"),
+            )
+            if count > 0
+        ),
     )
 
 

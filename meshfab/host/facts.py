@@ -79,7 +79,10 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class HostState:
-    """A host at the moment of the probe; `now` is the time by its own clock."""
+    """A host at the moment of the probe; `now` is the time by its own clock.
+
+    `unwritable` has the folders of our files in which root cannot write, as on a read-only file system.
+    """
 
     host: str
     now: datetime
@@ -95,6 +98,7 @@ class HostState:
     units: Mapping[str, Unit]
     services: Mapping[str, ServiceState]
     has_ipv6: bool = True
+    unwritable: frozenset[str] = frozenset()
 
     def unit(self, name: str) -> Unit:
         """The unit's state; one that systemd does not know has the defaults."""
@@ -177,6 +181,7 @@ def from_fields(
         or "nginx",
         has_sites="nginx.sites" in answers,
         has_ipv6="no-ipv6" not in answers,
+        unwritable=frozenset(answers.get("unwritable", "").split("\n")),
         digests={row[66:]: row[:64] for row in answers.get("digests", "").splitlines()},
         stats=_stats(answers.get("stats", "")),
         units=_units(answers.get("units", "")),

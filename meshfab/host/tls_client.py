@@ -32,6 +32,15 @@ class Served:
     why: str = ""
     via: str = ""
 
+    @property
+    def location(self) -> str:
+        """Address and port as a client writes them; an IPv6 address in brackets (RFC 3986, 3.2.2).
+
+        >>> Served(None, "fd00::12").location
+        '[fd00::12]:443'
+        """
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
 
 def resolve(fqdn: str) -> tuple[str, ...]:
     """The addresses of a name for the operator; empty when it does not resolve."""
@@ -42,8 +51,17 @@ def resolve(fqdn: str) -> tuple[str, ...]:
 
 
 def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -> Served:
-    """Ask one address for the leaf under SNI `fqdn`. The chain is not checked here: only which leaf it is."""
+    """Ask one address for the leaf under SNI `fqdn`. The chain is not checked here: only which leaf it is.
+
+    Args:
+        address: an IP address.
+        fqdn: the name for SNI.
+        port: the TCP port.
+        timeout: seconds for the TCP connection and the handshake together.
+    """
     import ssl
+
+    deadline = time.monotonic() + timeout
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -51,8 +69,11 @@ def ask(address: str, fqdn: str, port: int = 443, *, timeout: float = SECONDS) -
     try:
         with (
             socket.create_connection((address, port), timeout=timeout) as raw,
-            context.wrap_socket(raw, server_hostname=fqdn) as tls,
+            context.wrap_socket(raw, server_hostname=fqdn, do_handshake_on_connect=False) as tls,
         ):
+            # For a handshake the time-out is that of the whole, not of each byte (ssl.SSLSocket, since 3.5).
+            tls.settimeout(max(deadline - time.monotonic(), 0.001))
+            tls.do_handshake()
             return Served(tls.getpeercert(binary_form=True), address, port)
     except (OSError, ValueError) as error:
         return Served(None, address, port, why=getattr(error, "strerror", None) or str(error))

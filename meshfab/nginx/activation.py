@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshfab.errors import LockedError, MeshfabError, NginxError
-from meshfab.nginx import config_dump, listeners
+from meshfab.nginx import config_dump, listeners, sockets
 from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from meshfab.nginx.change import NginxChange
 
 _BACK = "what was there before is back in place"
+# What the scripts print of an nginx that was to be started, after they have restored the old files.
+_STARTED_AGAIN = {"started": ", and nginx runs with it", "stopped": ", and nginx is stopped: it does not start with it"}
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,16 @@ def remove(state: HostState, activations: Sequence[Activation], *, is_installed:
         if is_installed and activation.change.reason
         for word in (file.path, link, file.digest)
     ]
-    action = "stop" if any(activation.starts for activation in activations) else "reload"
+    # Sockets of the new files would be in the way of a reload.
+    action = "restart" if any(activation.starts for activation in activations) else "reload"
     return Request("remove_config", (action, *_nginx_args(state), *file_args))
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
     """The error for a failed install_config.sh, reload.sh or remove_config.sh."""
     if answer.status == ExitStatus.NOT_TAKEN_UP:
-        return _not_taken_up(config_dump.error_line(answer.err), state)
+        what, remedy = _not_taken_up(config_dump.error_line(answer.err), state)
+        return NginxError(what, host=state.host, remedy=f"{remedy}; {_BACK}")
     if answer.status == ExitStatus.BUSY:
         return LockedError(answer.err, host=state.host, remedy="try again when that has ended")
     written = (f"nginx's files could not be written: {answer.err}", "repair that; ")
@@ -82,17 +86,20 @@ def explain(answer: Answer, state: HostState) -> MeshfabError:
         ExitStatus.LOAD_FAILED: (f"systemd could not load nginx: {answer.err}", "see `journalctl -u nginx` there; "),
     }
     what, remedy = explanations.get(answer.status, written)
-    return NginxError(what, host=state.host, remedy=remedy + _BACK)
+    return NginxError(what, host=state.host, remedy=remedy + _BACK + _STARTED_AGAIN.get(answer.text, ""))
 
 
-def _not_taken_up(output: str, state: HostState) -> NginxError:
+def _not_taken_up(output: str, state: HostState) -> tuple[str, str]:
+    """What is wrong and what to do, when a reload did not take effect."""
     what, remedy = f"nginx was reloaded, but did not use the new configuration: {output}", "repair that"
-    port = re.search(r":(\d{1,5}) failed \(98:", output)
-    if port and listeners.is_listening(state, int(port[1])):
-        # A wildcard and a single address cannot be bound together, and a reload binds before it closes.
-        what = f"a running nginx cannot change between all addresses and single ones: {output}"
-        remedy = "give the --listen of its other servers, or `systemctl stop nginx` there and run this with --start"
-    return NginxError(what, host=state.host, remedy=f"{remedy}; {_BACK}")
+    # load_nginx of library.sh adds who has the port.
+    match = re.search(r":(\d{1,5}) failed \(98:.{0,64}, by ([\w.-]{1,32})$", output)
+    if match and match[2] == "nginx":
+        return f"{sockets.CANNOT_CHANGE}: {output}", sockets.HOW_TO_CHANGE
+    if match:
+        location = listeners.listener(state, int(match[1]))
+        remedy = f"stop {match[2]} there" + f", or take the `listen` at {location} out" * bool(location)
+    return what, remedy
 
 
 def _nginx_args(state: HostState) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from meshfab.errors import EditedError, NginxError
 from meshfab.host.target_file import File, LazyFile
-from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, vhost
+from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, sockets, vhost
 from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -150,11 +150,13 @@ class ChangePlanner:
         wrong = [block for block in servers if not block.has_pair(self.service)]
         if wrong:
             block = wrong[0]
+            places = "; ".join(map(_place, wrong))
             raise NginxError(
                 f"{block.file}:{block.line} serves {self.service.fqdn} with {block.cert or 'no pair of its own'},"
-                " and meshfab does not edit that file",
+                f" and meshfab does not edit that file; the pair belongs {places}",
                 host=self.state.host,
-                remedy="; ".join(map(self._remedy, wrong)) + "; or give --no-vhost for a file to include",
+                remedy=f"put `ssl_certificate {self.service.cert};` and `ssl_certificate_key {self.service.key};`"
+                " there, or give --no-vhost for a file to include",
             )
         return NginxChange(notes=(_adopted(servers[0]),))
 
@@ -214,12 +216,8 @@ class ChangePlanner:
                 host=self.state.host,
                 remedy="give every server of the host that address, or leave --listen out; --force does it anyway",
             )
-
-    def _remedy(self, block: Server) -> str:
-        lines = (f"`ssl_certificate {self.service.cert};`", f"`ssl_certificate_key {self.service.key};`")
-        if len(block.lines) < 2:
-            return f"add {' and '.join(lines)} after {block.file}:{block.line}"
-        return " and ".join(f"set {location} to {line}" for location, line in zip(block.lines, lines, strict=True))
+        listens = listeners.listens(self.state, self.service, self.settings)
+        sockets.require_bindable(self.state, self.service.fqdn, listens, self.vhost_path)
 
     def _render(self) -> str:
         listens = listeners.listens(self.state, self.service, self.settings)
@@ -234,7 +232,12 @@ def _closed_key_folder_notes(state: HostState, service: Service) -> list[str]:
     if not service.mtls or stat is None or stat.mode & 0o011:
         return []
     what = f"{state.nginx_user} cannot enter {folder}, which a variable in proxy_ssl_certificate_key would need"
-    return [f"{what}: setfacl -m u:{state.nginx_user}:x {folder}"]
+    return [f"{what}: give it the right to (setfacl -m u:USER:x {folder})"]
+
+
+def _place(block: Server) -> str:
+    """Where a block names its pair, or could name one."""
+    return f"at {' and '.join(block.lines)}" if len(block.lines) > 1 else f"after {block.file}:{block.line}"
 
 
 def _adopted(block: Server) -> str:

@@ -49,6 +49,11 @@ def is_included(state: HostState, vhost_path: VhostPath) -> bool:
     return f"# configuration file {vhost_path.link or vhost_path.path}:" in state.nginx_conf
 
 
+def is_running(state: HostState) -> bool:
+    """Whether nginx runs."""
+    return state.unit("nginx.service").active in ("active", "reloading")
+
+
 def must_start(state: HostState, *, start: bool) -> bool:
     """Whether nginx must be started to load a configuration, instead of reloaded.
 
@@ -62,7 +67,7 @@ def must_start(state: HostState, *, start: bool) -> bool:
             host=state.host,
             remedy="`systemctl unmask nginx` there, then run this again",
         )
-    if unit.active in ("active", "reloading"):
+    if is_running(state):
         return False
     if start:
         return True

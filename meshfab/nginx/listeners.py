@@ -84,9 +84,14 @@ def shadowed_listener(state: HostState, listen_addresses: tuple[str, ...], excep
     return ""
 
 
-def is_listening(state: HostState, port: int) -> bool:
-    """Whether nginx's configuration has a `listen` on the port."""
-    return any(listen_port == port for _, _, listen_port in _listening(state))
+def listener(state: HostState, port: int) -> str:
+    """The "file:line" of a `listen` on the port; "" if there is none."""
+    return next((location for location, _, listen_port in _listening(state) if listen_port == port), "")
+
+
+def hosts_on(state: HostState, port: int, except_path: VhostPath | None = None) -> set[str]:
+    """The hosts of every `listen` on the port, as nginx writes them."""
+    return {host for _, host, listen_port in _listening(state, except_path) if listen_port == port}
 
 
 def overriding_listener(state: HostState, address: str, port: int, except_path: VhostPath) -> str:

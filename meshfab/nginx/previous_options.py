@@ -25,7 +25,12 @@ def merge_previous_options(state: HostState, service: Service) -> Service:
     if header and service.listen is None and isinstance(header.requested.get("listen"), list):
         changes.update(listen=tuple(header.requested["listen"]))
     if header and service.upstream is None and isinstance(header.requested.get("upstream"), str):
-        changes.update(upstream=header.requested["upstream"], mtls=service.mtls or bool(header.requested.get("mtls")))
+        changes.update(
+            upstream=header.requested["upstream"],
+            mtls=service.mtls or bool(header.requested.get("mtls")),
+            verify_upstream=service.verify_upstream and bool(header.requested["verify_upstream"]),
+            keep_host=service.keep_host or bool(header.requested["keep_host"]),
+        )
     if service.sans is None:
         changes["sans"] = _more_names(have.cert, service)
     try:
@@ -37,7 +42,10 @@ def merge_previous_options(state: HostState, service: Service) -> Service:
             changes["listen"] = tuple(validation.listen(word, what) for word in changes["listen"])
     except InputError as error:
         raise NginxError(error.what, host=state.host, remedy="give --upstream, or --listen") from None
-    return dataclasses.replace(service, **changes)
+    try:
+        return dataclasses.replace(service, **changes)
+    except InputError as error:
+        raise NginxError(error.what, host=state.host, remedy=error.remedy) from None
 
 
 def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 WILD = ("", "*", "0.0.0.0", "[::]")  # noqa: S104
 
 _MAX_INCLUDE_DEPTH = 5
+_STREAM = re.compile(r"(?:^|[{};])[ \t]*stream\s{0,64}\{", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,19 @@ def find(state: HostState, service: Service, name: str = "", except_path: VhostP
         if name in text.lower() and path not in skipped:
             servers += [_server(block, path, service, name, files) for block in _blocks(_parse(text), "server")]
     return [server for server in servers if server]
+
+
+def stream_listens(state: HostState) -> list[tuple[str, str, int]]:
+    """Every TCP `listen` of a `stream` block: its "file:line", host and port."""
+    files, listens = dump(state.nginx_conf), []
+    for path, text in files.items():
+        # Only such a file is parsed, and hardly a host has one.
+        for block in _blocks(_parse(text), "stream") if _STREAM.search(text) else ():
+            for location, server in _flat(block["block"], path, files):
+                for at, directive in _flat(server.get("block", []), location.rpartition(":")[0], files):
+                    if directive["directive"] == "listen" and "udp" not in directive["args"]:
+                        listens.append((at, *socket_of(directive["args"])))
+    return listens
 
 
 @functools.lru_cache(maxsize=64)

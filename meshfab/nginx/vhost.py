@@ -7,6 +7,7 @@ So a run knows without rendering whether a file is still as wanted, and whether 
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import re
 from dataclasses import dataclass
@@ -31,14 +32,18 @@ Part = Literal["vhost", "tls", "mtls"]
 _HEADER = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
 _MAX_HEADER = 8192
 _SNIPPETS = {
-    "vhost": ("tls.conf.j2", "proxy.conf.j2", "mtls.conf.j2", "vhost.conf.j2"),
+    "vhost": ("tls.conf.j2", "proxy.conf.j2", "upstream_tls.conf.j2", "mtls.conf.j2", "vhost.conf.j2"),
     "tls": ("tls.conf.j2",),
-    "mtls": ("mtls.conf.j2",),
+    "mtls": ("mtls.conf.j2", "upstream_tls.conf.j2"),
 }
 # `http2 on;` replaced the parameter of `listen`, which causes a warning since then (nginx CHANGES, 1.25.1).
 _HTTP2_DIRECTIVE = (1, 25, 1)
 HOW_TO_FORCE = "undo your change, move it to your own template (meshfab.snippets), or give --force"
 EVERYWHERE = ("443", "[::]:443")
+# Options that the header of an earlier version lacks.
+_DEFAULTS = {"verify_upstream": True, "keep_host": False}
+# nginx refuses a variable of more than 46 characters with its default variables_hash_bucket_size, and we add up to 19.
+_LONGEST_IN_VARIABLE = 27
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,8 @@ def read_header(text: str) -> ManagedHeader | None:
     if not match:
         return None
     try:
-        requested = json.loads(match[1])
-    except ValueError:
+        requested = _DEFAULTS | json.loads(match[1])
+    except (ValueError, RecursionError):  # the header is a file on the host, and may be nested without end
         return None
     # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
     body = text[match.end() :].rstrip("\n") + "\n"
@@ -68,7 +73,14 @@ def read_header(text: str) -> ManagedHeader | None:
 def requested(service: Service) -> dict[str, Any]:
     """The options that the header keeps, so that a later run without them changes nothing."""
     listen = list(service.listen) if service.listen else None
-    return {"upstream": service.upstream, "mtls": service.mtls, "names": list(service.names), "listen": listen}
+    return {
+        "upstream": service.upstream,
+        "mtls": service.mtls,
+        "verify_upstream": service.verify_upstream,
+        "keep_host": service.keep_host,
+        "names": list(service.names),
+        "listen": listen,
+    }
 
 
 def input_digest(
@@ -102,8 +114,8 @@ def render(
     values = _values(service, settings, nginx_version, listens)
     try:
         if part == "vhost":
-            values |= {name: env.get_template(f"{name}.conf.j2").render(values) for name in ("tls", "proxy")}
-            values["mtls"] = service.mtls and env.get_template("mtls.conf.j2").render(values)
+            names = ("tls", "proxy", *["upstream_tls"] * values["is_https"], *["mtls"] * service.mtls)
+            values |= {name: env.get_template(f"{name}.conf.j2").render(values) for name in names}
         text = env.get_template(f"{part}.conf.j2").render(values).rstrip("\n") + "\n"
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         if not settings.snippets_folder:
@@ -120,17 +132,24 @@ def render(
 def diff(path: str, old: str | None, new: str) -> str:
     """A unified diff from the file on the host, None if there is none, to the text that meshfab would write."""
     # The shell's `$(cat)` drops the newlines at a file's end.
-    before = (old.rstrip("\n") + "\n").splitlines(keepends=True) if old is not None else []
-    after = new.splitlines(keepends=True)
+    # A line ends at \n only: `splitlines` would also end one where an editor shows none.
+    before = list(io.StringIO(old.rstrip("\n") + "\n", newline="\n")) if old is not None else []
+    after = list(io.StringIO(new, newline="\n"))
     return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
 
 
 @cache
 def _environment(folders: tuple[Path, ...]) -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import FileSystemLoader, StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     # nginx's syntax is not HTML; every value was checked and contains no character that ends a directive.
-    return Environment(loader=FileSystemLoader(folders), undefined=StrictUndefined, autoescape=False)  # noqa: S701
+    # The sandbox: a template that somebody passed on makes text and runs no code.
+    return ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(folders),
+        undefined=StrictUndefined,
+        autoescape=False,
+    )
 
 
 def _folders(settings: Settings) -> tuple[Path, ...]:
@@ -147,6 +166,7 @@ def _values(
 ) -> dict[str, Any]:
     return {
         "name": service.name,
+        "prefix": f"meshfab_{_in_variable(service.name)}",
         "fqdn": service.fqdn,
         "names": service.names,
         "cert": service.cert,
@@ -154,7 +174,18 @@ def _values(
         "root": settings.root,
         "upstream": service.upstream,
         "upstream_host": urlsplit(service.upstream).hostname if service.upstream else "",
+        "is_https": service.has_https_upstream,
+        "verify_upstream": service.verify_upstream,
+        "keep_host": service.keep_host,
         "mtls": service.mtls,
+        "hsts_max_age": settings.hsts_max_age,
         "listens": listens,
         "http2_directive": nginx_version >= _HTTP2_DIRECTIVE,
     }
+
+
+def _in_variable(name: str) -> str:
+    """A service's name as a part of the names of nginx's variables, unique on the host."""
+    if len(name) > _LONGEST_IN_VARIABLE:
+        name = f"{name[:18]}_{resources.digest(name)[:8]}"
+    return name.replace("-", "_")

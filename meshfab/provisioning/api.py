@@ -33,6 +33,8 @@ def provision(
     sans: Sequence[str] | None = None,
     upstream: str | None = None,
     mtls: bool = False,
+    verify_upstream: bool = True,
+    keep_host: bool = False,
     vhost: bool = True,
     listen: Sequence[str] | None = None,
     force: bool = False,
@@ -49,6 +51,8 @@ def provision(
         sans: DNS names beside `<name>.<domain>`; None keeps those that the certificate has.
         upstream: the http or https URL to proxy to; None keeps the value of an earlier run.
         mtls: show the pair to the upstream as a client certificate.
+        verify_upstream: False accepts any certificate of an https upstream.
+        keep_host: send the client's `Host` to an https upstream, instead of the upstream's own name.
         vhost: False leaves the vhost to the operator, and writes a file to include.
         listen: addresses for the vhost to listen on, or networks (the host's addresses in them are meant), or "all";
             None keeps the value of an earlier run.
@@ -69,7 +73,17 @@ def provision(
         SecretLeftError: the removal of the password could not be verified; the message has the command to run.
     """
     settings = settings or Settings.load(c.config)
-    service = Service.of(name, settings, sans=sans, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen)
+    service = Service.of(
+        name,
+        settings,
+        sans=sans,
+        upstream=upstream,
+        mtls=mtls,
+        verify_upstream=verify_upstream,
+        keep_host=keep_host,
+        vhost=vhost,
+        listen=listen,
+    )
     request = make_request(service, settings, EVERYTHING, consent=Consent(force, start), dry_run=dry_run)
     return run(c, request, on_step)
 
@@ -111,6 +125,8 @@ def wire_nginx(
     sans: Sequence[str] | None = None,
     upstream: str | None = None,
     mtls: bool = False,
+    verify_upstream: bool = True,
+    keep_host: bool = False,
     vhost: bool = True,
     listen: Sequence[str] | None = None,
     force: bool = False,
@@ -120,7 +136,17 @@ def wire_nginx(
 ) -> Outcome:
     """Make sure that nginx serves the pair that is in place. Parameters and errors as for `provision`."""
     settings = settings or Settings.load(c.config)
-    service = Service.of(name, settings, sans=sans, upstream=upstream, mtls=mtls, vhost=vhost, listen=listen)
+    service = Service.of(
+        name,
+        settings,
+        sans=sans,
+        upstream=upstream,
+        mtls=mtls,
+        verify_upstream=verify_upstream,
+        keep_host=keep_host,
+        vhost=vhost,
+        listen=listen,
+    )
     parts: frozenset[Part] = frozenset({"wire-nginx"})
     return run(c, make_request(service, settings, parts, consent=Consent(force, start), dry_run=dry_run), on_step)
 

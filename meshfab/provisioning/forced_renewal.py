@@ -99,5 +99,5 @@ def _verify(
     answer = wait_until_served(probe, state, service.fqdn, endpoint, new)
     if answer.der == new.der:
         return Outcome(state.host, service, changed, new, answer)
-    what = f"renewed, and clients at {answer.address}:{answer.port} do not get the new leaf ({answer.why or 'another'})"
+    what = f"renewed, and clients at {answer.location} do not get the new leaf ({answer.why or 'another'})"
     raise ServedError(what, host=state.host, remedy="see nginx's error log there")

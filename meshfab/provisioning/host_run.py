@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-import re
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meshfab.checks.endpoint_probe import EndpointProbe
-from meshfab.errors import LockedError, LostError, MeshfabError, NginxError, NotReadyError, SecretLeftError
+from meshfab.errors import LostError, MeshfabError, NginxError, SecretLeftError
 from meshfab.host import certificate
-from meshfab.provisioning import execute, mint
+from meshfab.provisioning import execute, password_transfer, service_lock
 from meshfab.provisioning.observe import HostObservation, observe
 from meshfab.provisioning.outcome import Outcome
 from meshfab.provisioning.plan import make_plan
 from meshfab.ssh.root_shell import RootShell
-from meshfab.ssh.script import ExitStatus, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +30,6 @@ if TYPE_CHECKING:
 # A pair that nginx refuses needs a second round, because the configuration can be read only then; a wait for the lock
 # needs a third; and each further service one more, because nginx names one such pair at a time.
 _ROUNDS = 3
-_LOCK_SECONDS = 30
-# The longest time of a run with a lock; after that its operator has disappeared. More for each further service.
-_RUN_SECONDS = 240
-_SERVICE_SECONDS = 60
 
 
 @dataclass
@@ -167,6 +159,8 @@ class HostRun:
         return plans
 
     def _execute(self, observation: HostObservation, pending: Sequence[Plan]) -> None:
+        if any(plan.reason("mint") is not None for plan in pending):
+            password_transfer.require_safe(self.shell, self._transfer_check)
         results = execute.execute(self.shell, self._probe, observation, pending, self.request, self.on_step or _silent)
         for plan in pending:
             name, result = plan.service.name, results[plan.service.name]
@@ -179,21 +173,9 @@ class HostRun:
 
     def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
         """Take the services' locks; returns whether it had to wait for one."""
-        who = re.sub(r"[^A-Za-z0-9@._-]", "", f"{getpass.getuser()}@{socket.gethostname()}")
-        args = [who, now.isoformat(), str(_LOCK_SECONDS), str(_RUN_SECONDS + _SERVICE_SECONDS * (len(services) - 1))]
-        # In one order for all operators, so that two of them cannot deadlock.
-        for service in sorted(services, key=lambda service: service.name):
-            args += [service.name, service.secret, mint.staging(service)]
-        seconds = _LOCK_SECONDS * len(services) + 15
-        answer = self.shell.batch([Request("lock", tuple(args), persistent=True)], timeout=seconds)[0]
-        if answer.status == ExitStatus.BUSY:
-            fqdns = " or ".join(service.fqdn for service in services)
-            what = f"{fqdns} is being worked on by {answer.err}"
-            raise LockedError(what, host=self.shell.host, remedy="try again when that has ended")
-        if not answer.ok:
-            what = f"no lock could be taken: {answer.err}"
-            raise NotReadyError(what, host=self.shell.host, remedy="is /run writable there?")
-        return "waited" in answer.text
+        check = password_transfer.check()
+        waited, self._transfer_check = service_lock.take(self.shell, services, check, since=now.isoformat())
+        return waited
 
     def _end(self, state: HostState, plan: Plan, leaf: Leaf | None) -> None:
         name, dry_run = plan.service.name, self.request.dry_run

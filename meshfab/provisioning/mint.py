@@ -8,6 +8,7 @@ from meshfab.checks import service_checks
 from meshfab.errors import MeshfabError, MintError, NotReadyError
 from meshfab.host import answer_fields, certificate, facts
 from meshfab.provisioning import password_transfer
+from meshfab.provisioning.service_lock import staging
 from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from meshfab.host.certificate import Leaf
     from meshfab.host.facts import HostState
     from meshfab.ssh.root_shell import RootShell
-
-
-def staging(service: Service) -> str:
-    """The folder for a new pair: only root can read it, and it is in memory, so that a power cut leaves no key."""
-    return f"/run/meshfab/{service.name}.stage"
 
 
 def mint(shell: RootShell, state: HostState, service: Service, settings: Settings, password: Password) -> Leaf:
@@ -85,9 +81,9 @@ def not_moved(answer: Answer, state: HostState) -> MeshfabError:
     """The error for a failed commit.sh, set_permissions.sh or complete_commit.sh; the old pair is in place."""
     if "setfacl" in answer.err or "no such user" in answer.err:
         return NotReadyError(
-            f"no ACL for nginx's user: {answer.err}",
+            f"no ACL for nginx's user '{state.nginx_user}': {answer.err}",
             host=state.host,
-            remedy=f"is '{state.nginx_user}' a user there? else set meshfab.nginx_user",
+            remedy="is that a user there? else set meshfab.nginx_user",
         )
     return MintError(
         f"the pair could not be put in place: {answer.err}",

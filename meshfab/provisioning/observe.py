@@ -95,11 +95,11 @@ def _require_ready(state: HostState, request: ProvisionRequest) -> None:
     """Require what the steps need on the host.
 
     Raises:
-        NotReadyError: a program or the root is missing; the message names the package.
+        NotReadyError: a program or the root is missing, or the root is not the pinned one.
     """
     if "mint" in request.parts or not request.dry_run:
         tools = preconditions.check_tools(state.tools)
-        preconditions.require([*tools, *preconditions.check_root(state.root, request.settings.root)], state.host)
+        preconditions.require([*tools, *preconditions.check_root(state.root, request.settings)], state.host)
     if "wire-nginx" in request.parts:
         preconditions.require(preconditions.check_nginx_program(state.tools), state.host)
 

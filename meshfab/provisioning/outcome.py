@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshfab.errors import one_line, printable
+
 if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.errors import MeshfabError
@@ -26,8 +28,8 @@ class Outcome:
             bytes); None in a dry run without one.
         served: what a TLS client got at the end (`der`, `address`, `port`, `via`: the host that asked, empty for this
             machine); None where nothing is meant to serve the name.
-        notes: what the operator should know, a sentence each.
-        diffs: in a dry run, a unified diff of every file that would change.
+        notes: what the operator should know, a sentence each, without control characters.
+        diffs: in a dry run, a unified diff of every file that would change, without control characters.
         error: why the service is not as requested; a step function raises it instead.
     """
 
@@ -39,3 +41,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     diffs: tuple[str, ...] = ()
     error: MeshfabError | None = None
+
+    def __post_init__(self) -> None:
+        """Make safe to show what may quote the host."""
+        object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
+        object.__setattr__(self, "diffs", tuple(map(printable, self.diffs)))

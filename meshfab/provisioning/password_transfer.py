@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ from meshfab.errors import (
     NotReadyError,
     SecretLeftError,
 )
+from meshfab.provisioning import service_lock
+from meshfab.ssh.deadline import limit
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Answer, ExitStatus, Request
 
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["provisioner_password"]
 
 REAPER_SECONDS = 120
+# All that the removal may take, with new connections; and the steps of one attempt: connecting, and the scripts.
+CLEANUP_SECONDS, _ATTEMPT_SECONDS = 20.0, 8.0
 
 
 @contextmanager
@@ -41,7 +46,8 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
     """Put the provisioner's password on a host for the length of a `with` block, which gets its path there.
 
     For a fabfile that runs `step` itself. Only root can read the file (0600). It is removed when the block ends,
-    however it ends, and after 120 seconds at the latest, even if this machine dies.
+    however it ends, and after 120 seconds at the latest, even if this machine dies. During the block, for 240 seconds
+    at most, the service is locked: other runs and the renewal tick wait, and so would a task for it in the block.
 
     Args:
         c: a Fabric connection; made strict before anything is sent.
@@ -55,13 +61,50 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
         SecretLeftError: its removal could not be verified; the message has the command to run.
         InputError: an argument or a setting cannot be used, or there is no password file here.
         ConnectError: the host cannot be reached, or (HostKeyError) its key is not on record; nothing was sent.
-        NotReadyError: the login cannot become root, or systemd there cannot arm the removal.
+        LockedError: another run works on the service.
+        NotReadyError: the login cannot become root, sudo there would record the password, or systemd there cannot arm
+            its removal.
         MintError: the file could not be put there.
     """
     settings = settings or Settings.load(c.config)
     service, password = Service.of(name, settings), read_password(settings.password_file)
-    with RootShell(c) as shell, password_on_host(shell, service, password) as path:
-        yield path
+    with RootShell(c) as shell:
+        _, answer = service_lock.take(shell, [service], check())
+        require_safe(shell, answer)
+        with password_on_host(shell, service, password) as path:
+            yield path
+
+
+def check() -> Request:
+    """The request for `require_safe`. The password needs a later round trip: it arrives before any script runs."""
+    return Request("check_transfer")
+
+
+def require_safe(shell: RootShell, answer: Answer) -> None:
+    """Require that the password can be sent: nothing there records it, and it can be removed.
+
+    Raises:
+        NotReadyError: with what is in the way.
+    """
+    if answer.status == ExitStatus.INPUT_RECORDED:
+        raise NotReadyError(
+            "sudo there records the input of its commands (log_input, log_stdin or an I/O plugin), and so the password",
+            host=shell.host,
+            remedy=f"put NOLOG_INPUT: into the login's rule in sudoers, as in"
+            f" `{shell.c.user} ALL=(ALL) NOPASSWD: NOLOG_INPUT: ALL`, or log in as root",
+        )
+    if answer.status == ExitStatus.OTHER_TMP:
+        raise NotReadyError(
+            "the login has another /tmp than systemd (pam_namespace or a chroot), which could not remove the password",
+            host=shell.host,
+            remedy=f"exempt {shell.c.user} in /etc/security/namespace.conf, or log in to the host itself",
+        )
+    if not answer.ok:
+        raise NotReadyError(
+            f"it cannot be found out whether the password is safe there: {answer.err}",
+            host=shell.host,
+            remedy="is /proc mounted?",
+        )
 
 
 @contextmanager
@@ -96,8 +139,8 @@ def mint_with_password(shell: RootShell, service: Service, password: Password, u
 
 
 def sweep(service: Service) -> Request:
-    """The request that removes a password file of an earlier run."""
-    return Request("remove_password", (service.secret, _folder("none"), _reaper(service)))
+    """The request that removes a password file of an earlier run, and disarms its reaper."""
+    return Request("remove_password", (service.secret, _folder("none"), "", "", _armed_reaper(service)))
 
 
 @contextmanager
@@ -136,18 +179,15 @@ def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:
 
 def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
     """Remove and verify: over this shell, beside it while a command runs in it, else over a new connection."""
-    output = ""
+    output, deadline = "no answer in time", time.monotonic() + CLEANUP_SECONDS
     for attempt in range(3):
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            break
         try:
-            if attempt == 0 and shell.is_idle:
-                answer = shell.batch([Request("remove_password", script_args)], timeout=5)[0]
-            else:
-                if attempt:
-                    shell.c.close()
-                with RootShell(shell.c, timeout=5) as new_shell:
-                    # A script that still runs holds the lock and may read the file: it is stopped first.
-                    stop = Request("stop", (shell.pid,))
-                    answer = new_shell.batch([stop, Request("remove_password", script_args)])[-1]
+            # Connecting is included; nothing that the host sends, or does not, can prolong it.
+            with limit(shell.c, seconds):
+                answer = _remove_once(shell, script_args, attempt, seconds)
         except (ConnectError, NotReadyError, OSError, EOFError) as error:
             output = str(error)
             continue
@@ -162,9 +202,23 @@ def _remove(shell: RootShell, script_args: tuple[str, ...]) -> None:
     )
 
 
+def _remove_once(shell: RootShell, script_args: tuple[str, ...], attempt: int, seconds: float) -> Answer:
+    remove = Request("remove_password", script_args)
+    if attempt == 0 and shell.is_idle:
+        return shell.batch([remove], timeout=min(seconds, _ATTEMPT_SECONDS))[0]
+    if attempt:
+        shell.c.close()
+    with RootShell(shell.c, timeout=min(seconds, _ATTEMPT_SECONDS)) as new_shell:
+        # A script that still runs holds the lock and may read the file: it is stopped first.
+        return new_shell.batch([Request("stop", (shell.pid,)), remove])[-1]
+
+
 def _script_args(service: Service) -> tuple[str, ...]:
     """Arguments for put_password.sh and remove_password.sh."""
-    return service.secret, _folder(secrets.token_hex(8)), _reaper(service), str(REAPER_SECONDS)
+    nonce = secrets.token_hex(8)
+    # The reaper has its own name in every run, so that only its own run can stop it.
+    reaper = f"meshfab-reap-{service.name}-{nonce}"
+    return service.secret, _folder(nonce), reaper, str(REAPER_SECONDS), _armed_reaper(service)
 
 
 def _folder(nonce: str) -> str:
@@ -172,5 +226,6 @@ def _folder(nonce: str) -> str:
     return f"/tmp/.meshfab-{nonce}"  # noqa: S108
 
 
-def _reaper(service: Service) -> str:
-    return f"meshfab-reap-{service.name}"
+def _armed_reaper(service: Service) -> str:
+    """The file that names the armed reaper; one of an earlier run then leaves the new password alone."""
+    return f"/run/meshfab/{service.name}.reaper"

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from meshfab.checks import service_checks
+from meshfab.checks import preconditions, service_checks
 from meshfab.errors import MintError
 from meshfab.host import certificate, renewal_units
 from meshfab.nginx import change, config_dump, layout, listeners
@@ -95,6 +95,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
     Raises:
         NginxError: the configuration was broken before this run, or meshfab does not manage it.
         MintError: something is in the place of the password file.
+        NotReadyError: a folder in which the plan writes is read-only.
     """
     service, settings, parts = observed.service, request.settings, request.parts
     findings = service_checks.check_pair(state, service)
@@ -117,7 +118,17 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         steps += _load_steps(state, observed, findings, steps, endpoint)
     loads = is_loaded or any(step.verb == "reload" for step in steps)
     starts = loads and layout.must_start(state, start=request.consent.start)
-    return Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
+    plan = Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
+    preconditions.require(preconditions.check_writable(state.unwritable, _written_paths(plan)), state.host)
+    return plan
+
+
+def _written_paths(plan: Plan) -> list[str]:
+    """The files that the plan writes. A pair is minted in /run, and the password for it lies in /tmp."""
+    paths = [*(file.path for file in plan.files), *(file.path for file in plan.nginx_change.files)]
+    if plan.reason("mint") is not None:
+        paths += [plan.service.cert, plan.service.key, plan.service.secret, "/run/meshfab/lock"]
+    return paths
 
 
 def _endpoint(
@@ -126,18 +137,14 @@ def _endpoint(
     """Where clients ask for the service when the plan is done."""
     if nginx_change.vhost_path and nginx_change.reason:
         return Endpoint(listeners.addresses(state, observed.service, request.settings))
-    if "wire-nginx" not in request.parts and not _is_running(state):
+    if "wire-nginx" not in request.parts and not layout.is_running(state):
         return None
     return observed.endpoint
 
 
-def _is_running(state: HostState) -> bool:
-    return state.unit("nginx.service").active in ("active", "reloading")
-
-
 def _may_load(state: HostState, parts: frozenset[Part]) -> bool:
     # A stopped nginx has no old pair in memory, and reads the new one when it starts.
-    return "wire-nginx" in parts or ("mint" in parts and _is_running(state))
+    return "wire-nginx" in parts or ("mint" in parts and layout.is_running(state))
 
 
 def _load_steps(
@@ -156,10 +163,10 @@ def _load_steps(
 def _pair_steps(state: HostState, service: Service, findings: list[Finding]) -> list[Step]:
     service_state, steps = state.services[service.name], []
     if service_state.is_secret_folder:
-        what = f"{service_state.secret} is a folder, and meshfab does not remove it"
-        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {service_state.secret}`")
+        what = f"{service.secret} is a folder, and meshfab does not remove it"
+        raise MintError(what, host=state.host, remedy=f"look at it, then `rm -r {service.secret}`")
     if service_state.secret:
-        steps.append(Step("sweep", f"{service_state.secret} was left by an earlier run"))
+        steps.append(Step("sweep", f"{service.secret} was left by an earlier run"))
     reasons = [finding for finding in findings if finding.code in _MINT_HEALS]
     if any(finding.code == "key-mismatch" for finding in reasons) and _completes(
         service_state.staged, service_state.public, state, service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshfab.errors import MeshfabError, ServedError
-from meshfab.nginx import activation, config_dump, listeners
+from meshfab.nginx import activation, listeners
 from meshfab.nginx.layout import VhostPath
 from meshfab.provisioning import mint, renew_enable
 from meshfab.ssh.script import ExitStatus
@@ -44,9 +44,8 @@ def roll_back(
     """
     if failed.script == "wait_background":
         # nginx was loaded in the meantime.
-        units_error = renew_enable.explain(failed, shell.host)
-        units_error.remedy += f"; {_restore(shell, state, plans, checks, is_installed=True)}"
-        return units_error
+        result = _restore(shell, state, plans, checks, is_installed=True)
+        return _with_result(renew_enable.explain(failed, shell.host), result)
     if failed.script in ("install_config", "reload"):
         error = activation.explain(failed, state)
         if failed.script == "install_config" and not moved:
@@ -55,8 +54,8 @@ def roll_back(
             result = "" if is_back else "clients get something else than before"
         else:
             result = _restore(shell, state, plans, checks, is_installed=failed.script != "install_config")
-        if "failed" in result or "clients" in result:
-            error.remedy = f"{error.remedy}; {result}"
+        if "failed" in result or "clients" in result or ("stopped" in result and "stopped" not in error.remedy):
+            return _with_result(error, result)
         return error
     if moved:
         # nginx has not read the new pairs: after their old ones are restored, nothing has changed.
@@ -71,23 +70,28 @@ def not_served(shell: RootShell, state: HostState, check: ServingCheck, answer: 
     plan = check.plan
     what = "another certificate" if answer.der else f"no certificate ({answer.why})"
     overriding = listeners.overriding_listener(state, answer.address, answer.port, plan.vhost_path or VhostPath(""))
-    remedy = f"see its error log, {config_dump.error_log(state)}"
+    remedy = "see nginx's error log there"
+    # The host says its addresses. Only one to which the name leads for this machine too is put into a command.
+    listen = f"--listen {answer.address}" if answer.address in check.resolved else "--listen for that address"
     listen_addresses = plan.endpoint.addresses if plan.endpoint else ()
     if overriding and not listen_addresses:
         what += f" from {overriding}, which listens on just that address"
-        remedy = f"give --listen {answer.address} to do so too"
+        remedy = f"give {listen} to do so too"
     elif listen_addresses and answer.address not in listen_addresses:
         what += f", since its vhost listens on {', '.join(listen_addresses)} only"
-        remedy = (
-            f"point {plan.service.fqdn} at {listen_addresses[0]} in the mesh's DNS, or give --listen {answer.address}"
-        )
+        remedy = f"point {plan.service.fqdn} at an address that its vhost listens on, or give {listen}"
     action = "started" if plan.starts else "reloaded"
     return ServedError(
-        f"nginx was {action}, and clients at {answer.address}:{answer.port} get for {plan.service.fqdn} {what};"
+        f"nginx was {action}, and clients at {answer.location} get for {plan.service.fqdn} {what};"
         f" {_restore(shell, state, [plan], [check], is_installed=True)}",
         host=shell.host,
         remedy=remedy,
     )
+
+
+def _with_result(error: MeshfabError, result: str) -> MeshfabError:
+    """The same error, and what came of going back. It may quote the host, so it is no part of the remedy."""
+    return type(error)(f"{error.what}; {result}", host=error.host, remedy=error.remedy)
 
 
 def _restore(
@@ -99,8 +103,13 @@ def _restore(
         return "nothing else was changed"
     activations = [plan.activation for plan in plans]
     last = shell.batch([*requests, activation.remove(state, activations, is_installed=is_installed)])[-1]
+    starts = any(plan.starts for plan in plans)
+    if starts and last.status == ExitStatus.LOAD_FAILED:
+        return "what was there before is back, and nginx is stopped: it does not start with it"
     if not last.ok:
         return f"going back failed too: {last.err}"
     if not all(check.is_restored() for check in checks):
         return "what was there before is back, and clients get something else than before"
+    if starts:
+        return "what was there before is back, and nginx runs with it"
     return "what was there before is back" + (" and served" if any(check.was_served for check in checks) else "")

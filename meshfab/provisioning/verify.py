@@ -35,15 +35,24 @@ class ServingCheck:
         """Whether clients got anything before."""
         return self._before.served is not None
 
+    @property
+    def resolved(self) -> tuple[str, ...]:
+        """The addresses that the service's name has for the operator."""
+        clients = self._probe.latest.get(self.plan.service.fqdn)
+        return clients.resolved if clients else ()
+
     def wait_until_served(self, disk: Leaf) -> Served:
         """Wait until clients get the leaf that is on disk, or the time is up; return the answer that counts."""
         fqdn, endpoint = self.plan.service.fqdn, self.plan.endpoint or Endpoint()
         return wait_until_served(self._probe, self._state, fqdn, endpoint, disk)
 
     def is_restored(self) -> bool:
-        """Whether clients get again what they got before; true where nothing was meant to serve the name."""
+        """Whether clients get again what they got before.
+
+        True where nothing was meant to serve the name, and where nginx was stopped: it runs after a rollback.
+        """
         fqdn, endpoint, clients = self.plan.service.fqdn, self._before.endpoint, self._before.clients
-        if endpoint is None or clients is None:
+        if endpoint is None or clients is None or self.plan.starts:
             return True
 
         def observe() -> EndpointObservation:

@@ -132,8 +132,12 @@ def make_strict(c: Connection, *, accept_new: bool = False) -> Connection:
     return c
 
 
-def ensure_open(c: Connection) -> Connection:
+def ensure_open(c: Connection, seconds: float | None = None) -> Connection:
     """Make a connection and its jump hosts strict, and open them unless they are open.
+
+    Args:
+        c: the connection to the target.
+        seconds: the time limit of the jump hosts, and of the TCP connection to the target; None for the usual ones.
 
     Raises:
         InputError: `c` is not a Fabric connection: under `inv` a task gets a context, whose `run` is local.
@@ -146,7 +150,9 @@ def ensure_open(c: Connection) -> Connection:
     make_strict(c)
     if c.is_connected:
         return c
-    ensure_jump_host_open(c)
+    ensure_jump_host_open(c, seconds)
+    if seconds is not None:
+        c.connect_timeout = min(c.connect_timeout, seconds)
     from paramiko.ssh_exception import AuthenticationException, SSHException
 
     from meshfab.ssh.negotiation import NoCommonAlgorithm

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import HostKeyError
-from meshfab.ssh import known_hosts
+from meshfab.ssh import known_hosts, revoked_keys
 
 if TYPE_CHECKING:
     from fabric import Connection
@@ -61,6 +61,7 @@ def require_known(connection: Connection, records: known_hosts.HostKeyRecords, k
     Raises:
         HostKeyError: it is unknown, changed or revoked, or a certificate is required; with the commands to run.
     """
+    revoked_keys.require_not_revoked(connection, key)
     verdict, location = records.verdict(key.get_name(), key.asbytes())
     if verdict == "known":
         return
@@ -103,6 +104,7 @@ class KnownHostsPolicy:
         """Accept the host's key, or refuse it with a HostKeyError; paramiko calls this during the handshake."""
         verdict, _ = self.records.verdict(key.get_name(), key.asbytes())
         if self.accept_new and verdict == "unknown":
+            revoked_keys.require_not_revoked(self.connection, key)
             self._add(key)
         else:
             require_known(self.connection, self.records, key)

@@ -10,6 +10,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from meshfab.config import debug_log
+from meshfab.config.password import hide_sudo_password
 from meshfab.config.validation import host_parts
 from meshfab.errors import InputError
 
@@ -59,8 +61,12 @@ class JumpHostPool:
         key = id(config), ssh_config
         with self._lock:
             if key not in self._configs:
+                debug_log.hide_passwords()
+                fabric_config = _make_config(config, ssh_config)
+                hide_sudo_password(config)
+                hide_sudo_password(fabric_config)
                 # Keep the original too, so that Python does not give its id to another object.
-                self._configs[key] = config, _make_config(config, ssh_config)
+                self._configs[key] = config, fabric_config
             return self._configs[key][1]
 
     def jump_host_of(self, c: Connection, make: Callable[[str, JumpHost | None], JumpHost]) -> Connection | str | None:

@@ -20,10 +20,14 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from threading import Thread
+from typing import TYPE_CHECKING
 
+from meshfab.config.password import HiddenText
 from meshfab.errors import ConnectError, LostError, NotReadyError, StoppedError, SudoAsksError
-from meshfab.ssh.script import Answer, Request, readable, shell_words, text
+from meshfab.ssh.deadline import limit
+from meshfab.ssh.script import Answer, Request, message, readable, shell_words
+from meshfab.ssh.shell_channel import RERUN, ShellChannel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,12 +35,18 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-# Bytes. A host that never stops sending must not fill the operator's memory.
-MAX_ANSWER = 8 * 1024 * 1024
-_LOOP = 'echo $$; while read -r n; do run=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); eval "$run"; run=; done'
+# Bytes that a host may send before its shell runs: sudo's lecture, and what a ~/.bashrc prints.
+_MAX_GREETING = 16 * 1024
+# After this much more than its time limit, the connection of a batch is closed: paramiko can block in sending, without
+# any time-out, when the host reads nothing.
+_GRACE_SECONDS = 1.0
+# Variables that the login exports (SendEnv, ~/.ssh/environment) would be exported with our values, to every program.
+_LOOP = (
+    "set +a; unset data run n mark; echo $$; "
+    'while read -r n; do run=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); eval "$run"; unset run; done'
+)
 # LC_ALL: sudo's messages are compared in English.
 _AS_ROOT = 'LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo %s -- "$@"'
-_RERUN = "run the command again; it completes what is half done"
 
 
 class RootShell:
@@ -53,10 +63,9 @@ class RootShell:
         self.timeout = timeout
         self.pid = ""
         self._mark = secrets.token_hex(8)
-        self._channel: Any = None
+        self._channel: ShellChannel | None = None
         self._stop_reason = ""
         self._unanswered = 0
-        self._out, self._err = bytearray(), bytearray()
 
     def __enter__(self) -> RootShell:
         """Open the channel and start the shell, without waiting for it."""
@@ -69,16 +78,18 @@ class RootShell:
     ) -> None:
         """Close the channel; the remote shell ends with it and its trap cleans up."""
         if self._channel is not None:
-            self._channel.close()
+            with limit(self.c, _GRACE_SECONDS):
+                self._channel.close()
             self._channel = None
 
     def interrupt(self, reason: str) -> None:
         """Stop it from another thread: a caller that waits for an answer gets a StoppedError with the reason."""
-        self._stop_reason = reason
-        if self._channel is not None:
-            self._channel.close()
-        else:
-            self.c.client.close()
+        self._stop_reason, channel = reason, self._channel
+        if channel is not None:
+            channel.stop_reason = reason
+        # In a thread: what is sent to close a channel blocks when the host reads nothing.
+        close = self.c.client.close if channel is None else channel.close
+        Thread(target=close, name="interrupt", daemon=True).start()
 
     @property
     def is_idle(self) -> bool:
@@ -101,30 +112,29 @@ class RootShell:
             LostError: the connection was lost, or no answer came in time; the outcome is unknown.
             NotReadyError: the login cannot become root.
         """
-        deadline = time.monotonic() + (timeout or self.timeout)
-        try:
+        seconds = timeout or self.timeout
+        deadline = time.monotonic() + seconds
+        with limit(self.c, seconds + _GRACE_SECONDS):
+            try:
+                return self._batch(requests, deadline)
+            except SudoAsksError:
+                if not self.c.config.sudo.password:
+                    raise
+            self._start_with_password(deadline)
             return self._batch(requests, deadline)
-        except SudoAsksError:
-            if not self.c.config.sudo.password:
-                raise
-        self._start_with_password(str(self.c.config.sudo.password), deadline)
-        return self._batch(requests, deadline)
 
     def _batch(self, requests: Sequence[Request], deadline: float) -> list[Answer]:
+        channel = self._open_channel
         self._unanswered += 1
-        lines = [] if self.pid else [f"mark={self._mark}", text("library"), "answer 0"]
-        lines.append("failed=0")
-        lines += [
-            f"if [ $failed = 0 ]; then {request.body()}\nanswer $?; else answer skipped; fi" for request in requests
-        ]
-        self._send("\n".join(lines))
+        channel.begin_batch()
+        channel.send(message(requests, self._mark, with_library=not self.pid), deadline)
         if not self.pid:
-            self.pid = self._receive(self._out, self._channel.recv, deadline)[0].decode("ascii", "replace").strip()
-            self._receive(self._err, self._channel.recv_stderr, deadline)
+            self.pid = channel.receive_out(deadline)[0].decode("ascii", "replace").strip()
+            channel.receive_err(deadline)
         answers = []
         for request in requests:
-            out, status = self._receive(self._out, self._channel.recv, deadline)
-            err, _ = self._receive(self._err, self._channel.recv_stderr, deadline)
+            out, status = channel.receive_out(deadline)
+            err = channel.receive_err(deadline)
             if status != "skipped":
                 # A host may send any number of digits.
                 exit_status = int(status) if status.isdecimal() and len(status) <= 3 else 255
@@ -137,113 +147,47 @@ class RootShell:
 
         from meshfab.ssh.connection import ensure_open
 
-        self._out.clear()
-        self._err.clear()
         self._unanswered = 0
         try:
-            self._channel = ensure_open(self.c).create_session()
-            # $0 is `meshfab`: scripts/provisioning/stop.sh recognises the shell by it.
-            self._channel.exec_command(
-                f"sh -c {shell_words([_AS_ROOT % sudo])} sh sh -c {shell_words([_LOOP])} meshfab"
-            )
+            # A host may leave the request for a command unanswered, and paramiko waits for ever.
+            with limit(self.c, self.timeout):
+                self._channel = ShellChannel(ensure_open(self.c, self.timeout), self.host, self._mark)
+                # $0 is `meshfab`: scripts/provisioning/stop.sh recognises the shell by it.
+                self._channel.run(f"sh -c {shell_words([_AS_ROOT % sudo])} sh sh -c {shell_words([_LOOP])} meshfab")
         except (ConnectError, SSHException, EOFError) as error:
-            if self._stop_reason:
-                raise self._end_error() from None
-            if isinstance(error, ConnectError):
-                raise
-            raise LostError(f"no command can be run ({error})", host=self.host, remedy=_RERUN) from None
+            if not self._stop_reason:
+                if isinstance(error, ConnectError):
+                    raise
+                raise LostError(f"no command can be run ({error})", host=self.host, remedy=RERUN) from None
         if self._stop_reason:
-            raise self._end_error()
+            raise StoppedError(self._stop_reason, host=self.host, remedy=RERUN)
 
-    def _start_with_password(self, password: str, deadline: float) -> None:
+    def _start_with_password(self, deadline: float) -> None:
         """Start again with sudo's password, which is sent after sudo's own prompt only.
 
         With -k sudo always prompts. Otherwise it might not read the password, and the shell would read it as a request.
         The shell's first line (its pid) shows that sudo accepted the password; nothing else is sent before.
         """
-        prompt = f"[{self._mark}]"
+        # Not the protocol's mark: the users of the host see the prompt in sudo's arguments.
+        prompt = f"[{secrets.token_hex(8)}]"
         self._start(f"-S -k -p '{prompt}'")
-        self._channel.set_combine_stderr(True)
+        channel = self._open_channel
+        channel.combine(True)
         output, prompts = b"", 0
-        while not (pid := re.search(rb"^\d+\n\Z", output.rpartition(prompt.encode())[2], re.MULTILINE)):
+        while not (pid := re.search(rb"(?:^|\n)(\d{1,10}\n)\Z", output.rpartition(prompt.encode())[2][-16:])):
             if output.count(prompt.encode()) > prompts:
                 prompts += 1
                 if prompts > 1:
                     what, remedy = "sudo does not accept the password", "check it, then run this again"
                     raise NotReadyError(what, host=self.host, remedy=remedy)
-                self._channel.sendall(f"{password}\n".encode())
-            output += self._read_chunk(self._channel.recv, deadline)
-        self._channel.set_combine_stderr(False)
-        self._out += pid[0]
+                channel.send(memoryview(f"{HiddenText(self.c.config.sudo.password)}\n".encode()), deadline)
+            output += channel.receive_some(deadline)
+            if len(output) > _MAX_GREETING:
+                raise channel.too_long(_MAX_GREETING)
+        channel.combine(False)
+        channel.put_back(pid[1])
 
-    def _send(self, body: str) -> None:
-        code = f"{{\n{body}\n}}".encode()
-        try:
-            self._channel.sendall(b"%d\n%b" % (len(code), code))
-        except OSError as error:
-            raise self._end_error() from error
-
-    def _receive(self, buffer: bytearray, read: Any, deadline: float) -> tuple[bytes, str]:
-        """Read one stream up to the mark; return the output before the mark and the status after it."""
-        mark = f"\n{self._mark} ".encode()
-        while True:
-            start = buffer.find(mark)
-            end = buffer.find(b"\n", start + len(mark)) if start >= 0 else -1
-            if end >= 0:
-                output, status = bytes(buffer[:start]), readable(bytes(buffer[start + len(mark) : end]))
-                del buffer[: end + 1]
-                return output, status
-            buffer += self._read_chunk(read, deadline)
-            if len(buffer) > MAX_ANSWER:
-                raise LostError(
-                    f"its answer is longer than {MAX_ANSWER} bytes",
-                    host=self.host,
-                    remedy="check that it is the right host",
-                )
-
-    def _read_chunk(self, read: Any, deadline: float) -> bytes:
-        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
-        try:
-            chunk: bytes = read(65536)
-        except TimeoutError:
-            raise LostError(
-                "no answer in time; the script may still run on the host", host=self.host, remedy=_RERUN
-            ) from None
-        if not chunk:
-            raise self._end_error()
-        return chunk
-
-    def _end_error(self) -> LostError | NotReadyError:
-        """The error for a shell that ended: stopped, refused by sudo, a missing program, or a lost connection."""
-        if self._stop_reason:
-            return StoppedError(self._stop_reason, host=self.host, remedy=_RERUN)
-        channel, output = self._channel, bytes(self._err)
-        channel.settimeout(2)
-        try:
-            while chunk := channel.recv_stderr(65536):
-                output += chunk
-        except OSError:
-            pass
-        # The status may arrive after the end of the output, or never if the connection was lost.
-        channel.status_event.wait(2)
-        status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        return _classify_end(readable(output), status, self.host)
-
-
-def _classify_end(output: str, status: int, host: str) -> LostError | NotReadyError:
-    remedy = "give the login passwordless sudo, or log in as root"
-    if "password is required" in output or "a terminal is required" in output:
-        return SudoAsksError("sudo asks for a password", host=host, remedy=remedy)
-    if "not in the sudoers" in output or "not allowed to" in output:
-        return NotReadyError(f"sudo refuses: {output}", host=host, remedy=remedy)
-    if status == 127:
-        return NotReadyError(
-            f"the login cannot become root: {output}", host=host, remedy="install sudo, or log in as root"
-        )
-    if status > 0:
-        return NotReadyError(
-            f"the root shell ended with {status}: {output or 'no message'}",
-            host=host,
-            remedy=f"try `ssh {host} sudo -n id`",
-        )
-    return LostError("the connection dropped", host=host, remedy=_RERUN)
+    @property
+    def _open_channel(self) -> ShellChannel:
+        assert self._channel is not None, "use the shell as a context manager"  # noqa: S101
+        return self._channel

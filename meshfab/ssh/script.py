@@ -25,6 +25,8 @@ class ExitStatus(IntEnum):
     NOT_TAKEN_UP = 7
     NO_REAPER = 8
     IS_FOLDER = 9
+    INPUT_RECORDED = 20
+    OTHER_TMP = 21
     BUSY = 75
     TIMED_OUT = 124
 
@@ -57,8 +59,14 @@ class Request:
         begin, end = ("{", "}") if self.persistent else ("(", ")")
         if self.background:
             end = ') >/dev/null 2>"/run/meshfab/.background.$$" & background=$!'
-        assignment = f"data={shell_words([self.data])}\n" if self.data is not None else ""
-        return f"{begin}\n{assignment}set -- {shell_words(self.args)}\n{text(self.script)}\n{end}"
+        # The text that holds the data is in no variable, so that no traceback shows it.
+        return "".join(
+            (
+                f"{begin}\n",
+                f"data={shell_words([self.data])}\n" if self.data is not None else "",
+                f"set -- {shell_words(self.args)}\n{text(self.script)}\n{end}",
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,35 @@ class Answer:
     def text(self) -> str:
         """Its stdout as text; bytes that are not UTF-8 become escapes such as `\\xff`."""
         return readable(self.out)
+
+
+def message(requests: Sequence[Request], mark: str, *, with_library: bool) -> memoryview:
+    """What is sent for a batch: the number of bytes, and the shell code.
+
+    A memoryview, because its `repr` does not show its content, which may be the password.
+
+    Args:
+        requests: the scripts to run.
+        mark: the mark that ends each answer.
+        with_library: whether the shell has not read library.sh yet.
+    """
+    head = [f"mark={mark}", text("library"), "answer 0"] if with_library else []
+    lines = memoryview(
+        "\n".join(
+            (
+                # The shell has read the code; its own copy, with the data, is not needed any more.
+                "{ unset run",
+                *head,
+                "failed=0",
+                *(
+                    f"if [ $failed = 0 ]; then {request.body()}\nanswer $?; else answer skipped; fi"
+                    for request in requests
+                ),
+                "}",
+            )
+        ).encode()
+    )
+    return memoryview(b"".join((b"%d\n" % len(lines), lines)))
 
 
 @cache

@@ -92,7 +92,7 @@ def codes(one: CertificateReport) -> list[str]:
 
 def heal(finding: Finding, *, by_ending: bool = False) -> None:
     """Do what the message says, word for word; what only a person can do is done by the test."""
-    heals, _, ends = finding.remedy.partition(", or end it: ")
+    heals, _, ends = finding.remedy.partition("; else end it: ")
     for step in (ends if by_ending else heals).split(", then "):
         _carry_out(step)
 

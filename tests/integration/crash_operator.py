@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
 
-from meshfab.provisioning import host_run, password_transfer
-from meshfab.ssh import connection
+from meshfab.provisioning import host_run, password_transfer, service_lock
+from meshfab.ssh import connection, root_shell
 from meshfab.ssh.root_shell import RootShell
+from meshfab.ssh.shell_channel import ShellChannel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 # What takes minutes in the field takes seconds here; the order of things stays the same.
 password_transfer.REAPER_SECONDS = 6
 connection.CONNECT_SECONDS = 3
-host_run._RUN_SECONDS = 20
+service_lock.RUN_SECONDS = 20
 # `step` is at it from a twentieth of a second after the script was sent to some two tenths.
 _AMID_SECONDS = 0.12
 
@@ -45,18 +46,14 @@ class Struck(RootShell):
 
     def _batch(self, requests: Sequence[Request], deadline: float) -> list[Answer]:
         self.trips += 1
+        StoppingChannel.shell = self
         self.names = "+".join(request.script for request in requests)
-        self._stop("before")
+        self.stop_at("before")
         answers = super()._batch(requests, deadline)
-        self._stop("after")
+        self.stop_at("after")
         return answers
 
-    def _receive(self, buffer: bytearray, read: Any, deadline: float) -> tuple[bytes, str]:
-        self._stop("during")
-        self._stop("amid")
-        return super()._receive(buffer, read, deadline)
-
-    def _stop(self, moment: str) -> None:
+    def stop_at(self, moment: str) -> None:
         if self is Struck.first and (self.trips, moment) == (Struck.boundary, Struck.moment):
             Struck.boundary = 0
             time.sleep(_AMID_SECONDS if moment == "amid" else 0)
@@ -65,7 +62,19 @@ class Struck(RootShell):
                 sys.stdin.readline()
 
 
+class StoppingChannel(ShellChannel):
+    """The channel of the shell that runs a batch."""
+
+    shell: Struck
+
+    def receive_out(self, deadline: float) -> tuple[bytes, str]:
+        self.shell.stop_at("during")
+        self.shell.stop_at("amid")
+        return super().receive_out(deadline)
+
+
 if __name__ == "__main__":
     for module in (host_run, password_transfer):
         vars(module)["RootShell"] = Struck
+    vars(root_shell)["ShellChannel"] = StoppingChannel
     Program(version="0").run(["inv", *sys.argv[3:]])

@@ -61,6 +61,18 @@ def spoilt(command: str) -> Callable[[Site], AbstractContextManager[None]]:
     return spoil
 
 
+def read_only(folder: str) -> Callable[[Site], AbstractContextManager[None]]:
+    @contextmanager
+    def mount(site: Site) -> Iterator[None]:
+        site.sh(f"mount --bind {folder} {folder} && mount -o remount,ro,bind {folder}")
+        try:
+            yield
+        finally:
+            site.sh(f"umount {folder}")
+
+    return mount
+
+
 @dataclass(frozen=True)
 class Case:
     """What is wrong, and the words that the line must have."""
@@ -80,6 +92,10 @@ CASES = {
     "no sudo": Case(lacking("sudo"), ("sudo",)),
     "no setfacl": Case(lacking("setfacl"), ("setfacl", "acl")),
     "no openssl": Case(lacking("openssl"), ("openssl",)),
+    "no ss": Case(lacking("ss"), ("ss is not installed", "iproute2")),
+    "no pgrep": Case(lacking("pgrep"), ("pgrep is not installed", "procps")),
+    "read-only /usr": Case(read_only("/usr/local"), ("/usr/local/libexec cannot be written",)),
+    "read-only /etc": Case(read_only("/etc/systemd"), ("/etc/systemd/system cannot be written",)),
     "sudo with a password": Case(spoilt("echo 'ops ALL=(ALL) ALL' >/etc/sudoers.d/ops"), ("sudo", "password")),
     "no sudo for the login": Case(spoilt("rm /etc/sudoers.d/ops"), ("sudo",)),
     "sudo for one command only": Case(
@@ -123,6 +139,25 @@ def test_a_host_or_ca_that_is_not_ready_is_told_in_one_line_and_left_as_it_was(
     assert after == before
     assert site.leftovers() == ""
     assert site.served() == ""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lacking("ss"), "ss is not installed"),
+        (lacking("cmp"), "cmp is not installed"),
+        (read_only("/usr/local"), "/usr/local/libexec"),
+    ],
+    ids=["no ss", "no cmp", "read-only /usr"],
+)
+def test_doctor_sees_what_a_tick_or_an_installation_needs(
+    site: Site, inv: Inv, wrong: Callable[[Site], AbstractContextManager[None]], words: str
+) -> None:
+    assert inv("doctor", "--host", site.host).returncode < 2
+    with wrong(site):
+        done = inv("doctor", "--host", site.host)
+    assert done.returncode == 2
+    assert [line for line in done.stdout.splitlines() if line.startswith("critical") and words in line]
 
 
 def test_a_wrong_password_is_told_with_its_file_and_not_shown(site: Site, inv: Inv, tmp_path: Path) -> None:

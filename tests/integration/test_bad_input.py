@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +14,6 @@ import pytest
 from tests.integration.on_host import assert_refused
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.integration.conftest import Inv, Mesh
 
 pytestmark = pytest.mark.lab
@@ -135,3 +137,56 @@ def test_an_ssh_configuration_that_cannot_be_read_is_said_in_one_line(
     assert os.environ["HOME"] == str(mesh.lab.home)
     done = inv("-f", str(tmp_path / "invoke.yaml"), "provision", "--name", "gongfoo", "--host", "h2")
     assert_refused(done)
+
+
+class TestProject:
+    """The console script in a folder that is somebody else's, or that decides what only the operator may."""
+
+    @staticmethod
+    def meshfab(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("meshfab")), *args],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **env},
+            cwd=folder,
+            timeout=120,
+            check=False,
+        )
+
+    def test_a_folder_of_another_user_is_refused_until_it_is_trusted(self, attempts: Path, mesh: Mesh) -> None:
+        assert mesh.hosts.names()
+        folder = attempts.with_name("project")
+        (folder / "below").mkdir(parents=True)
+        (folder / "invoke.yaml").write_text("meshfab: {hosts: [h2]}\n")
+        for path in (folder, folder / "invoke.yaml"):
+            os.chown(path, 4243, 4243)
+        refused = self.meshfab(folder / "below", "check-certs")
+        assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (3, "", 1)
+        assert "belongs to user 4243" in refused.stderr and str(folder) in refused.stderr
+        allowed = self.meshfab(
+            folder / "below", "check-certs", "--format", "json", MESHFAB_TRUSTED_PROJECTS=str(folder)
+        )
+        assert json.loads(allowed.stdout)["hosts"][0]["host"] == "h2", allowed.stderr
+
+    def test_a_file_that_names_programs_runs_none(self, attempts: Path) -> None:
+        folder = attempts.with_name("project")
+        folder.mkdir()
+        (folder / "invoke.py").write_text(f"open({str(attempts)!r}, 'a').write('run')\n")
+        for text in (
+            f"meshfab: {{ssh_config: {attempts}.conf}}",
+            f"ssh_config_path: {attempts}.conf",
+            f"gateway: sh -c 'echo tried >>{attempts}; exit 1'",
+        ):
+            (folder / "invoke.yaml").write_text(f"{text}\n")
+            done = self.meshfab(folder, "provision", "--name", "gongfoo", "--host", "h2")
+            warning, refusal = done.stderr.splitlines()
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "invoke.py is not read" in warning and "which a project may not decide" in refusal
+            assert attempts.read_text() == ""
+        trusted = self.meshfab(
+            folder, "provision", "--name", "gongfoo", "--host", "h2", MESHFAB_TRUSTED_PROJECTS=str(folder)
+        )
+        assert trusted.returncode == 1
+        assert attempts.read_text() == "tried\n", "what the lines above would have run"

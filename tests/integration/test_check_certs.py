@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 
 TEA = VhostPath("tea", "h2")
 OPERATOR = Settings()
+# Only what the operator declared gets a remedy that gives a host a name or the password.
+DECLARED = {TEA.name: {"host": TEA.host}}
 
 
 def look(host: str = "h2", **settings: object) -> HostReport:
-    return check_certs([host], settings=Settings(**settings)).hosts[0]  # type: ignore[arg-type]
+    return check_certs([host], settings=Settings(**{"services": DECLARED, **settings})).hosts[0]  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -181,13 +183,14 @@ def test_a_pair_that_nothing_uses_is_an_orphan_and_no_more() -> None:
 def test_a_declared_service_that_was_never_set_up_is_reported() -> None:
     found = of(look(services={"wine": {"host": "h2", "sans": ["red.internal"]}}), "wine")
     assert {"cert-missing", "timer-missing", "unit-drift", "not-served", "dns-mismatch"} == set(codes(found))
-    assert "inv provision --name wine --host h2 --san red.internal" in str(found.findings[0])
+    assert found.findings[0].remedy == "inv provision --name wine --host h2 --san red.internal"
 
 
 def test_what_is_left_by_others_and_a_clock_concern_the_host_itself() -> None:
     TEA.stub("date", 'case $* in +%s) echo $(($($real +%s) + 3600)) ;; *) exec $real "$@" ;; esac')
     TEA.sh(
-        "touch '/tmp/a b-provisioner'; install -d -m 0700 /tmp/.meshfab-0123; touch -d '-5 minutes' /tmp/.meshfab-0123"
+        "touch /tmp/ale-provisioner; install -d -m 0700 /tmp/.meshfab-0123456789abcdef;"
+        " echo secret >/tmp/.meshfab-0123456789abcdef/p; touch -d '-5 minutes' /tmp/.meshfab-0123456789abcdef"
     )
     found = of(look(), "h2", "host")
     assert [(one.code, one.status) for one in found.findings] == [
@@ -333,3 +336,15 @@ def test_a_host_may_answer_anything_or_nothing(mesh: Mesh, answer: str, error: s
     assert report.status == "unknown"
     assert report.seconds < 8
     assert report.error and any(word in report.error for word in error.split("|")), report.error
+
+
+def test_a_host_with_another_root_than_the_pinned_one(inv: Inv) -> None:
+    pinned = look(root_fingerprint="ab" * 32)
+    own = of(pinned, "h2", "host")
+    assert "root-mismatch" in codes(own) and own.status == "critical"
+    done = TEA.sh(f"openssl x509 -noout -fingerprint -sha256 -in {layout.ROOT_ON_HOST}")
+    assert "root-mismatch" not in codes(of(look(root_fingerprint=done.strip().partition("=")[2]), "h2", "host"))
+    refused = inv("provision", "--name", "coffee", "--host", "h2", env={"INVOKE_MESHFAB_ROOT_FINGERPRINT": "ab" * 32})
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1 and "not the pinned root" in refused.stderr
+    assert TEA.sh("find / -xdev -name '*coffee*'") == "", "nothing was done"

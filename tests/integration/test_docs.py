@@ -6,6 +6,7 @@ the width of columns may differ.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -60,6 +61,8 @@ def play(page: str, folder: Path) -> None:
             stderr=subprocess.STDOUT,
             text=True,
             cwd=folder,
+            # The operator's own project, which may set everything.
+            env={**os.environ, "MESHFAB_TRUSTED_PROJECTS": str(folder)},
             timeout=120,
             check=False,
         )

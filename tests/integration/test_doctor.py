@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def test_a_host_that_is_ready_has_a_line_for_each_precondition(inv: Inv) -> None
     assert codes == {
         "password", "host-key", "login", "sudo", "step", "openssl", "setfacl", "getfacl", "flock", "systemd-run",
         "systemd", "nginx", "nginx-configuration", "nginx-running", "nginx-user", "root", "dns", "ca", "ca-root",
-        "clock", "provisioner", "lifetime", "disk",
+        "ca-name", "clock", "provisioner", "lifetime", "disk",
     }  # fmt: skip
     assert "1.22.1" in done.stdout and "www-data" in done.stdout
 
@@ -89,6 +90,60 @@ def test_a_root_that_is_missing_or_another_cas(mesh: Mesh) -> None:
     assert len([word for word in other["ca-root"].message.split() if len(word.strip("()")) == 64]) == 2, "both SHA-256"
     assert {"root", "ca-root"} <= set(missing)
     assert faults() == {}
+
+
+def fingerprint(mesh: Mesh) -> str:
+    shown: str = mesh.hosts.run(HOST, f"openssl x509 -noout -fingerprint -sha256 -in {ROOT}").stdout
+    return shown.strip().partition("=")[2]
+
+
+def test_a_root_that_is_not_exactly_the_pinned_one(mesh: Mesh, inv: Inv) -> None:
+    pin = fingerprint(mesh)
+    shown = next(line for line in inv("doctor", "--host", HOST).stdout.splitlines() if " ca-root " in line)
+    assert f"SHA-256 {pin.replace(':', '').lower()} (meshfab.root_fingerprint would pin it)" in shown
+    assert faults(root_fingerprint=pin) == {}
+    other = faults(root_fingerprint="ab" * 32)
+    assert set(other) == {"root"} and pin.replace(":", "").lower() in other["root"].message
+    # One more root is one too many, though the CA's is among them.
+    mesh.hosts.run(HOST, f"cp {ROOT} /root/kept; openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null"
+                         f" -subj /CN=other 2>/dev/null >> {ROOT}")  # fmt: skip
+    try:
+        assert set(faults(root_fingerprint=pin)) == {"root"}
+        assert faults() == {}
+    finally:
+        mesh.hosts.run(HOST, f"mv /root/kept {ROOT}")
+
+
+def test_the_root_that_step_recorded_on_the_operators_machine_is_the_pinned_one(
+    mesh: Mesh, inv: Inv, tmp_path: Path
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "defaults.json").write_text(
+        json.dumps({"ca-url": layout.CA_URL, "fingerprint": fingerprint(mesh).replace(":", "")})
+    )
+    shown = inv("doctor", "--host", HOST, env={"STEPPATH": str(tmp_path)})
+    assert shown.returncode == 0, shown.stdout
+    assert "(pinned)" in shown.stdout
+
+
+@pytest.mark.parametrize("has_step", [True, False])
+def test_a_server_of_the_mesh_with_another_name_is_not_the_ca(mesh: Mesh, has_step: bool) -> None:
+    # A certificate of the same root: what any host of the mesh could show, if it got the CA's address.
+    mesh.ca.set_names(f"elsewhere.{layout.DOMAIN}")
+    away = "mv /usr/bin/step /usr/bin/step.away" if not has_step else "true"
+    back = "mv /usr/bin/step.away /usr/bin/step" if not has_step else "true"
+    mesh.hosts.run(HOST, away)
+    try:
+        found = faults()
+    finally:
+        mesh.hosts.run(HOST, back)
+        mesh.ca.set_names(f"ca.{layout.DOMAIN}", layout.CA_ADDRESS)
+    assert found["ca-name"].message.endswith(
+        f"has a certificate for elsewhere.{layout.DOMAIN}, not for ca.{layout.DOMAIN}"
+    )
+    assert set(found) == {"ca-name", "ca" if has_step else "step"}
+    assert faults() == {}
+    assert faults(ca_url=f"https://{layout.CA_ADDRESS}") == {}
 
 
 def test_a_ca_that_is_down_or_does_not_answer(mesh: Mesh) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,9 @@ def is_accepted(host: str, config: Path) -> bool:
             ensure_open(c)
         except HostKeyError:
             return False
+        finally:
+            # Fabric closes only what was opened in full, and sshd drops new logins when ten are unauthenticated.
+            c.client.close()
         return True
 
 
@@ -64,8 +68,6 @@ def test_patterns_match_as_in_openssh(ssh_config: Path, key: str, line: str) -> 
 
 
 def test_a_hashed_name_is_found(ssh_config: Path, key: str, mesh: Mesh) -> None:
-    import subprocess
-
     known = ssh_config.parent / "known"
     known.write_text(f"{HOST}.internal {key}\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", known], check=True, capture_output=True)
@@ -103,6 +105,48 @@ def test_a_revoked_key_is_refused_though_it_is_on_record(ssh_config: Path, key: 
     (ssh_config.parent / "known").write_text(f"{HOST}.internal {key}\n@revoked * {key}\n")
     with connect(HOST, ssh_config=str(ssh_config)) as c, pytest.raises(HostKeyError, match="revoked"):
         ensure_open(c)
+
+
+class TestRevokedHostKeys:
+    """meshfab and `ssh` decide alike about a key that known_hosts lists."""
+
+    @pytest.fixture
+    def revoked(self, ssh_config: Path, key: str, mesh: Mesh) -> Path:
+        assert HOST in mesh.hosts.names()
+        file = ssh_config.parent / "revoked"
+        (ssh_config.parent / "known").write_text(f"{HOST}.internal {key}\n")
+        ssh_config.write_text(f"RevokedHostKeys {file}\n{ssh_config.read_text()}")
+        return file
+
+    def decisions(self, config: Path) -> tuple[bool, bool]:
+        """Whether we connect, and whether `ssh` does."""
+        argv = ["ssh", "-F", str(config), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", HOST, "true"]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode in (0, 255), done.stderr
+        return is_accepted(HOST, config), done.returncode == 0
+
+    def test_a_list_that_has_another_key_only(self, ssh_config: Path, revoked: Path, other_key: str) -> None:
+        revoked.write_text(f"# lost\n\n{other_key} a comment\n")
+        assert self.decisions(ssh_config) == (True, True)
+
+    def test_a_list_that_has_the_key(self, ssh_config: Path, revoked: Path, key: str, other_key: str) -> None:
+        revoked.write_text(f"# lost\n  {other_key}\n{key} a comment\n")
+        assert self.decisions(ssh_config) == (False, False)
+
+    @pytest.mark.parametrize("is_revoked", [True, False])
+    def test_a_krl(self, ssh_config: Path, revoked: Path, key: str, other_key: str, is_revoked: bool) -> None:
+        public = revoked.with_name("lost.pub")
+        public.write_text(f"{key if is_revoked else other_key}\n")
+        subprocess.run(["ssh-keygen", "-q", "-k", "-f", revoked, public], check=True, capture_output=True)
+        assert self.decisions(ssh_config) == (not is_revoked, not is_revoked)
+
+    @pytest.mark.parametrize(
+        "content", [None, "nonsense\n", "ssh-ed25519\n", "ssh-ed25519 AAAA\n", "SSHKRL\n\0cut"], ids=ascii
+    )
+    def test_a_file_that_cannot_be_read(self, ssh_config: Path, revoked: Path, content: str | None) -> None:
+        if content is not None:
+            revoked.write_text(content)
+        assert self.decisions(ssh_config) == (False, False)
 
 
 def test_a_ca_line_neither_breaks_the_file_nor_lets_a_plain_key_in(ssh_config: Path, key: str, other_key: str) -> None:

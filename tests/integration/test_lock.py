@@ -10,7 +10,7 @@ import pytest
 
 from meshfab.config.settings import Settings
 from meshfab.errors import LockedError
-from meshfab.provisioning import api, host_run
+from meshfab.provisioning import api, service_lock
 from meshfab.ssh.connection import connect
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_a_lock_that_is_let_go_of_in_time_is_waited_for(inv: Inv, held: subproce
 def test_whoever_holds_the_lock_too_long_is_named(
     held: subprocess.Popen[str], mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_run, "_LOCK_SECONDS", 1)
+    monkeypatch.setattr(service_lock, "WAIT_SECONDS", 1)
     before = mesh.hosts.checksum(HOST)
     with connect(HOST) as c, pytest.raises(LockedError, match="ann@desk since noon"):
         api.provision(c, NAME, settings=Settings())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import ssl
 import subprocess
@@ -59,11 +60,17 @@ class Host:
 
     def refused(self, step: str, *options: str, **env: str) -> str:
         """The one line of a step that must fail, and leave every file as it was and nginx serving as before."""
-        before, leaf, runs = self.files(), self.leaf(), self.is_running()
+        leaf, runs = self.leaf(), self.is_running()
+        line = self.failed(step, *options, **env)
+        assert (self.leaf(), self.is_running()) == (leaf, runs)
+        return line
+
+    def failed(self, step: str, *options: str, **env: str) -> str:
+        """The one line of a step that must fail, and leave every file as it was."""
+        before = self.files()
         run = self.do(step, *options, **env)
         assert run.returncode == 1, run.stdout
         assert self.files() == before
-        assert (self.leaf(), self.is_running()) == (leaf, runs)
         lines = run.stderr.splitlines()
         assert len(lines) == 1, run.stderr
         assert lines[0].startswith(f"{self.name}: ")
@@ -78,11 +85,11 @@ class Host:
     def on_disk(self) -> str:
         return self.sh(f"openssl x509 -noout -serial -in {CERT}").strip()
 
-    def squat(self) -> None:
-        """Have another program serve on port 443, until `systemctl stop squat`."""
+    def squat(self, port: int = 443, unit: str = "squat") -> None:
+        """Have another program serve on a port, until `systemctl stop squat`."""
         pair = f"/etc/pki/tls/misc/{self.name}.internal.pem -key /etc/pki/tls/private/{self.name}.internal.pem"
-        self.sh(f"systemd-run -q --unit=squat openssl s_server -www -accept 443 -cert {pair}")
-        self.sh("for i in $(seq 50); do ss -Hltn 'sport = :443' | grep -q . && exit; sleep 0.05; done; exit 1")
+        self.sh(f"systemd-run -q --unit={unit} openssl s_server -www -accept {port} -cert {pair}")
+        self.sh(f"for i in $(seq 50); do ss -Hltn 'sport = :{port}' | grep -q . && exit; sleep 0.05; done; exit 1")
 
     def is_running(self) -> bool:
         return self.sh("systemctl is-active nginx || :").strip() == "active"
@@ -165,7 +172,7 @@ def test_nginx_orgs_reload_that_is_green_whatever_happens_is_not_believed(minted
     error = minted.refused("wire-nginx")
     assert "did not use the new configuration: bind() to " in error
     assert ":443 failed (98: Address already in use)" in error
-    assert "what was there before is back" in error
+    assert "by openssl -> stop openssl there; what was there before is back" in error
     minted.sh("systemctl stop squat")
     assert "nginx reloaded" in minted.done("wire-nginx")
     assert minted.leaf() == minted.on_disk()
@@ -204,7 +211,7 @@ def test_a_vhost_of_theirs_is_never_edited_but_told_what_to_change(minted: Host)
     minted.sh("systemctl reload nginx")
     error = minted.refused("wire-nginx")
     assert f"{shop}:1 serves {FQDN} with /etc/pki/tls/misc/h2.internal.pem" in error
-    assert f"set {shop}:4 to `ssl_certificate {CERT};` and set {shop}:5 to `ssl_certificate_key {KEY};`" in error
+    assert f"the pair belongs at {shop}:4 and {shop}:5 -> put `ssl_certificate {CERT};`" in error
     said = minted.done("wire-nginx", "--no-vhost")
     assert f"{SNIPPET} written" in said
     assert f"put `include {SNIPPET};` in the place of {shop}:4 and {shop}:5" in said
@@ -270,12 +277,20 @@ def test_a_template_of_ones_own_is_used_and_taken_back_when_nginx_refuses_it(min
     assert "duplicate default server" in minted.refused("wire-nginx", **env)
 
 
-def test_a_stopped_nginx_is_started_only_when_asked_and_stopped_again_if_it_fails(minted: Host) -> None:
+def test_a_stopped_nginx_is_started_only_when_asked_and_runs_with_the_old_files_if_it_fails(minted: Host) -> None:
     minted.sh("systemctl stop nginx")
     assert "nginx is not running -> give --start" in minted.refused("wire-nginx")
     minted.squat()
-    assert "systemd could not load nginx" in minted.refused("wire-nginx", "--start")
-    minted.sh("systemctl stop squat")
+    error = minted.failed("wire-nginx", "--start")
+    assert "systemd could not load nginx" in error
+    assert error.endswith("what was there before is back in place, and nginx runs with it")
+    assert minted.is_running()
+    # Where it cannot run with these either, that is said.
+    minted.sh("systemctl stop nginx")
+    minted.squat(80, "squat80")
+    error = minted.refused("wire-nginx", "--start")
+    assert error.endswith("back in place, and nginx is stopped: it does not start with it")
+    minted.sh("systemctl stop squat squat80; systemctl reset-failed nginx")
     assert "nginx started" in minted.done("wire-nginx", "--start")
     assert minted.leaf() == minted.on_disk()
     minted.sh("systemctl mask nginx")
@@ -293,15 +308,117 @@ def test_it_listens_on_the_address_that_is_asked_for_and_on_no_other(minted: Hos
     listening = minted.sh("ss -Hltn 'sport = :443' | awk '{ print $4 }'").split()
     assert listening == [f"{address}:443"]
     assert "nothing changed" in minted.done("wire-nginx")
+    # nginx would only find out when it is reloaded, after ten seconds; this is refused without a reload.
+    reloads = minted.reloads()
     error = minted.refused("wire-nginx", "--listen", "all")
     assert "a running nginx cannot change between all addresses and single ones" in error
+    assert minted.reloads() == reloads
     minted.sh("systemctl stop nginx")
     assert "nginx started" in minted.done("wire-nginx", "--listen", "all", "--start")
+    reloads = minted.reloads()
+    error = minted.refused("wire-nginx", "--listen", address, "--force")
+    assert "a running nginx cannot change between all addresses and single ones" in error
+    assert minted.reloads() == reloads
     # And back, where a neighbour would be robbed of its connections.
     minted.write("/etc/nginx/conf.d/shop.conf", THEIRS.replace(FQDN, "shop.internal"))
     minted.sh("systemctl reload nginx")
     error = minted.refused("wire-nginx", "--listen", address)
     assert "would take the connections there from /etc/nginx/conf.d/shop.conf:2" in error
+
+
+def test_a_start_that_clients_do_not_see_is_undone_and_nginx_runs_as_before(minted: Host) -> None:
+    address = minted.mesh.hosts.address(minted.name)
+    shop = THEIRS.replace(FQDN, "shop.internal").replace("listen 443", f"listen {address}:443")
+    minted.write("/etc/nginx/conf.d/shop.conf", shop)
+    minted.sh("systemctl restart nginx")
+    neighbour = minted.leaf("shop.internal")
+    error = minted.refused("wire-nginx")
+    assert "a running nginx cannot change between all addresses and single ones" in error
+    # The advice, followed to the letter: here a server of the host has an address of its own, which wins.
+    minted.sh("systemctl stop nginx")
+    error = minted.failed("wire-nginx", "--start")
+    assert "another certificate from /etc/nginx/conf.d/shop.conf:2, which listens on just that address" in error
+    assert "what was there before is back, and nginx runs with it" in error
+    assert minted.is_running()
+    assert minted.leaf("shop.internal") == neighbour
+    assert f"-> give --listen {address} to do so too" in error
+    assert "nginx reloaded" in minted.done("wire-nginx", "--listen", address)
+    assert minted.leaf() == minted.on_disk()
+    assert minted.leaf("shop.internal") == neighbour
+
+
+def test_a_port_of_another_program_in_a_vhost_of_theirs_is_named(minted: Host) -> None:
+    # Nobody has reloaded nginx since it was written; `nginx -t` accepts it.
+    minted.write("/etc/nginx/conf.d/a.conf", "server {\n    listen 22;\n    server_name a;\n}\n")
+    error = minted.refused("wire-nginx")
+    assert "bind() to 0.0.0.0:22 failed (98: Address already in use), by sshd" in error
+    assert "-> stop sshd there, or take the `listen` at /etc/nginx/conf.d/a.conf:2 out; what was" in error
+    minted.sh("rm /etc/nginx/conf.d/a.conf")
+    assert "nginx reloaded" in minted.done("wire-nginx")
+
+
+STREAM = """\
+stream {
+    map $ssl_preread_server_name $backend {
+        default 127.0.0.1:9443;
+    }
+    server {
+        listen 443;
+        listen [::]:443;
+        ssl_preread on;
+        proxy_pass $backend;
+    }
+}
+"""
+
+
+def test_a_stream_block_on_443_is_found_and_the_advice_for_it_works(minted: Host) -> None:
+    main, shop = "/etc/nginx/nginx.conf", "/etc/nginx/conf.d/shop.conf"
+    minted.write(shop, THEIRS.replace(FQDN, "shop.internal").replace("listen 443", "listen 127.0.0.1:9443"))
+    minted.sh(f"sed -i '1i load_module /usr/lib/nginx/modules/ngx_stream_module.so;' {main}; cat >>{main}", text=STREAM)
+    minted.sh("systemctl restart nginx")
+    neighbour, reloads = minted.leaf("shop.internal"), minted.reloads()
+    assert neighbour
+    line = minted.sh(f"grep -n 'listen 443;' {main}").partition(":")[0]
+    error = minted.refused("wire-nginx")
+    assert f"{main}:{line}, in nginx's stream block, listens on port 443" in error
+    minted.sh("systemctl stop nginx")
+    assert f"{main}:{line}, in nginx's stream block" in minted.refused("wire-nginx", "--start")
+    minted.sh("systemctl start nginx")
+    assert minted.leaf("shop.internal") == neighbour
+    assert minted.reloads() == reloads
+    # The advice, followed to the letter.
+    assert f"and pass {FQDN} to that address in the stream block" in error
+    assert f"include {SNIPPET};" in minted.done("wire-nginx", "--no-vhost")
+    own = f"server {{\n    listen 127.0.0.1:8443 ssl;\n    server_name {FQDN};\n    include {SNIPPET};\n}}\n"
+    minted.write("/etc/nginx/conf.d/own.conf", own)
+    minted.sh(f"sed -i 's/^        default 127/        {FQDN} 127.0.0.1:8443;\\n&/' {main}; systemctl reload nginx")
+    said = minted.done("wire-nginx")
+    assert "the vhost at /etc/nginx/conf.d/own.conf:1 is yours: adopted unchanged" in said
+    assert ":443 is the leaf on disk" in said
+    assert minted.leaf() == minted.on_disk()
+    assert minted.leaf("shop.internal") == neighbour
+
+
+def test_a_declared_vhost_of_the_operator_is_a_warning_until_they_have_written_it(minted: Host, tmp_path: Path) -> None:
+    settings = tmp_path / "meshfab.yaml"
+    settings.write_text(f"meshfab: {{services: {{{NAME}: {{host: {minted.name}, vhost: false}}}}}}\n")
+
+    def findings() -> list[tuple[str, str, str]]:
+        done = minted.inv("-f", str(settings), "check-certs", "--format", "json")
+        (host,) = json.loads(done.stdout)["hosts"]
+        (service,) = [row for row in host["certificates"] if row["name"] == NAME]
+        return [(row["code"], row["status"], row["message"]) for row in service["findings"]]
+
+    done = minted.inv("-f", str(settings), "apply")
+    assert done.returncode == 0, done.stdout + done.stderr
+    ((code, status, message),) = findings()
+    assert (code, status) == ("not-served", "warning")
+    assert f"include {SNIPPET};" in message
+    own = f"server {{\n    listen 443 ssl;\n    server_name {FQDN};\n    include {SNIPPET};\n}}\n"
+    minted.write("/etc/nginx/conf.d/own.conf", own)
+    minted.sh("systemctl reload nginx")
+    assert findings() == []
 
 
 def test_labels_are_restored_where_selinux_is_on(host: Host) -> None:

@@ -145,13 +145,14 @@ class TestSteps:
         assert site.sh("stat -c %a /var/log/nginx/shop.log 2>/dev/null || echo none") in ("644", "none")
 
 
+# The longest one is longer than nginx's hashes of names and variables take without a setting.
 NAMES = ["3d", "nginx", "x" * 63]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_name_that_is_accepted_is_provisioned_and_then_left_alone(clean_host: str, inv: Inv, name: str) -> None:
     site = Site(clean_host, name)
-    assert_done(inv("provision", *site.words))
+    assert_done(inv("provision", *site.words, "--upstream", "http://127.0.0.1:8080"))
     assert site.served() == site.serial()
     assert "nothing changed" in assert_done(inv("provision", *site.words))
 
@@ -179,6 +180,26 @@ class TestSans:
         assert "more.internal" in site.sh(f"cat {site.vhost}")
 
 
+# What applications trust from a proxy, and a client could send itself.
+FORGED = [
+    "X-Forwarded-For",
+    "X-Real-IP",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "Forwarded",
+    "Client-IP",
+    "True-Client-IP",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "Proxy",
+    "Client-Cert",
+    "Client-Cert-Chain",
+]
 ECHO = """
 import http.server, json, sys
 class Echo(http.server.BaseHTTPRequestHandler):
@@ -234,9 +255,55 @@ class TestUpstream:
 
     def test_a_client_cannot_pass_itself_off_as_another(self, site: Site, inv: Inv, mesh: Mesh, upstream: str) -> None:
         assert_done(inv("provision", *site.words, "--upstream", upstream))
-        heard = get_json(site, "/", "-H", "X-Forwarded-Proto: gopher", "-H", "X-Forwarded-For: 1.2.3.4")
+        forged = [word for header in FORGED for word in ("-H", f"{header}: forged")]
+        heard = get_json(site, "/", *forged, "-H", "X-Mine: kept")
+        client = mesh.hosts.address("h3")
+        assert heard["x-forwarded-for"] == heard["x-real-ip"] == client
         assert heard["x-forwarded-proto"] == "https"
-        assert str(heard["x-forwarded-for"]).endswith(mesh.hosts.address("h3"))
+        assert heard["x-forwarded-host"] == site.fqdn
+        assert heard["x-forwarded-port"] == "443"
+        assert heard["x-mine"] == "kept"
+        assert [name for name, value in heard.items() if value == "forged"] == []
+
+    def test_no_upgrade_but_a_websocket_is_passed_on(self, site: Site, inv: Inv, upstream: str) -> None:
+        assert_done(inv("provision", *site.words, "--upstream", upstream))
+        h2c = ("-H", "Connection: Upgrade, HTTP2-Settings", "-H", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
+        for protocol in ("h2c", "h2c, websocket", "websockets"):
+            heard = get_json(site, "/", "--http1.1", *h2c, "-H", f"Upgrade: {protocol}")
+            assert heard["connection"] == "close"
+            assert "upgrade" not in heard
+
+    def test_it_answers_for_its_own_names_only(self, site: Site, inv: Inv, upstream: str, mesh: Mesh) -> None:
+        more = f"www-{site.name}.internal"
+        assert_done(inv("provision", *site.words, "--upstream", upstream, "--san", more))
+
+        def status(*more_options: str) -> str:
+            options = ("curl", "-s", "-k", "--max-time", "10", "-o", "/dev/null", "-w", "%{http_code}", *more_options)
+            return str(mesh.hosts.run("h3", options).stdout)
+
+        url, address = f"https://{site.fqdn}/", mesh.hosts.address(site.host)
+        for own in (site.fqdn, site.fqdn.upper(), f"{site.fqdn}:443", f"{site.fqdn}.", more):
+            assert status("-H", f"Host: {own}", url) == "200", own
+            assert status("--http1.1", "-H", f"Host: {own}", url) == "200", own
+        assert status("--http1.0", "-H", "Host:", url) == "200"
+        for foreign in (
+            "other.internal",
+            f"x{site.fqdn}",
+            f"{site.fqdn}.example",
+            site.fqdn.replace(".", "x"),
+            address,
+        ):
+            assert status("-H", f"Host: {foreign}", url) == "421", foreign
+            assert status("--http1.1", "-H", f"Host: {foreign}", url) == "421", foreign
+        assert status(f"https://{address}/") == "421"
+
+    def test_hsts_is_one_setting_away(self, site: Site, inv: Inv, upstream: str) -> None:
+        assert_done(inv("provision", *site.words, "--upstream", upstream))
+        assert "strict-transport-security" not in curl(site, "/", "-D", "-").lower()
+        env = {"INVOKE_MESHFAB_HSTS_MAX_AGE": "300"}
+        assert "1 change " in assert_done(inv("provision", *site.words, env=env))
+        assert "strict-transport-security: max-age=300" in curl(site, "/", "-D", "-").lower()
+        assert "nothing changed" in assert_done(inv("provision", *site.words, env=env))
 
     def test_a_websocket_is_upgraded(self, site: Site, inv: Inv, mesh: Mesh, upstream: str) -> None:
         assert_done(inv("provision", *site.words, "--upstream", upstream))

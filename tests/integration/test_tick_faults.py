@@ -115,6 +115,41 @@ def test_an_answer_of_the_ca_is_logged_as_text(make: MakeService) -> None:
     assert service.tick().error.endswith(r"step ca renew failed with status 1: [31mno \c way")
 
 
+# The sed command changes what OpenSSL says of the renewed certificate's end.
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("s/ 20[0-9]* GMT/ 2001 GMT/", "it expires before the old one"),
+        ("s/=.*/=Bad time value/", "its end or that of the old one cannot be read: 'Bad time value'"),
+    ],
+    ids=["earlier", "unreadable"],
+)
+def test_a_renewed_certificate_whose_end_is_wrong_is_not_installed(
+    make: MakeService, change: str, message: str
+) -> None:
+    service = make().serve(DUE)
+    before = service.pair_state()
+    service.stub(
+        "openssl",
+        f'case "$*" in *.tick*-enddate*) $real "$@" | sed "/^notAfter=/{change}" ;; *) exec $real "$@" ;; esac',
+    )
+    assert message in service.tick().error
+    assert service.pair_state() == before
+
+
+def test_a_date_command_that_cannot_read_the_form_of_openssl_is_not_needed(make: MakeService) -> None:
+    # uutils coreutils 0.0.30
+    service = make().serve(DUE)
+    service.stub("date", 'case "$*" in *GMT*) echo "date: invalid date" >&2; exit 1 ;; esac\nexec $real "$@"')
+    tick = service.tick()
+    assert tick.ok, tick.lines
+    end = service.sh(
+        f'/usr/bin/date -u +%Y-%m-%dT%H:%M:%SZ -d "$(openssl x509 -in {service.cert} -noout -enddate | cut -d = -f 2)"'
+    )
+    assert tick.lines == [f"{service.fqdn}: renewed until {end.strip()}"]
+    assert service.served_serial() == service.serial_on_disk()
+
+
 # The pair is broken, or its folder.
 
 

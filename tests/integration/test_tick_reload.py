@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -120,6 +121,104 @@ def test_a_listener_that_expects_a_proxy_header_is_not_an_error(make: MakeServic
     assert service.reloads() == reloads + 1
 
 
+# comm, the name of a process, has at most 15 bytes. NUMBER is the PID of nginx's main process.
+@pytest.mark.parametrize("comm", ["nginx", '"nginx",pid=NUMBER', 'x",pid=NUMBER', '\n:8443 "nginx"'], ids=repr)
+def test_a_process_of_a_user_is_not_taken_for_nginx_whatever_its_name(service: Service, comm: str) -> None:
+    main = service.sh("systemctl show --value -p MainPID nginx").strip()
+    program = shlex.quote("/home/ops/" + comm.replace("NUMBER", main)[:15])
+    service.sh(
+        f"cp /usr/bin/openssl {program}; cd /home/ops; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
+        f" -nodes -subj /CN=own -addext subjectAltName=DNS:{service.fqdn} -keyout own.key -out own.pem 2>&1;"
+        " chown ops own.*; systemd-run --quiet --unit=impostor --uid=ops --working-directory=/home/ops"
+        f""" sh -c 'exec "$0" s_server -www -accept 8443 -cert own.pem -key own.key' {program}"""
+    )
+    try:
+        service.wait_for("ss -Hltn 'sport = :8443' | grep -q LISTEN")
+        reloads = service.reloads()
+        for lifetime in (FRESH, DUE):
+            service.mint(lifetime)
+            service.reload_nginx()
+            reloads += 1
+            tick = service.tick()
+            assert tick.ok, tick.lines
+            assert [": renewed until " in line for line in tick.lines] == [True] * (lifetime == DUE)
+            reloads += lifetime == DUE
+        assert service.reloads() == reloads
+        assert service.served_serial("127.0.0.1:8443") not in ("", service.serial_on_disk())
+    finally:
+        service.sh(f"systemctl stop impostor; rm {program} /home/ops/own.*")
+
+
+def test_too_many_addresses_are_not_all_probed_and_the_tick_says_so(make: MakeService) -> None:
+    many = [f"127.0.0.1:{port} ssl" for port in range(9001, 9081)]
+    service, last = make().serve(FRESH, "443 ssl", *many), make().serve(FRESH, "127.0.0.1:9999 ssl")
+    service.stub("openssl", '[ "$1" != s_client ] || echo $5 >>/run/probes\nexec $real "$@"')
+    for one in (service, last):
+        one.renew_in_place()
+        service.sh("rm -f /run/probes")
+        reloads = service.reloads()
+        tick = one.tick()
+        assert tick.ok, tick.lines
+        assert "only 64 of the 8" in tick.lines[0]
+        probed = service.sh("cat /run/probes; rm /run/probes").split()
+        if one is service:
+            assert "it was reloaded" in tick.lines[0], "port 443 comes first"
+            assert len(set(probed)) == 64
+            last.mint()
+        else:
+            assert "presents no certificate for this name" in tick.lines[0]
+            assert len(probed) == 64
+            assert service.reloads() == reloads
+
+
+@pytest.mark.parametrize(
+    ("shell_line", "message"),
+    [
+        ('[ "$1" != show ] || exec printf "ActiveState=active\\nMainPID=0\\n"', "set PIDFile= in nginx.service"),
+        ("rm /usr/local/sbin/systemctl; mv /usr/bin/ss /usr/bin/ss.away", "install iproute2"),
+    ],
+    ids=["main process unknown", "no ss"],
+)
+def test_what_a_tick_needs_to_find_nginx_and_lacks_is_named(make: MakeService, shell_line: str, message: str) -> None:
+    service = make().serve(DUE)
+    old = service.serial_on_disk()
+    service.stub("systemctl", f'{shell_line}\nexec $real "$@"')
+    try:
+        assert message in service.tick().error
+    finally:
+        service.sh("[ ! -e /usr/bin/ss.away ] || mv /usr/bin/ss.away /usr/bin/ss")
+    service.unstub()
+    assert service.serial_on_disk() != old
+    assert service.tick().ok
+    assert service.served_serial() == service.serial_on_disk()
+
+
+def test_a_tick_ends_when_only_the_new_workers_accept_connections(make: MakeService) -> None:
+    service = make().serve(DUE)
+    # Of several workers that wait for a connection, the kernel may wake a stopped one only (EPOLLEXCLUSIVE).
+    one_worker = "sed -i 's/^worker_processes.*/worker_processes 1;/' /etc/nginx/nginx.conf"
+    service.sh(f"cp -p /etc/nginx/nginx.conf /run/; {one_worker}; systemctl reload nginx")
+    try:
+        service.wait_for_old_workers()
+        (old,) = service.workers().split()
+        # Not `kill`: the unit has no right to signal processes of other users.
+        service.stub(
+            "sleep",
+            f'[ "$1" != 0.1 ] || {{ cat /proc/{old}/cmdline >/run/waited; systemctl kill -s CONT nginx; }}\n'
+            'exec $real "$@"',
+        )
+        service.sh(f"kill -STOP {old}")
+        try:
+            assert service.tick().ok
+            assert "nginx: worker process" in service.sh("cat /run/waited; rm /run/waited")
+        finally:
+            service.sh(f"kill -CONT {old}", check=False)
+        assert service.served_serial() == service.serial_on_disk()
+    finally:
+        service.sh("mv /run/nginx.conf /etc/nginx/; systemctl reload nginx")
+        service.wait_for_old_workers()
+
+
 def test_a_stopped_nginx_is_not_started_and_the_renewal_counts(make: MakeService) -> None:
     service = make().serve(DUE)
     service.sh("systemctl stop nginx")
@@ -171,13 +270,16 @@ def test_a_renewal_that_nginx_rejects_is_rolled_back(make: MakeService) -> None:
         f"[ ! -e {CERT_DIR}/.{service.fqdn}.pem.prev ] ||"
         " { echo 'nginx: [emerg] broken by the test' >&2; exit 1; }\nexec $real \"$@\"",
     )
+    last = f"/var/lib/meshfab/{service.name}.last"
     error = service.tick().error
     assert "the renewal was rolled back" in error
     assert "broken by the test" in error
     assert service.pair_state() == before
     assert service.leftovers() == ""
+    assert service.sh(f"ls {last}", check=False) == "", "there was no renewal"
     service.unstub()
     assert service.tick().ok
+    assert service.sh(f"cat {last}") == service.sh(f"date -Is -r {service.cert}")
     assert service.served_serial() == service.serial_on_disk()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from meshfab.checks import preconditions
 from meshfab.host import facts, renewal_units
 from meshfab.nginx import change, previous_options, vhost
 from meshfab.provisioning.observe import ServiceObservation
@@ -68,13 +69,14 @@ class Host:
     tools: dict[str, str] = field(default_factory=dict)
     now: datetime = NOW
     addresses: str = "10.87.0.12 "
+    unwritable: str = ""
 
     def __post_init__(self) -> None:
         self.pair = self.pair or good_pair(*self.service.names)
         self.cert = self.pair.pem if self.cert == "" else self.cert
         self.public = self.pair.public if self.public == "" else self.public
         self.root = authority().root_pem if self.root == "" else self.root
-        names = ("step", "nginx", "openssl", "setfacl", "getfacl", "flock", "systemd-run")
+        names = ("step", "nginx", *preconditions._PACKAGES, *preconditions._OTHER_PACKAGES)
         self.tools = self.tools or {name: f"/usr/bin/{name}" for name in names}
         self.digests = self.digests or {
             file.path: file.digest for file in renewal_units.wanted(self.service, self.settings)
@@ -102,6 +104,7 @@ class Host:
             "now": str(int(self.now.timestamp())),
             "addresses": self.addresses,
             "tools": "\n".join(self.tools.values()),
+            "unwritable": self.unwritable,
             "root": self.root,
             "nginx.conf": self._dump(),
             "nginx.sites": "yes" if self.has_sites else None,
@@ -160,7 +163,10 @@ class RecordingShell:
         self.is_idle = True
         self.timeout = 90.0
         self.c: Any = SimpleNamespace(
-            close=lambda: None, gateway=None, transport=SimpleNamespace(getpeername=lambda: ("10.87.0.12", 22))
+            user="ops",
+            close=lambda: None,
+            gateway=None,
+            transport=SimpleNamespace(getpeername=lambda: ("10.87.0.12", 22)),
         )
 
     def __enter__(self) -> RecordingShell:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import os
 import select
 import signal
 import subprocess
+import termios
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +18,8 @@ from typing import Any
 class LocalChannel:
     """The part of paramiko's Channel that RootShell uses, over a shell on this machine."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, environment: dict[str, str]) -> None:
+        self.path, self.environment = path, environment
         self.timeout: float | None = None
         self.process: subprocess.Popen[bytes] | None = None
         self.commands: list[str] = []
@@ -32,7 +35,7 @@ class LocalChannel:
     def exec_command(self, command: str) -> None:
         self.commands.append(command)
         pipe = subprocess.PIPE
-        env = {"PATH": self.path, "LANG": "C.UTF-8", "HOME": "/nonexistent"}
+        env = {"PATH": self.path, "LANG": "C.UTF-8", "HOME": "/nonexistent", **self.environment}
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", f"exec {command}"],
             stdin=pipe,
@@ -42,11 +45,12 @@ class LocalChannel:
             start_new_session=True,
         )
 
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: memoryview) -> int:
         self.sent += data
         assert self.running.stdin is not None
         self.running.stdin.write(data)
         self.running.stdin.flush()
+        return len(data)
 
     def settimeout(self, seconds: float | None) -> None:
         self.timeout = seconds
@@ -61,6 +65,18 @@ class LocalChannel:
 
     def recv_stderr(self, size: int) -> bytes:
         return self._read(size, self.running.stderr)
+
+    def recv_ready(self) -> bool:
+        return self._is_ready(self.running.stdout)
+
+    def recv_stderr_ready(self) -> bool:
+        return self._is_ready(self.running.stderr)
+
+    def _is_ready(self, stream: Any) -> bool:
+        """Whether there is a byte; the end of a stream is none."""
+        size = array.array("i", [0])
+        fcntl.ioctl(stream.fileno(), termios.FIONREAD, size)
+        return size[0] > 0
 
     @property
     def status_event(self) -> SimpleNamespace:
@@ -98,6 +114,7 @@ class LocalChannel:
         if not ready:
             self.is_timed_out = True
             raise TimeoutError
+        self.is_timed_out = False
         chunks = [os.read(stream.fileno(), size) for stream in ready]
         if not any(chunks):
             # A real channel has the exit status when it ends.
@@ -113,10 +130,13 @@ class LocalConnection:
         self.path = path
         self.host = self.original_host = "h2"
         self.config = SimpleNamespace(sudo=SimpleNamespace(password=None))
+        self.client = SimpleNamespace(close=self.close)
+        self.environment: dict[str, str] = {}
+        self.channel_class = LocalChannel
         self.channels: list[LocalChannel] = []
 
     def create_session(self) -> LocalChannel:
-        self.channels.append(LocalChannel(self.path))
+        self.channels.append(self.channel_class(self.path, self.environment))
         return self.channels[-1]
 
     def close(self) -> None:

@@ -70,6 +70,7 @@ class MultiServiceHost:
             *effects,
             "wait_background",
             "lock",
+            "check_transfer",
             "put_password",
             "remove_password",
             "remove_backups",

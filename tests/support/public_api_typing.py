@@ -58,6 +58,7 @@ def steps(host: str) -> datetime | None:
         renew_enable(c, service.name, settings=settings)
         wire_nginx(c, service.name, settings=settings, upstream="http://127.0.0.1:8080", listen=["all"])
         outcome: Outcome = provision(c, service.name, settings=settings, dry_run=True, on_step=said)
+        provision(c, service.name, upstream="https://app.internal:8443", verify_upstream=False, keep_host=True)
         renewed: Outcome = renew(c, service.name, settings=settings)
         with provisioner_password(c, service.name) as path:
             print(path.upper())

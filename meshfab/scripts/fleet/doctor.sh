@@ -1,17 +1,23 @@
 # Read the preconditions of a host that probe.sh does not read. Changes nothing.
-# $1 CA URL, $2 its host, $3 its port, $4 root certificate, $5 nginx's user or '', $6 names to resolve, then folders
+# $1 CA URL, $2 its host, $3 its port, $4 root certificate, $5 nginx's user or '', $6 names to resolve,
+# $7 openssl's option that checks the CA's name (-verify_hostname or -verify_ip), then folders
 # shellcheck shell=sh
 set -u
-url=$1 ca=$2 port=$3 root=$4 user=$5 names=$6
-shift 6
+url=$1 ca=$2 port=$3 root=$4 user=$5 names=$6 check=$7
+shift 7
 step=$(command -v step || command -v step-cli) || step=''
+case $ca in *:*) socket="[$ca]:$port" ;; *) socket=$ca:$port ;; esac
 
 # One HTTP request; HTTP/1.0, so that the answer is not chunked and the connection is closed. Not every host has curl.
 fetch() {
 	path=$1
 	shift
 	printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$path" "$ca" | SSL_CERT_FILE=/nonexistent SSL_CERT_DIR=/nonexistent \
-		timeout 5 openssl s_client -quiet -connect "$ca:$port" -servername "$ca" "$@" 2>/dev/null
+		timeout 5 openssl s_client -quiet -connect "$socket" -servername "$ca" "$@" 2>/dev/null
+}
+certificate() {
+	timeout 5 openssl s_client -connect "$socket" -servername "$ca" </dev/null 2>/dev/null |
+		openssl x509 2>/dev/null | head -c 20000
 }
 health() {
 	[ -n "$step" ] || return
@@ -20,10 +26,15 @@ health() {
 }
 roots() {
 	before=$(date +%s)
-	output=$(fetch /roots.pem -verify 9 -verify_return_error -CAfile "$root")
+	output=$(fetch /roots.pem -verify 9 -verify_return_error -CAfile "$root" "$check" "$ca")
 	status=$?
+	put ca.named "${output:+yes}"
+	# 124 is timeout's status: another request would time out too.
+	if [ -z "$output" ] && [ $status != 124 ]; then
+		output=$(fetch /roots.pem -verify 9 -verify_return_error -CAfile "$root")
+		[ -z "$output" ] || put ca.certificate "$(certificate)"
+	fi
 	put ca.trusted "${output:+yes}"
-	# 124 is timeout's status: a second request would time out too.
 	[ -n "$output" ] || [ $status = 124 ] || output=$(fetch /roots.pem)
 	put ca.roots "$output"
 	put ca.asked "$before $(date +%s)"

@@ -92,10 +92,20 @@ put vhosted "$vhosted"
 # While a mint is in progress its password is there legitimately, but no longer than the reaper allows.
 old() { [ -z "$(find "$1" -maxdepth 0 -newermt '-120 seconds' 2>/dev/null)" ]; }
 under_way() { [ -f "/run/meshfab/$1.lock" ] && ! flock -n "/run/meshfab/$1.lock" true; }
+# Files and folders of root that have exactly the names that put_password.sh gives. Anybody may put any name into /tmp,
+# also one with a newline, and a link or a FIFO.
+root_secrets() {
+	for file in /tmp/*-provisioner /tmp/.meshfab-*; do
+		[ -e "$file" ] || continue
+		find /tmp -maxdepth 1 -uid 0 \
+			\( -type f -name '[a-z0-9]*-provisioner' ! -name '*[!a-z0-9-]*' -o \
+			-type d -name '.meshfab-????????????????' ! -name '.meshfab-*[!0-9a-f]*' \) 2>/dev/null | head -n 100
+		return
+	done
+}
 for_judgement() {
 	secrets=''
-	for file in /tmp/*-provisioner /tmp/.*-provisioner /tmp/.meshfab-*; do
-		[ -e "$file" ] || [ -L "$file" ] || continue
+	for file in $(root_secrets); do
 		name=${file#/tmp/}
 		case $name in
 		.*) old "$file" ;;

@@ -38,12 +38,28 @@ put_host() {
 	put now "$(date +%s)"
 	put addresses "$(hostname -I 2>/dev/null)"
 	# step is called step-cli where another program has that name (Fedora, Arch).
-	put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run; do
+	# The others are what our scripts and the tick run, and what a minimal system may lack: no process is started for them.
+	put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run \
+		awk cmp find getent grep hostname ip pgrep pkill ps sed sha256sum ss timeout; do
 		command -v "$tool"
 	done)"
 	has_text root "$1"
 	[ -e /proc/net/if_inet6 ] || put no-ipv6 yes
 	[ ! -d /etc/nginx/sites-available ] || put nginx.sites yes
+}
+
+# list_unwritable FILE...: the folders of these files on a file system that is mounted read-only. A folder that is to be
+# made counts as the one that it will be made in.
+list_unwritable() {
+	checked=' '
+	for file; do
+		folder=${file%/*}
+		case $checked in *" $folder "*) continue ;; esac
+		checked="$checked$folder "
+		there=$folder
+		while [ ! -d "${there:-/}" ]; do there=${there%/*}; done
+		[ -w "${there:-/}" ] || printf '%s\n' "$folder"
+	done
 }
 
 # put_services VHOST-FOLDER SERVICE...: the files of each service: name fqdn cert key secret files-of-meshfab
@@ -77,6 +93,9 @@ put_services() {
 	done
 	# One line for each file: name|kind|owner:group|mode. Words split: meshfab/config/validation.py checked every path.
 	put_texts
+	# shellcheck disable=SC2086
+	put unwritable "$(list_unwritable "$conf_dir/any" /etc/nginx/sites-available/any \
+		/etc/nginx/snippets/any /run/meshfab/any /tmp/any $stats $files)"
 	# shellcheck disable=SC2086
 	put digests "$(sha256sum -- $files 2>/dev/null)"
 	# shellcheck disable=SC2086

@@ -1,4 +1,5 @@
 # Install files into nginx's configuration, test it and load it; on any failure restore everything.
+# A stopped nginx that was to be started is started with what was there before; then `started` or `stopped` is printed.
 # $1 reload, open, start, or '' where nothing includes the files, $2 nginx's error log, $3 its main process, $4 the
 # services' names, then for each file: path, the link to make to it or '', its name in `nginx -T` or '', text
 # Exit status: status_config_refused, status_server_ignored, status_not_included, those of `load_nginx`, status_busy
@@ -43,11 +44,16 @@ restore_all() {
 	each restore "$@"
 	remove_folders
 }
+start_again() { # the operator has agreed to a start, perhaps of an nginx that they have stopped for this run
+	[ "$action" = start ] || return 0
+	if load_nginx start "$log" "$main" 2>/dev/null; then echo started; else echo stopped; fi
+}
 refuse() { # STATUS MESSAGE FILES...
 	status=$1
 	print_error "$2"
 	shift 2
 	restore_all "$@"
+	start_again
 	exit "$status"
 }
 
@@ -56,6 +62,7 @@ take_nginx_lock || exit
 if ! each prepare "$@" || ! each keep "$@"; then
 	each drop "$@"
 	remove_folders
+	start_again
 	exit 1
 fi
 if ! each move "$@" || ! each enable "$@"; then
@@ -73,6 +80,7 @@ each is_included "$@" || refuse "$status_not_included" "$dump_path" "$@"
 load_nginx "$action" "$log" "$main" || {
 	status=$?
 	restore_all "$@"
+	start_again
 	# nginx may still load the files that were just removed: it is reloaded again.
 	[ "$action" = start ] || load_nginx reload "$log" "$main" 2>/dev/null
 	exit "$status"

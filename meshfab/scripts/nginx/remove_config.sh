@@ -1,5 +1,5 @@
 # Remove the files of this run again after nginx had loaded them: restore the old files and load them.
-# $1 reload, or stop if this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
+# $1 reload, or restart if this run started nginx, $2 nginx's error log, $3 its main process; then for each file: path,
 # the link to it that this run made or '', and the SHA-256 of the text that was written. A file with another text is not
 # touched.
 # shellcheck shell=sh disable=SC2154
@@ -18,7 +18,7 @@ while [ $# -ge 3 ]; do
 	shift 3
 done
 [ "$failed" = 0 ] || exit 1
-[ "$action" = stop ] || output=$(umask 022 && nginx -t 2>&1) || {
+output=$(umask 022 && nginx -t 2>&1) || {
 	print_error "$output"
 	exit "$status_config_refused"
 }

@@ -1,5 +1,5 @@
 # Take the locks of services until this shell ends, and remove what must not outlast it.
-# $1 the operator, $2 the time by this host's clock, $3 seconds to wait for each, $4 seconds after which this shell ends by
+# $1 the operator, $2 the time by this host's clock or '', $3 seconds to wait for each, $4 seconds after which this shell ends by
 # itself, then for each service: name, password file, staging folder
 # Prints `waited` if another run held one. status_busy: another run still holds one.
 # shellcheck shell=sh disable=SC2154,SC2086
@@ -38,7 +38,7 @@ take_locks() {
 		rm -rf -- $stages
 	}
 	secrets='' stages=''
-	since=$2
+	since=${2:-$(date -Is)}
 	who="$1 since $since" seconds=$3 limit=$4 locks='' files='' folders=''
 	shift 4
 	while [ $# -ge 3 ]; do

@@ -1,4 +1,5 @@
-# Remove the password, verify it, and only then disarm the reaper. Arguments as for put_password.sh.
+# Remove the password, verify it, and only then disarm the reaper. Arguments as for put_password.sh; if $3 is empty, the
+# reaper that $5 names is disarmed.
 # shellcheck shell=sh
 if [ -e "$2" ] || [ -L "$2" ]; then rm -rf -- "$2"; fi
 [ -d "$1" ] && [ ! -L "$1" ] || rm -f -- "$1"
@@ -8,5 +9,8 @@ for file in "$1" "$2"; do
 		exit 1
 	fi
 done
-# Not waited for: it has nothing left to do, and the next mint stops it if it still has the name.
-systemctl --no-block stop "$3.timer" >/dev/null 2>&1 &
+{ read -r armed <"$5"; } 2>/dev/null || armed=''
+reaper=${3:-$armed}
+[ "$reaper" != "$armed" ] || [ -z "$armed" ] || printf '' >"$5"
+# Not waited for: no other run has a reaper of this name.
+[ -z "$reaper" ] || systemctl --no-block stop "$reaper.timer" >/dev/null 2>&1 &

@@ -1,12 +1,21 @@
 # Functions for all scripts; meshfab/ssh/root_shell.py sends this file first.
 # shellcheck shell=sh disable=SC2154,SC2034
+# A printf that is a program would have the password among its arguments, where every user of the host can read it.
+# mksh is such a shell; it also closes the descriptors of our locks. Python looks for these words.
+case $(command -v printf) in
+printf) ;;
+*)
+	echo 'meshfab needs a shell with printf as a builtin' >&2
+	exit 1
+	;;
+esac
 LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL PATH
 umask 077
 data='' failed=0
 # Exit statuses that Python reads too: ExitStatus in meshfab/ssh/script.py. A test compares both sides.
 status_config_refused=3 status_server_ignored=4 status_not_included=5 status_load_failed=6 status_not_taken_up=7
-status_no_reaper=8 status_is_folder=9 status_busy=75 status_timed_out=124
+status_no_reaper=8 status_is_folder=9 status_input_recorded=20 status_other_tmp=21 status_busy=75 status_timed_out=124
 
 # answer STATUS: print the mark and the status that end a script's answer, on stdout and on stderr.
 answer() {
@@ -42,7 +51,12 @@ take_nginx_lock() {
 	printf 'an operator since %s\n' "${since:=$(date -Is)}" >/run/meshfab/.nginx.lock
 }
 
-# load_nginx reload|open|start|stop LOG MASTER: do it through systemd, and verify a reload.
+# print_holder TEXT:PORT: print ", by NAME", the program that has the TCP port; nothing if nobody has it.
+print_holder() {
+	ss -Hltnp "sport = :${1##*:}" 2>/dev/null | sed -n 's/.*users:(("\([A-Za-z0-9_.-]\{1,32\}\)".*/, by \1/p' | head -n 1
+}
+
+# load_nginx reload|open|start|restart LOG MASTER: do it through systemd, and verify a reload.
 # `systemctl reload` returns at once with status 0, even if nginx then rejects the configuration. The reload has worked
 # when the master has new workers and the old workers have ended or are shutting down. Otherwise print the error from LOG.
 # `open` is a reload that opens a port on which nothing listened before: new workers are enough, because the old workers
@@ -85,6 +99,8 @@ load_nginx() {
 		sleep 0.01
 		tries=$((tries + 1))
 	done
-	print_error "$(printf '%s\n' "${error:-no new workers, and nothing in $2}" | head -n 1)"
+	error=$(printf '%s\n' "${error:-no new workers, and nothing in $2}" | head -n 1)
+	case $error in *' failed (98:'*) error="$error$(print_holder "${error%%' failed (98:'*}")" ;; esac
+	print_error "$error"
 	return "$status_not_taken_up"
 }

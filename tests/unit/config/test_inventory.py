@@ -14,6 +14,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "tea": {"host": "h2", "sans": ["green.internal"]},
     "web": {"hosts": ["h1", "h2"], "upstream": "https://app.internal:8443", "mtls": True},
 }
+DECLARED["web"] |= {"verify_upstream": False, "keep_host": True}
 
 
 def test_hosts_are_those_of_the_list_and_of_the_services_without_duplicates() -> None:
@@ -26,6 +27,7 @@ def test_a_host_has_the_services_that_name_it() -> None:
     assert [service.name for service in inventory.services("h2", settings)] == ["tea", "web"]
     web = inventory.services("h1", settings)[0]
     assert (web.name, web.mtls, web.sans) == ("web", True, None)
+    assert (web.verify_upstream, web.keep_host) == (False, True)
     assert inventory.services("h2", settings)[0].sans == ("green.internal",)
     assert inventory.services("h9", settings) == ()
 
@@ -42,6 +44,9 @@ def test_a_host_has_the_services_that_name_it() -> None:
         ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
         ({"host": "h2", "mtls": True}, "needs an https upstream"),
         ({"host": "h2", "upstream": "ftp://x"}, "the upstream"),
+        ({"host": "h2", "verify_upstream": 0}, "meshfab.services.tea.verify_upstream"),
+        ({"host": "h2", "upstream": "https://10.0.0.1"}, "has an address"),
+        ({"host": "h2", "upstream": "http://x", "keep_host": True}, "keep-host needs an https upstream"),
         ({"host": "h2", "port": 443}, "unknown setting meshfab.services.tea.port"),
     ],
 )

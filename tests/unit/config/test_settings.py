@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,8 @@ BAD_VALUES: dict[str, object] = {
     "parallel": 0,
     "ssh_config": 7,
     "host_keys": "no",
+    "root_fingerprint": "ab" * 31,
+    "trusted_projects": ["here"],
 }
 
 
@@ -132,6 +136,63 @@ def test_parallel_is_a_positive_whole_number(value: Any) -> None:
         Settings(parallel=value)
 
 
+@pytest.mark.parametrize("value", ["AB" * 32, ":".join(["ab"] * 32), "ab" * 32])
+def test_a_fingerprint_is_kept_in_lower_case_without_colons(value: str) -> None:
+    assert Settings(root_fingerprint=value).root_fingerprint == "ab" * 32
+
+
+@pytest.mark.parametrize("value", ["", "g" * 64, "ab" * 33, "ab" * 20, "ab" * 32 + "\n", "\u0661" * 64, 7], ids=ascii)
+def test_what_is_not_a_sha_256_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="root_fingerprint"):
+        Settings(root_fingerprint=value)
+
+
+class TestRootFingerprintOfStep:
+    """The fingerprint that `step ca bootstrap` recorded."""
+
+    @pytest.fixture
+    def defaults(self) -> Path:
+        file = Path.home() / ".step" / "config" / "defaults.json"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({"ca-url": Settings().ca_url, "fingerprint": "AB" * 32}))
+        return file
+
+    def test_it_is_taken_unless_a_setting_gives_one(self, defaults: Path) -> None:
+        assert defaults.exists()
+        assert Settings.load(Config()).root_fingerprint == "ab" * 32
+        assert Settings.load(Config(overrides={"meshfab": {"root_fingerprint": None}})).root_fingerprint == "ab" * 32
+        assert (
+            Settings.load(Config(overrides={"meshfab": {"root_fingerprint": "cd" * 32}})).root_fingerprint == "cd" * 32
+        )
+
+    def test_it_is_that_of_the_settings_ca_only(self, defaults: Path) -> None:
+        assert defaults.exists()
+        other = Config(overrides={"meshfab": {"ca_url": "https://ca.example"}})
+        assert Settings.load(other).root_fingerprint is None
+
+    def test_a_plain_mapping_reads_no_file(self, defaults: Path) -> None:
+        assert defaults.exists()
+        assert Settings.load({}).root_fingerprint is None
+
+    def test_a_folder_of_step_elsewhere_is_read(
+        self, defaults: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        defaults.parents[1].rename(tmp_path / "elsewhere")
+        assert Settings.load(Config()).root_fingerprint is None
+        monkeypatch.setenv("STEPPATH", str(tmp_path / "elsewhere"))
+        assert Settings.load(Config()).root_fingerprint == "ab" * 32
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"fingerprint": "zz"}', "\udcff", "["], ids=ascii)
+    def test_a_file_that_has_none_changes_nothing(self, defaults: Path, text: str) -> None:
+        defaults.write_bytes(text.encode("utf-8", "surrogateescape"))
+        assert Settings.load(Config()).root_fingerprint is None
+
+    def test_a_value_that_is_no_fingerprint_is_refused_with_the_file(self, defaults: Path) -> None:
+        defaults.write_text(json.dumps({"ca-url": Settings().ca_url, "fingerprint": 7}))
+        with pytest.raises(InputError, match=str(defaults)):
+            Settings.load(Config())
+
+
 def test_settings_are_immutable() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SETTINGS.domain = "example"  # type: ignore[misc]
@@ -175,9 +236,31 @@ def test_a_san_that_is_not_a_dns_name_is_refused(san: str) -> None:
 
 
 @pytest.mark.parametrize("upstream", [None, "http://127.0.0.1:8080"])
-def test_mtls_without_an_https_upstream_is_refused(upstream: str | None) -> None:
-    with pytest.raises(InputError, match="mtls"):
+def test_an_option_of_an_https_upstream_without_one_is_refused(upstream: str | None) -> None:
+    with pytest.raises(InputError, match="mtls needs an https upstream"):
         Service.of("tea", SETTINGS, upstream=upstream, mtls=True)
+    with pytest.raises(InputError, match="no-verify-upstream needs an https upstream"):
+        Service.of("tea", SETTINGS, upstream=upstream, verify_upstream=False)
+    with pytest.raises(InputError, match="keep-host needs an https upstream"):
+        Service.of("tea", SETTINGS, upstream=upstream, keep_host=True)
+
+
+@pytest.mark.parametrize("upstream", ["https://10.87.0.13", "https://[fd00::13]:8443/base"])
+@pytest.mark.parametrize("mtls", [False, True])
+def test_an_address_cannot_be_verified_and_the_remedy_says_what_can(upstream: str, mtls: bool) -> None:
+    with pytest.raises(InputError, match="by its name") as caught:
+        Service.of("tea", SETTINGS, upstream=upstream, mtls=mtls)
+    assert "--upstream https://NAME:PORT, or add --no-verify-upstream" in caught.value.remedy
+    assert Service.of("tea", SETTINGS, upstream=upstream, mtls=mtls, verify_upstream=False).upstream == upstream
+    assert Service.of("tea", SETTINGS, upstream="http://10.87.0.13").verify_upstream
+
+
+@pytest.mark.parametrize("seconds", [-1, 63072001, "300", 1.5, True, None])
+def test_an_hsts_max_age_that_no_browser_should_get_is_refused(seconds: Any) -> None:
+    with pytest.raises(InputError, match=r"meshfab\.hsts_max_age"):
+        Settings(hsts_max_age=seconds)
+    assert Settings().hsts_max_age == 0
+    assert Settings(hsts_max_age=63072000).hsts_max_age == 63072000
 
 
 def test_a_name_that_makes_the_fqdn_too_long_is_refused() -> None:

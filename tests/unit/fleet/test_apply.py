@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from meshfab.provisioning.outcome import Outcome
 from tests.support.fake_host import PASSWORD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from meshfab.fleet.apply import HostOutcome
@@ -233,6 +236,117 @@ def test_an_interruption_stops_what_runs_and_begins_nothing_more(live: Live, dec
     for came in found[1:]:
         has_begun = came.host in world.begun
         assert ("before it was finished" if has_begun else "before its turn") in words(came)
+
+
+class Stubborn:
+    """What happens on a host that does not end when it is stopped."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts, self.let_go, self.running = hosts, threading.Event(), threading.Semaphore(0)
+
+    def __call__(self, one: Fake) -> None:
+        if one.host in self.hosts:
+            self.running.release()
+            self.let_go.wait(30)
+
+
+@pytest.fixture
+def stubborn() -> Iterator[Callable[..., Stubborn]]:
+    made: list[Stubborn] = []
+
+    def make(*hosts: str) -> Stubborn:
+        made.append(Stubborn(*hosts))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.let_go.set()
+
+
+def test_a_run_that_does_not_end_when_it_is_stopped_is_given_up(
+    live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch, stubborn: Callable[..., Stubborn]
+) -> None:
+    monkeypatch.setattr(apply, "STOP_SECONDS", 0.3)
+    hangs = stubborn("h2")
+    live(hangs)
+    told: list[str] = []
+
+    def tell(outcome: HostOutcome, _left: int) -> None:
+        told.append(outcome.host)
+        if outcome.host == "h1":
+            assert hangs.running.acquire(timeout=10)
+            raise KeyboardInterrupt
+
+    began = time.monotonic()
+    found = apply.apply(settings=declared("h1", "h2", parallel=2), on_result=tell)
+    assert time.monotonic() - began < 5
+    assert told == ["h1", "h2"]
+    assert "given up" in words(found[1])
+    assert "within 120 s" in words(found[1])
+    # It ends after all: too late for an outcome.
+    hangs.let_go.set()
+    assert found[1].error is not None
+
+
+def test_an_error_of_the_callback_stops_the_runs_before_it_is_raised(live: Live, declared: Declared) -> None:
+    ended: list[str] = []
+
+    def does(one: Fake) -> None:
+        if one.host != "h1":
+            one.hang()
+            ended.append(one.host)
+
+    world = live(does)
+
+    def tell(_outcome: HostOutcome, _left: int) -> None:
+        until = time.monotonic() + 5
+        while world.running < 1 and time.monotonic() < until:
+            time.sleep(0.005)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        apply.apply(settings=declared("h1", "h2", parallel=2), on_result=tell)
+    assert ended == ["h2"]
+
+
+def test_hosts_that_hang_take_no_other_hosts_turn(
+    live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch, stubborn: Callable[..., Stubborn]
+) -> None:
+    for name, seconds in {"HOST_SECONDS": 0.1, "SERVICE_SECONDS": 0.1, "STOP_SECONDS": 0.1}.items():
+        monkeypatch.setattr(apply, name, seconds)
+    live(stubborn("h1", "h2"))
+    found = apply.apply(settings=declared("h1", "h2", "h3", "h4", parallel=2))
+    assert [outcome.is_well for outcome in found] == [False, False, True, True]
+    assert all("given up" in words(outcome) for outcome in found[:2])
+
+
+def test_the_process_can_end_while_a_host_hangs(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.touch(0o600)
+    file.write_text("geheim\n")
+    program = f"""
+import threading
+from contextlib import nullcontext
+from meshfab.config.settings import Settings
+from meshfab.fleet import apply
+
+class Hangs:
+    error, undeclared = None, ()
+    def __init__(self, c, request, _on_step):
+        self.request = request
+    def converge(self):
+        threading.Event().wait()
+    def stop(self, _reason):
+        pass
+
+apply.HostRun, apply.connect = Hangs, lambda *_args, **_more: nullcontext()
+apply.HOST_SECONDS = apply.SERVICE_SECONDS = apply.STOP_SECONDS = 0.1
+settings = Settings(services={{"tea": {{"host": "h1"}}}}, provisioner_password={str(file)!r})
+print(apply.apply(settings=settings)[0].error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert "given up" in done.stdout
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_interruption_before_anything_ran_is_told_for_all(

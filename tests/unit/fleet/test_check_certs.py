@@ -144,6 +144,23 @@ def test_a_host_that_is_no_host_is_one_report(monkeypatch: pytest.MonkeyPatch) -
     assert report.error == "its answer cannot be judged: RecursionError: deep in an answer"
 
 
+def test_public_resolvers_share_the_deadline_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(fqdn: str, resolvers: tuple[str, ...]) -> tuple[str, ...]:
+        assert resolvers == ("192.0.2.53",)
+        if fqdn != "s0.internal":
+            time.sleep(0.2)
+        return (f"{fqdn} is public",)
+
+    monkeypatch.setattr(host_check, "ask_public", silent)
+    names = [f"s{number}.internal" for number in range(500)]
+    began = time.monotonic()
+    found = host_check._public(names, Settings(public_resolvers=("192.0.2.53",)), began + 0.3)
+    assert time.monotonic() - began < 3
+    assert list(found) == names
+    assert found["s0.internal"] == ("s0.internal is public",)
+    assert found["s499.internal"] == ()
+
+
 def test_a_file_is_replaced_at_once_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "mesh.prom"
     command.replace(file, "one\n")

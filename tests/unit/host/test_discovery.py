@@ -146,8 +146,36 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
 
 
 def test_names_without_end_are_cut_off() -> None:
-    records = [("now", b"1795456468"), ("found", b" ".join(b"n%d" % number for number in range(5000)))]
-    assert len(discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
+    paths = [b"/tmp/n%d-provisioner" % number for number in range(50)]
+    names = [b"n%d" % number for number in range(5000)]
+    records = [("now", b"1795456468"), ("found", b" ".join(names)), ("secrets", b"\n".join(paths))]
+    seen = discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, [])
+    assert (len(seen.services), len(seen.secrets)) == (200, 20)
+    assert seen.left_out == ("4800 names of services", "30 password files")
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ("/tmp/tea-provisioner", 1),
+        ("/tmp/.meshfab-0123456789abcdef", 1),
+        ("/tmp/.meshfab-x\n.ssh\n-provisioner", 0),
+        ("/tmp/a b-provisioner", 0),
+        ("/tmp/x;reboot -provisioner", 0),
+        ("/tmp/../etc/shadow-provisioner", 0),
+        ("/tmp/.tea-provisioner", 0),
+        ("/tmp/-provisioner", 0),
+        ("/tmp/Tea-provisioner", 0),
+        ("/tmp/.meshfab-0123456789abcde", 0),
+        ("/tmp/.meshfab-0123456789abcdeg", 0),
+        (".ssh", 0),
+        ("/tmp/tea-provisioner\x0b/tmp/ale-provisioner", 0),
+        (f"/tmp/{'a' * 64}-provisioner", 0),
+    ],
+)
+def test_only_a_path_of_the_exact_form_is_a_password_that_was_left(said: str, taken: int) -> None:
+    out = answer([("now", b"1795456468"), ("secrets", said.encode())])
+    assert len(discovery.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, []).secrets) == taken
 
 
 def test_the_request_is_one_script_with_the_functions_of_the_probe() -> None:

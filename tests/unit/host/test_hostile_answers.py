@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -17,6 +18,7 @@ from meshfab.nginx import activation, config_dump, listeners, previous_options, 
 from meshfab.ssh import known_hosts
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Answer, Request
+from meshfab.ssh.shell_channel import ShellChannel
 from tests.support.certificates import SERVICE, SETTINGS, authority, good_pair
 from tests.support.fake_host import Host
 
@@ -61,7 +63,7 @@ def test_a_long_run_of_anything_in_nginxs_configuration_is_read_in_linear_time(t
         config_dump.config_error(state)
         config_dump.error_log(state)
         config_dump.conflicts(state, SERVICE)
-        listeners.is_listening(state, 443)
+        listeners.listener(state, 443)
 
 
 @pytest.mark.parametrize("filler", [" ", "\n", "[emerg] ", "a "], ids=["blanks", "newlines", "marks", "words"])
@@ -97,12 +99,12 @@ def test_a_header_without_an_end_is_no_header() -> None:
         assert vhost.read_header("# Written by meshfab; " + " {" * MANY + "\n") is None
 
 
-def test_an_exit_status_of_thousands_of_digits_is_a_broken_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([(b"1\n", "0"), (b"", "0"), (b"", "9" * 5000), (b"", "0")])
+def test_an_exit_status_of_thousands_of_digits_is_a_broken_answer() -> None:
+    channel: Any = create_autospec(ShellChannel)
+    channel.receive_out.side_effect = [(b"1\n", "0"), (b"", "9" * 5000)]
+    channel.receive_err.return_value = b""
     shell = RootShell(None)  # nothing is connected
-    shell._channel = type("Channel", (), {"recv": None, "recv_stderr": None})
-    monkeypatch.setattr(shell, "_send", lambda _body: None)
-    monkeypatch.setattr(shell, "_receive", lambda *_args: next(answers))
+    shell._channel = channel
     assert shell._batch([Request("read")], 0.0)[0].status == 255
 
 

@@ -61,6 +61,12 @@ def decide(host: Host, *, force: bool = False, **requested: Any) -> change.Nginx
     return change.decide(state, service, host.settings, force=force)
 
 
+def stopped(host: Host) -> Host:
+    """The host with an nginx that does not run."""
+    host.units["nginx.service"] = unit("nginx.service", active="inactive")
+    return host
+
+
 def with_unmanaged_file(text: str, host: Host | None = None) -> Host:
     """A host with an unmanaged file that nginx includes."""
     host = host or Host()
@@ -68,29 +74,36 @@ def with_unmanaged_file(text: str, host: Host | None = None) -> Host:
 
 
 class TestUnmanaged:
-    def test_the_remedy_names_each_line(self) -> None:
+    def test_the_error_names_each_line_and_the_remedy_what_to_put_there(self) -> None:
         with pytest.raises(NginxError) as caught:
             decide(with_unmanaged_file(block()))
-        assert f"set {SHOP}:4 to `ssl_certificate {SERVICE.cert};`" in caught.value.remedy
-        assert f"set {SHOP}:5 to `ssl_certificate_key {SERVICE.key};`" in caught.value.remedy
+        assert f"the pair belongs at {SHOP}:4 and {SHOP}:5" in caught.value.what
+        assert f"put `ssl_certificate {SERVICE.cert};` and `ssl_certificate_key {SERVICE.key};`" in caught.value.remedy
         assert "--no-vhost" in caught.value.remedy
 
-    def test_the_remedy_names_the_lines_of_an_included_file(self) -> None:
+    def test_the_remedy_has_no_words_of_the_host(self) -> None:
+        host = Host()
+        host.conf["/etc/nginx/conf.d/`curl evil`.conf"] = block()
+        with pytest.raises(NginxError, match="curl evil") as caught:
+            decide(host)
+        assert "evil" not in caught.value.remedy
+
+    def test_the_error_names_the_lines_of_an_included_file(self) -> None:
         host = with_unmanaged_file(block(pair="include snippets/own.conf;\n"))
         host.conf["/etc/nginx/snippets/own.conf"] = f"# ours\n{OTHER}"
-        with pytest.raises(NginxError, match=r"snippets/own\.conf:2 to .* snippets/own\.conf:3 to|own\.conf:2"):
+        with pytest.raises(NginxError, match=r"at \S*snippets/own\.conf:2 and \S*snippets/own\.conf:3"):
             decide(host)
 
-    def test_the_remedy_for_a_block_without_a_pair_says_where_to_add_one(self) -> None:
+    def test_the_error_for_a_block_without_a_pair_says_where_to_add_one(self) -> None:
         with pytest.raises(NginxError, match="no pair of its own") as caught:
             decide(with_unmanaged_file(block(pair="")))
-        assert f"after {SHOP}:1" in caught.value.remedy
+        assert f"after {SHOP}:1" in caught.value.what
 
-    def test_the_remedy_names_every_wrong_block(self) -> None:
+    def test_the_error_names_every_wrong_block(self) -> None:
         with pytest.raises(NginxError) as caught:
             decide(with_unmanaged_file(block(listen="10.87.0.12:443 ssl") + block(listen="[fd00::1]:443 ssl")))
-        assert f"{SHOP}:4" in caught.value.remedy
-        assert f"{SHOP}:10" in caught.value.remedy
+        assert f"{SHOP}:4" in caught.value.what
+        assert f"{SHOP}:10" in caught.value.what
 
     def test_a_block_with_a_second_certificate_for_another_kind_of_key_is_adopted(self) -> None:
         assert "adopted" in decide(with_unmanaged_file(block(pair=OTHER + PAIR))).notes[0]
@@ -143,7 +156,7 @@ class TestUnmanaged:
         for mode, is_reported in ((0o700, True), (0o750, False), (0o755, False)):
             state_now = replace(state, stats={**state.stats, folder: Stat("directory", "root:root", mode)})
             notes = change.decide(state_now, service, SETTINGS).notes
-            assert any(f"setfacl -m u:nginx:x {folder}" in note for note in notes) == is_reported
+            assert any(f"setfacl -m u:USER:x {folder}" in note for note in notes) == is_reported
 
 
 class TestManaged:
@@ -219,10 +232,29 @@ class TestListening:
         host = self.mesh("10.87.0.0/16")
         host_with_vhost = host.with_vhost(vhost.render(host.service, SETTINGS, OLD, ("10.87.0.12:443",)))
         assert decide(host_with_vhost, listen=None).reason == ""
+        stopped(host_with_vhost)
         assert decide(host_with_vhost, listen=("all",)).reason == "it was written for other settings"
-        plain = Host().with_vhost()
+        plain = stopped(Host().with_vhost())
         moved = replace(plain, settings=replace(SETTINGS, listen=("10.87.0.12",)))
         assert "10.87.0.12:443" in decide(moved).files[0].text
+
+    def test_a_running_nginx_is_not_asked_to_change_between_a_wildcard_and_a_single_address(self) -> None:
+        one = self.mesh("10.87.0.12")
+        one = one.with_vhost(vhost.render(one.service, SETTINGS, OLD, ("10.87.0.12:443",)))
+        with pytest.raises(NginxError, match="cannot change between all addresses and single ones") as caught:
+            decide(one, listen=("all",))
+        assert "`systemctl stop nginx` there and run this with --start" in caught.value.remedy
+        with pytest.raises(NginxError, match=r"would listen on 10\.87\.0\.12:443"):
+            decide(self.mesh().with_vhost(), listen=("10.87.0.12",), force=True)
+        beside = with_unmanaged_file(block("shop.internal", "10.87.0.12:443 ssl"), self.mesh())
+        with pytest.raises(NginxError, match="cannot change between"):
+            decide(beside)
+        assert decide(stopped(beside)).reason
+        # nginx binds the wildcard only, if there is one: these reloads work.
+        assert decide(with_unmanaged_file(block("shop.internal"), self.mesh())).reason
+        text = block("a.internal") + block("b.internal", "10.87.0.12:443 ssl")
+        assert decide(with_unmanaged_file(text, self.mesh())).reason
+        assert decide(with_unmanaged_file(block("a.internal", "[fd00::12]:443 ssl"), self.mesh("10.87.0.12"))).reason
 
     @pytest.mark.parametrize(("listen", "is_shadowed"), SHADOWED.items(), ids=SHADOWED)
     def test_a_single_address_takes_connections_from_a_wildcard_of_its_family(
@@ -242,6 +274,56 @@ class TestListening:
         state = with_unmanaged_file(block("shop.internal", "10.87.0.12:443 ssl")).state()
         assert listeners.overriding_listener(state, "10.87.0.12", 443, VhostPath("/x")) == f"{SHOP}:2"
         assert listeners.overriding_listener(state, "10.87.0.13", 443, VhostPath("/x")) == ""
+
+
+STREAM = """\
+stream {
+    map $ssl_preread_server_name $backend { default 127.0.0.1:8443; }
+    server {
+        listen %s;
+        ssl_preread on;
+        proxy_pass $backend;
+    }
+}
+"""
+# Whether a `listen` of a stream block keeps our vhost from port 443 of all addresses, and of one address.
+STREAM_LISTENS = {
+    "443": (True, True),
+    "[::]:443": (True, False),
+    "10.87.0.12:443": (True, True),
+    "10.87.0.13:443": (True, False),
+    "8443": (False, False),
+    "443 udp": (False, False),
+}
+
+
+class TestStream:
+    def host(self, listen: str, *requested: str) -> Host:
+        host = Host(service=Service.of("gongfoo", SETTINGS, listen=requested or None))
+        return replace(host, conf={MAIN: NGINX_CONF + STREAM % listen})
+
+    @pytest.mark.parametrize(("listen", "conflicts"), STREAM_LISTENS.items(), ids=STREAM_LISTENS)
+    def test_a_port_that_a_stream_block_has_is_refused(self, listen: str, conflicts: tuple[bool, bool]) -> None:
+        for requested, is_refused in zip(((), ("10.87.0.12",)), conflicts, strict=True):
+            for host in (self.host(listen, *requested), stopped(self.host(listen, *requested))):
+                if not is_refused:
+                    assert decide(host, force=True).reason
+                    continue
+                with pytest.raises(NginxError, match=rf"{MAIN}:9, in nginx's stream block") as caught:
+                    decide(host, force=True)
+                assert "give --no-vhost" in caught.value.remedy
+                assert decide(host, vhost=False).reason
+
+    def test_a_stream_block_in_included_files_is_found(self) -> None:
+        conf = {MAIN: NGINX_CONF + "stream { include stream.d/*.conf; }\n"}
+        conf["/etc/nginx/stream.d/a.conf"] = "# one\nserver {\n    include snippets/listen.conf;\n}\n"
+        conf["/etc/nginx/snippets/listen.conf"] = "\nlisten 443;\n"
+        with pytest.raises(NginxError, match=r"/etc/nginx/snippets/listen\.conf:2, in nginx's stream block"):
+            decide(Host(conf=conf))
+
+    def test_the_same_servers_in_http_are_no_stream(self) -> None:
+        conf = {MAIN: NGINX_CONF, SHOP: "map $host $stream { default 1; }\n" + block("shop.internal")}
+        assert decide(Host(conf=conf)).reason
 
 
 class TestEndpoint:
@@ -342,9 +424,32 @@ class TestTransaction:
         assert "step@tea.service" in str(error)
 
     def test_an_address_that_nginx_itself_uses_has_its_own_message(self) -> None:
-        output = "[emerg] 7#7: bind() to 10.87.0.12:443 failed (98: Address already in use)"
+        output = "[emerg] 7#7: bind() to 10.87.0.12:443 failed (98: Address already in use), by nginx"
         error = activation.explain(
             Answer("install_config", ExitStatus.NOT_TAKEN_UP, b"", output), with_unmanaged_file(block()).state()
         )
         assert "cannot change between all addresses and single ones" in str(error)
         assert "--start" in error.remedy
+
+    def test_an_address_that_another_program_has_is_not_blamed_on_nginx(self) -> None:
+        output = "2026/11/23 1:1:1 [emerg] 7#7: bind() to 0.0.0.0:22 failed (98: Address already in use), by sshd"
+        answer = Answer("install_config", ExitStatus.NOT_TAKEN_UP, b"", output)
+        state = with_unmanaged_file(block("shop.internal", "22")).state()
+        error = activation.explain(answer, state)
+        assert "cannot change" not in str(error)
+        assert error.what.endswith("bind() to 0.0.0.0:22 failed (98: Address already in use), by sshd")
+        assert error.remedy.startswith(f"stop sshd there, or take the `listen` at {SHOP}:2 out; ")
+        assert activation.explain(answer, Host().state()).remedy.startswith("stop sshd there; ")
+
+    @pytest.mark.parametrize(
+        ("printed", "ending"), [(b"started\n", "nginx runs with it"), (b"stopped", "nginx is stopped")]
+    )
+    def test_an_nginx_that_was_to_be_started_is_reported_as_it_is(self, printed: bytes, ending: str) -> None:
+        answer = Answer("install_config", ExitStatus.LOAD_FAILED, printed, "Job for nginx.service failed.")
+        assert f"back in place, and {ending}" in activation.explain(answer, Host().state()).remedy
+
+    def test_a_started_nginx_is_restarted_with_what_was_there_before(self) -> None:
+        plan = self.make_plan(Host())
+        activations = [replace(plan.activation, starts=starts) for starts in (False, True)]
+        requests = [activation.remove(Host().state(), [one], is_installed=True) for one in activations]
+        assert [request.args[0] for request in requests] == ["reload", "restart"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from fabric import Config, Connection
 from invoke.context import Context
 
@@ -154,6 +155,7 @@ def test_a_fresh_host_gets_every_script_and_a_second_run_the_probe_only(
     ]
     assert acting == [
         "lock",
+        "check_transfer",
         "put_password",
         "mint",
         "remove_password",
@@ -195,6 +197,9 @@ ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
 }
 
 
+HARMLESS = {"facts+probe", "lock", "check_transfer", "read", "tls_probe", "remove_backups"}
+
+
 @pytest.mark.parametrize(("part", "scripts"), ALONE.values(), ids=ALONE)
 def test_each_step_function_sends_its_own_scripts_only(
     simulate: Simulate, c: Connection, settings: Settings, part: Callable[..., Outcome], scripts: set[str]
@@ -202,7 +207,7 @@ def test_each_step_function_sends_its_own_scripts_only(
     fresh = Host(**FRESH) if "install_config" not in scripts else Host(digests=FRESH["digests"], units=FRESH["units"])
     simulation = simulate(Simulation(fresh))
     part(c, "gongfoo", settings=settings)
-    assert set(simulation.shell.scripts) - {"facts+probe", "lock", "read", "tls_probe", "remove_backups"} == scripts
+    assert set(simulation.shell.scripts) - HARMLESS == scripts
 
 
 def test_a_dry_run_reads_and_writes_nothing(simulate: Simulate, c: Connection) -> None:
@@ -277,6 +282,24 @@ def test_a_missing_root_certificate_is_named_with_its_path(
         api.provision(c, "gongfoo", settings=settings)
     assert settings.root in str(caught.value)
     assert simulation.shell.scripts == ["facts+probe"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_root_that_is_not_the_pinned_one_is_refused_before_the_password_is_sent(
+    simulate: Simulate, c: Connection, settings: Settings, dry_run: bool
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
+    pinned = replace(settings, root_fingerprint="ab" * 32)
+    with pytest.raises(NotReadyError, match=f"not the pinned root {'ab' * 32}") as caught:
+        api.provision(c, "gongfoo", settings=pinned, dry_run=dry_run)
+    assert "meshfab.root_fingerprint" in caught.value.remedy
+    assert simulation.shell.scripts == ["facts+probe"]
+
+
+def test_the_pinned_root_is_accepted(simulate: Simulate, c: Connection, settings: Settings) -> None:
+    simulate(Simulation(Host(**FRESH)))
+    fingerprint = authority().root.certificate.fingerprint(SHA256()).hex()
+    assert api.provision(c, "gongfoo", settings=replace(settings, root_fingerprint=fingerprint)).changed
 
 
 MINT_OUTPUTS = {
@@ -390,7 +413,7 @@ def test_after_a_wait_for_the_lock_the_host_is_observed_again(
 
     simulation.shell.answers["lock"] = waited
     assert api.provision(c, "gongfoo", settings=settings).changed == ()
-    assert simulation.shell.scripts == ["facts+probe", "lock", "facts+probe"]
+    assert simulation.shell.scripts == ["facts+probe", "lock", "check_transfer", "facts+probe"]
 
 
 def test_a_configuration_that_stays_unreadable_is_an_error_and_no_endless_loop(

@@ -16,6 +16,7 @@ from meshfab.errors import (
     MeshfabError,
     MintError,
     NginxError,
+    NotReadyError,
     SecretLeftError,
     ServedError,
     SudoAsksError,
@@ -27,7 +28,7 @@ from meshfab.provisioning.outcome import Outcome
 from meshfab.provisioning.request import ProvisionRequest
 from meshfab.ssh.script import Answer, ExitStatus, Request
 from tests.support.certificates import SETTINGS, authority, good_pair
-from tests.support.fake_host import PASSWORD, Host
+from tests.support.fake_host import PASSWORD, Host, unit
 from tests.support.multi_service_host import ADDRESS, MultiServiceHost, converged_host, fresh_host, service_named
 
 # Not in alphabetical order.
@@ -88,7 +89,8 @@ def test_all_services_of_a_host_share_one_script_of_each_kind(run_on: RunOn) -> 
     run, outcomes = run_on(host)
     of_each = ["put_password", "mint", "remove_password"] * 3 + ["commit"] * 3
     assert host.shell.scripts == [
-        "facts+discover", "lock", *of_each, "install_units", "install_config", "wait_background", "read",
+        "facts+discover", "lock", "check_transfer",
+        *of_each, "install_units", "install_config", "wait_background", "read",
     ]  # fmt: skip
     assert all(verbs(outcome) == ["mint", "units", "timer", "vhost"] for outcome in outcomes.values())
     assert all(
@@ -239,6 +241,21 @@ def test_a_busy_service_does_not_stop_the_others(run_on: RunOn) -> None:
     assert all(len(outcomes[name].changed) >= 3 for name in ("tea", "cream"))
 
 
+def test_a_host_that_would_record_the_password_refuses_the_mint_and_no_other_step(run_on: RunOn) -> None:
+    host = simulated_host(converged_host)
+    host.services["milk"] = fresh_host("milk")
+    host.services["tea"] = replace(
+        host.services["tea"], units={"step@tea.timer": unit("step@tea.timer", active="failed")}
+    )
+    host.overrides["check_transfer"] = lambda request: Answer(request.script, ExitStatus.INPUT_RECORDED, b"", "")
+    _, outcomes = run_on(host)
+    assert "put_password" not in host.shell.scripts
+    assert not any(request.data for request in host.shell.sent)
+    assert {name: str(error) for name, error in failed(outcomes).items()}.keys() == {"milk"}
+    assert isinstance(outcomes["milk"].error, NotReadyError)
+    assert verbs(outcomes["tea"]) == ["timer"]
+
+
 def test_after_a_wait_for_a_lock_the_host_is_observed_again(run_on: RunOn) -> None:
     host = simulated_host()
 
@@ -252,7 +269,7 @@ def test_after_a_wait_for_a_lock_the_host_is_observed_again(run_on: RunOn) -> No
     host.overrides["lock"] = wait_for_other_run
     _, outcomes = run_on(host)
     assert [name for name, outcome in outcomes.items() if outcome.changed] == ["cream"]
-    assert host.shell.scripts[:3] == ["facts+discover", "lock", "facts+discover"]
+    assert host.shell.scripts[:4] == ["facts+discover", "lock", "check_transfer", "facts+discover"]
     assert host.shell.scripts.count("lock") == 1
 
 

@@ -5,21 +5,25 @@ from __future__ import annotations
 import copy
 import pickle
 import signal
+import threading
+import time
 import traceback
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from meshfab.config.password import Password, exposure, read_password
-from meshfab.errors import InputError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
+from meshfab.errors import InputError, LockedError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
 from meshfab.provisioning import password_transfer
 from meshfab.provisioning.password_transfer import password_on_host
 from meshfab.ssh.script import Answer, ExitStatus, Request
-from tests.support.certificates import SERVICE
+from tests.support.certificates import SERVICE, SETTINGS
 from tests.support.fake_host import PASSWORD, RecordingShell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_mock import MockerFixture
@@ -106,9 +110,11 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660], ids=oct)
 def test_a_file_that_others_can_read_is_reported_with_the_remedy(file: Path, mode: int) -> None:
-    assert exposure(file) == ""
+    assert exposure(file) is None
     file.chmod(mode)
-    assert f"chmod 600 {file}" in exposure(file)
+    warning = exposure(file)
+    assert warning is not None
+    assert (f"{mode:04o}" in warning.what, warning.remedy) == (True, f"chmod 600 {file}")
 
 
 def failing(status: int, output: str = "boom") -> Callable[[Request], Answer]:
@@ -232,6 +238,32 @@ def test_a_removal_that_cannot_be_verified_is_an_error_with_the_command_to_run(
     assert cleanup_shell.scripts.count("remove_password") == 2
 
 
+def test_the_whole_clean_up_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_transfer, "CLEANUP_SECONDS", 0.3)
+    closed = threading.Event()
+
+    class DrippingHost(RecordingShell):
+        """A connection that hangs, whatever the time limits of its steps, until it is closed."""
+
+        def __init__(self, *_args: object, **_more: object) -> None:
+            super().__init__()
+            self.c = SimpleNamespace(
+                client=SimpleNamespace(close=closed.set), close=lambda: None, original_host="h2", gateway=None
+            )
+
+        def batch(self, requests: Sequence[Request], *, timeout: float | None = None) -> list[Answer]:
+            if requests[0].script == "put_password":
+                return super().batch(requests, timeout=timeout)
+            assert closed.wait(20), "nobody closed the connection"
+            raise LostError("the connection dropped", host="h2")
+
+    monkeypatch.setattr(password_transfer, "RootShell", DrippingHost)
+    began = time.monotonic()
+    with pytest.raises(SecretLeftError, match="no answer within"), password_block(DrippingHost()):
+        pass
+    assert time.monotonic() - began < 5
+
+
 def test_a_password_that_was_not_removed_is_reported_before_the_first_error(cleanup_shell: RecordingShell) -> None:
     cleanup_shell.answers["remove_password"] = lost
     shell = RecordingShell({"remove_password": lost})
@@ -260,6 +292,63 @@ def test_a_password_that_cannot_be_written_is_an_error_and_is_removed(
     assert shell.scripts == ["put_password", "remove_password"]
     assert caught.value.remedy
     assert PASSWORD not in "".join(traceback.format_exception(caught.value))
+
+
+UNSAFE: dict[str, tuple[int, str, str]] = {
+    "sudo records its input": (ExitStatus.INPUT_RECORDED, "sudo there records", "NOLOG_INPUT: ALL`, or log in as root"),
+    "another /tmp": (ExitStatus.OTHER_TMP, "another /tmp than systemd", "exempt ops in /etc/security/namespace.conf"),
+    "anything else": (2, "cannot be found out .*: boom", "is /proc mounted"),
+}
+
+
+@pytest.mark.parametrize(("status", "what", "remedy"), UNSAFE.values(), ids=UNSAFE)
+def test_the_password_is_not_sent_to_a_host_where_it_is_not_safe(
+    mocker: MockerFixture, file: Path, status: int, what: str, remedy: str
+) -> None:
+    shell = RecordingShell({"check_transfer": failing(status)})
+    mocker.patch.object(password_transfer, "RootShell", autospec=True, side_effect=lambda *_args, **_more: shell)
+    file.write_text(PASSWORD)
+    settings = replace(SETTINGS, provisioner_password=str(file))
+    with (
+        pytest.raises(NotReadyError, match=what) as caught,
+        password_transfer.provisioner_password(shell.c, SERVICE.name, settings=settings),
+    ):
+        pytest.fail("the block ran without the password")
+    assert remedy in caught.value.remedy
+    assert shell.scripts == ["lock", "check_transfer"]
+    assert not any(request.data for request in shell.sent)
+
+
+def test_the_service_is_locked_while_a_fabfile_has_the_password(mocker: MockerFixture, file: Path) -> None:
+    shell = RecordingShell()
+    mocker.patch.object(password_transfer, "RootShell", autospec=True, side_effect=lambda *_args, **_more: shell)
+    file.write_text(PASSWORD)
+    settings = replace(SETTINGS, provisioner_password=str(file))
+    with password_transfer.provisioner_password(shell.c, SERVICE.name, settings=settings) as path:
+        assert shell.scripts == ["lock", "check_transfer", "put_password"]
+    assert shell.scripts[3:] == ["remove_password"]
+    lock = shell.sent[0]
+    assert lock.persistent
+    assert lock.args[4:] == (SERVICE.name, path, f"/run/meshfab/{SERVICE.name}.stage")
+    shell.answers["lock"] = failing(ExitStatus.BUSY, "ann@desk since noon")
+    with (
+        pytest.raises(LockedError, match="ann@desk since noon"),
+        password_transfer.provisioner_password(shell.c, SERVICE.name, settings=settings),
+    ):
+        pytest.fail("the block ran without the lock")
+
+
+def test_each_run_has_a_reaper_of_its_own_and_a_sweep_disarms_the_armed_one(cleanup_shell: RecordingShell) -> None:  # noqa: ARG001
+    shell = RecordingShell()
+    for _ in range(2):
+        with password_block(shell):
+            pass
+    put, removed, put_again, _ = (request.args for request in shell.sent)
+    assert put[2] == removed[2] != put_again[2]
+    assert put[2].startswith("meshfab-reap-gongfoo-")
+    swept = password_transfer.sweep(SERVICE)
+    assert swept.script == "remove_password"
+    assert (swept.args[0], swept.args[2], swept.args[4]) == (PATH, "", put[4])
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshfab.config.service import Service
-from meshfab.errors import EditedError, NginxError
+from meshfab.errors import EditedError, NginxError, NotReadyError
 from meshfab.host import certificate
 from meshfab.nginx import vhost
 from meshfab.nginx.listeners import Endpoint
@@ -194,6 +194,20 @@ def test_a_stopped_nginx_is_allowed_when_nothing_must_be_loaded() -> None:
     assert verbs(plan_for(host, None, ["mint"])) == ["mint"]
 
 
+@pytest.mark.parametrize(
+    "folder", ["/usr/local/libexec", "/etc/nginx/tls/key", "/etc/nginx/conf.d", "/tmp", "/run/meshfab"]
+)
+def test_a_read_only_folder_is_an_error_before_anything_is_done(folder: str) -> None:
+    fresh = Host(cert=None, public=None, units=NOTHING_INSTALLED, digests={"/none": "0"}, unwritable=folder)
+    with pytest.raises(NotReadyError, match=f"{folder} cannot be written, and nothing was changed"):
+        plan_for(fresh, served=None)
+
+
+def test_a_read_only_folder_in_which_nothing_is_missing_is_no_error() -> None:
+    converged = replace(Host().with_vhost(), unwritable="/usr/local/libexec\n/etc/nginx/tls/key\n/tmp")
+    assert plan_for(converged).steps == ()
+
+
 def test_units_that_systemd_has_not_read_yet_need_a_step() -> None:
     # A run ended between the files and daemon-reload: systemd still has the old units in memory.
     host = Host(
@@ -327,6 +341,29 @@ class TestPreviousOptions:
         plan = plan_for(host, upstream=None, mtls=False)
         assert plan.steps == ()
         assert plan.service.mtls
+
+    def test_how_the_upstream_is_asked_is_kept_with_the_upstream_and_not_without(self) -> None:
+        unverified = replace(SERVICE, upstream="https://10.87.0.13", verify_upstream=False, keep_host=True)
+        host = Host(service=unverified).with_vhost()
+        plan = plan_for(host, upstream=None, verify_upstream=True, keep_host=False)
+        assert plan.steps == ()
+        assert (plan.service.verify_upstream, plan.service.keep_host) == (False, True)
+        plan = plan_for(host, upstream="https://app.internal", verify_upstream=True, keep_host=False)
+        assert verbs(plan) == ["vhost"]
+        assert (plan.service.verify_upstream, plan.service.keep_host) == (True, False)
+
+    def test_an_upstream_of_an_earlier_version_is_verified_from_now_on(self) -> None:
+        def earlier(upstream: str) -> Host:
+            service = replace(SERVICE, upstream=upstream, verify_upstream=False)
+            text = vhost.render(service, SETTINGS, (1, 22, 1))
+            return Host(service=service).with_vhost(text.replace('"verify_upstream": false, ', "", 1))
+
+        plan = plan_for(earlier("https://app.internal"), upstream=None, verify_upstream=True)
+        assert verbs(plan) == ["vhost"]
+        assert plan.service.verify_upstream
+        with pytest.raises(NginxError, match=r"^h2: .*has an address") as caught:
+            plan_for(earlier("https://10.87.0.13"), upstream=None, verify_upstream=True)
+        assert "--no-verify-upstream" in caught.value.remedy
 
     def test_names_that_are_not_given_are_kept(self) -> None:
         service = Service.of("gongfoo", SETTINGS, sans=["www.gongfoo.internal"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshfab.errors import LostError, NotReadyError, SudoAsksError
 from meshfab.host import answer_fields
-from meshfab.ssh import connection, root_shell, script
+from meshfab.ssh import connection, script, shell_channel
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Request
 from tests.support.fake_host import PASSWORD
@@ -35,6 +35,10 @@ SCRIPTS = {
     "leave": "left=yes; cd /; umask 000; set -f",
     "left": 'echo "${left-no} $(umask)"',
     "environment": "env",
+    "variables": "set",
+    "drip last words": "exec >&-; while :; do printf x >&2 || exit; sleep 0.01; done",
+    "fill stderr": "head -c 3000000 /dev/zero | tr '\\0' x >&2; echo out",
+    "fill stdout": "head -c 3000000 /dev/zero | tr '\\0' x; echo err >&2",
     "die": "kill -9 $$",
     "slow": "exec sleep 60",
     "flood": "while :; do echo 0123456789012345678901234567890123456789012345678901234567890123; done",
@@ -49,7 +53,7 @@ def _test_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
         return SCRIPTS[name] if name in SCRIPTS else package_text(name)
 
     monkeypatch.setattr(script, "text", text)
-    monkeypatch.setattr(connection, "ensure_open", lambda c: c)
+    monkeypatch.setattr(connection, "ensure_open", lambda c, *_seconds: c)
 
 
 def command(folder: Path, name: str, text: str) -> None:
@@ -142,6 +146,32 @@ def test_data_arrives_unchanged_and_in_no_environment_or_argument(root: RootShel
     assert answer_fields.parse_fields(answers[0].out)["data"] == PASSWORD
     assert PASSWORD not in answers[1].text
     assert PASSWORD not in " ".join(c.channels[0].commands)
+
+
+def test_variables_that_the_login_exports_do_not_export_the_data(c: LocalConnection) -> None:
+    c.environment = dict.fromkeys(("data", "run", "n", "mark"), "exported") | {"SHELLOPTS": "allexport"}
+    with RootShell(c, timeout=20) as shell:
+        answer = shell.run("environment", data=PASSWORD)
+        mark = shell._mark
+    assert "PATH=" in answer.text
+    for word in (PASSWORD, "exported", mark):
+        assert word not in answer.text
+
+
+def test_no_variable_keeps_the_data_after_its_script(root: RootShell) -> None:
+    _, in_the_batch = root.batch([Request("data", data="geheim"), Request("variables")])
+    after_it = root.run("variables")
+    for answer in (in_the_batch, after_it):
+        assert "PATH=" in answer.text
+        assert "geheim" not in answer.text
+
+
+@pytest.mark.parametrize(("name", "out", "err"), [("fill stderr", 3, 3_000_000), ("fill stdout", 3_000_000, 3)])
+def test_a_script_may_fill_one_stream_while_the_other_is_awaited(
+    root: RootShell, name: str, out: int, err: int
+) -> None:
+    answer = root.run(name)
+    assert (len(answer.text), len(answer.err)) == (out, err)
 
 
 def test_any_data_arrives_unchanged(root: RootShell) -> None:
@@ -241,9 +271,19 @@ def test_a_timeout_raises_an_error_in_time(root: RootShell) -> None:
     assert not root.is_idle
 
 
+def test_the_last_words_of_a_shell_are_waited_for_with_one_time_limit(
+    root: RootShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shell_channel, "_END_SECONDS", 0.3)
+    start = time.monotonic()
+    with pytest.raises(LostError):
+        root.batch([Request("drip last words", persistent=True)])
+    assert time.monotonic() - start < 10
+
+
 @pytest.mark.parametrize("name", ["flood"])
 def test_an_endless_answer_is_cut_off(root: RootShell, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(root_shell, "MAX_ANSWER", 200_000)
+    monkeypatch.setattr(shell_channel, "MAX_ANSWER", 200_000)
     with pytest.raises(LostError, match="200000"):
         root.run(name)
 
@@ -276,6 +316,15 @@ def test_a_missing_sudo_is_named(fakes: Path, c: LocalConnection) -> None:
     c.path = str(fakes)
     with pytest.raises(NotReadyError, match="sudo"), RootShell(c) as shell:
         shell.run("both")
+
+
+def test_a_shell_without_a_printf_of_its_own_is_refused(fakes: Path, c: LocalConnection) -> None:
+    # As in mksh: it would start a program, with the password among its arguments.
+    (fakes / "sh").write_text('#!/bin/bash\nscript=$2\nshift 2\nexec bash -c "enable -n printf; $script" "$@"\n')
+    (fakes / "sh").chmod(0o755)
+    with pytest.raises(NotReadyError, match=r"/bin/sh .* has no printf of its own") as caught, RootShell(c) as shell:
+        shell.run("both")
+    assert "dash" in caught.value.remedy
 
 
 def test_sudo_is_used_by_a_login_that_is_not_root(fakes: Path, c: LocalConnection) -> None:
@@ -313,6 +362,9 @@ def test_sudos_password_is_sent_after_its_prompt_only(fakes: Path, c: LocalConne
     assert b"open sesame" not in refused.sent
     assert bytes(accepted.sent).count(b"open sesame") == 1
     assert accepted.sent.startswith(b"open sesame\n")
+    # Every user of the host sees the arguments of sudo.
+    assert " -p " in accepted.commands[0]
+    assert shell._mark not in accepted.commands[0]
 
 
 def test_a_wrong_sudo_password_is_sent_once_and_never_printed(fakes: Path, c: LocalConnection) -> None:

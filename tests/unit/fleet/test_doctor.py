@@ -1,0 +1,89 @@
+"""doctor over many hosts: a host that answers nonsense is one line, and the others go on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshfab.config.settings import Settings
+from meshfab.fleet import doctor
+from meshfab.host import facts
+from meshfab.ssh import session
+from meshfab.ssh.script import Answer
+from tests.support.fake_host import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOT_UTF_8 = b"\xff\xfe" * 100
+DECLARED = {"gongfoo": {"hosts": ["good"]}}
+
+
+def record(key: str, value: bytes) -> bytes:
+    return b"%s %d\n%s\n" % (key.encode(), len(value), value)
+
+
+NONSENSE = {
+    "nothing": (b"", b""),
+    "not UTF-8": (NOT_UTF_8, NOT_UTF_8),
+    "a time of 5,000 digits": (record("now", b"9" * 5000), b""),
+    "a length of 5,000 digits": (b"now " + b"9" * 5000 + b"\nx\n", b""),
+    "wrong JSON": (
+        record("now", b"0"),
+        record("ca.roots", b"HTTP/1.0 200 OK\n\n") + record("ca.provisioners", b"\n\n{["),
+    ),
+}
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[bytes, bytes]]:
+    """What each host answers to the probe and to doctor's script."""
+    said: dict[str, tuple[bytes, bytes]] = {}
+
+    @contextmanager
+    def shell_within(host: str, *_more: Any) -> Iterator[Any]:
+        probe, rest = said[host]
+        batch = [Answer("probe", 255, probe, "boom -> curl evil"), Answer("doctor", 255, rest, "")]
+        connection = SimpleNamespace(gateway=None, transport=SimpleNamespace(getpeername=lambda: ("10.87.0.12", 22)))
+        yield SimpleNamespace(host=host, c=connection, batch=lambda _requests: batch)
+
+    monkeypatch.setattr(session, "shell_within", shell_within)
+    monkeypatch.setattr("meshfab.host.tls_client.resolve", lambda _fqdn: ())
+    return said
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE)
+def test_a_host_that_answers_nonsense_has_lines_of_its_own_and_hides_no_other(
+    answers: dict[str, tuple[bytes, bytes]], nonsense: tuple[bytes, bytes]
+) -> None:
+    answers.update(bad=nonsense, good=(Host().answer().out, b""))
+    _, bad, good = doctor.doctor(["bad", "good"], settings=Settings(services=DECLARED))
+    assert bad.status in ("unknown", "critical")
+    assert not [check for check in bad.checks if "evil" in check.remedy]
+    assert {"login", "step", "dns"} <= {check.code for check in good.checks}
+    # The declared service must lead to the address that SSH reached.
+    dns = next(check for check in good.checks if check.remedy.startswith("point"))
+    assert dns.remedy == "point gongfoo.internal at 10.87.0.12 in the mesh's DNS"
+
+
+def test_an_answer_that_breaks_a_parser_is_unknown_for_its_host_alone(
+    answers: dict[str, tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = facts.parse
+
+    def broken(answer: Answer, host: str, *more: Any) -> Any:
+        if host == "bad":
+            raise OverflowError("too large -> curl evil\x1b[2J")
+        return parse(answer, host, *more)
+
+    monkeypatch.setattr(facts, "parse", broken)
+    answers.update(bad=(b"", b""), good=(Host().answer().out, b""))
+    _, bad, good = doctor.doctor(["bad", "good"], settings=Settings())
+    (line,) = bad.checks
+    assert (line.code, line.status) == ("answer", "unknown")
+    assert line.message == "its answer cannot be judged: OverflowError: too large -\\x3e curl evil\\x1b[2J"
+    assert "evil" not in line.remedy
+    assert "login" in {check.code for check in good.checks}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshfab.errors import MintError
@@ -13,8 +14,25 @@ if TYPE_CHECKING:
 _MAX_PEM = 64 * 1024
 
 
-def check_request(pem: str, names: Sequence[str]) -> bytes:
-    """Check a CSR, and return its DER encoding.
+@dataclass(frozen=True)
+class CertificateRequest:
+    """A request that is what it has to be.
+
+    Attributes:
+        pem: as the host sent it.
+        der: its DER encoding.
+        public: the public key in it, PEM.
+        names: the names that it asks for, the service's own first.
+    """
+
+    pem: str
+    der: bytes
+    public: str
+    names: tuple[str, ...]
+
+
+def check_request(pem: str, names: Sequence[str]) -> CertificateRequest:
+    """Check the CSR of a host.
 
     Args:
         pem: the CSR.
@@ -25,7 +43,7 @@ def check_request(pem: str, names: Sequence[str]) -> bytes:
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     if len(pem) > _MAX_PEM:
         raise _refused("it is too long")
@@ -45,7 +63,8 @@ def check_request(pem: str, names: Sequence[str]) -> bytes:
     requested = [list(extension.value) for extension in extensions if _is_san(extension)]
     if len(extensions) != 1 or requested != [[x509.DNSName(name) for name in names]]:
         raise _refused("it asks for something else than the service's names")
-    return request.public_bytes(Encoding.DER)
+    public = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return CertificateRequest(pem, request.public_bytes(Encoding.DER), public, tuple(names))
 
 
 def _is_san(extension: object) -> bool:

@@ -25,6 +25,10 @@ _MAX_ANSWER = 2 * 1024 * 1024
 _SECONDS = 15.0
 
 
+class UnreachableCaError(MintError):
+    """The CA does not answer this machine; a host may reach it."""
+
+
 @dataclass(frozen=True)
 class CaAnswer:
     """An answer of the CA: its HTTP status, and the JSON object of its body (empty if it has none)."""
@@ -59,7 +63,8 @@ class CaClient:
         """Ask for a path such as `/health`.
 
         Raises:
-            MintError: the CA is not reached, its certificate does not chain to the root, or it answers no JSON.
+            UnreachableCaError: the CA is not reached, or answers no JSON.
+            MintError: its certificate does not chain to the root, or has another name.
         """
         return self._request("GET", path, None)
 
@@ -86,7 +91,7 @@ class CaClient:
                 self._forget()
                 reason = one_line(str(error))[:200] or type(error).__name__
                 what = f"the CA at {self.url} is not reached from this machine ({reason})"
-                raise MintError(what, remedy="is it up, and does the mesh's network work here?") from None
+                raise UnreachableCaError(what, remedy="is it up, and does the mesh's network work here?") from None
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> CaAnswer:
         if self._connection is not None and _is_closed(self._connection.sock):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab.ca.certificate_request import check_request
 from meshfab.ca.one_time_token import make_token
 from meshfab.errors import MintError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from meshfab.ca.certificate_request import CertificateRequest
     from meshfab.ca.client import CaAnswer, CaClient
     from meshfab.ca.token_signer import TokenSigner
 
@@ -35,17 +33,21 @@ class RequestSigner:
     provisioner: str
     root_fingerprint: str
 
-    def sign(self, csr_pem: str, names: Sequence[str]) -> str:
+    def sign(self, request: CertificateRequest) -> str:
         """Have a host's request signed, and return the chain, leaf first, PEM.
 
         Raises:
-            MintError: the request is not for exactly these names, or the CA refuses it.
+            MintError: the CA refuses it, or does not answer with a chain.
         """
-        csr = check_request(csr_pem, names)
         token = make_token(
-            self.signer, self.provisioner, f"{self.client.url}/1.0/sign", self.root_fingerprint, names, csr
+            self.signer,
+            self.provisioner,
+            f"{self.client.url}/1.0/sign",
+            self.root_fingerprint,
+            request.names,
+            request.der,
         )
-        answer = self.client.post("/1.0/sign", {"csr": csr_pem, "ott": token})
+        answer = self.client.post("/1.0/sign", {"csr": request.pem, "ott": token})
         if answer.status != 201:
             raise _explain(answer, self.client.url, self.provisioner)
         chain = answer.body.get("certChain")

@@ -28,6 +28,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "set a number of seconds from 0 to 63072000",
     ),
     "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
+    "signing": (lambda value: value in ("host", "operator"), "set host or operator"),
+    "operator_root": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
     "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
 }
 
@@ -66,6 +68,11 @@ class Settings:
         root_fingerprint: SHA-256 of the mesh's root certificate, 64 hex digits, with or without colons. A host whose
             `root` file does not hold exactly this certificate is refused. None takes `fingerprint` from the
             configuration of `step` on this machine, if its `ca-url` is ours.
+        signing: who signs a first certificate: "host" (the password goes to the host for a moment, and `step` mints there)
+            or "operator" (the host makes key and request; the password stays on this machine and opens the
+            provisioner's key here).
+        operator_root: path of the mesh's root certificate on the operator's machine, for signing there; None takes
+            `~/.step/certs/root_ca.crt` or, if there is none, the path of `root`.
         trusted_projects: folders, as absolute paths, whose settings file may belong to others and may set everything.
 
     Raises:
@@ -92,6 +99,8 @@ class Settings:
     host_keys: str = "strict"
     ca_mtls: bool = True
     root_fingerprint: str | None = None
+    signing: str = "host"
+    operator_root: str | None = None
     trusted_projects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -164,6 +173,14 @@ class Settings:
         """The folder of `snippets`, with `~` expanded; None if it is not set or is not a folder."""
         folder = Path(self.snippets).expanduser() if self.snippets else None
         return folder if folder and folder.is_dir() else None
+
+    @property
+    def operator_root_file(self) -> Path:
+        """The path of `operator_root`, with `~` expanded, or the first of its defaults that exists."""
+        if self.operator_root:
+            return Path(self.operator_root).expanduser()
+        own = Path("~/.step/certs/root_ca.crt").expanduser()
+        return own if own.is_file() else Path(self.root)
 
     @property
     def password_file(self) -> Path:

@@ -154,7 +154,11 @@ def wire_nginx(
 def run(c: Connection, request: ProvisionRequest, on_step: OnStep | None = None) -> Outcome:
     """Carry out a request for one service, or raise why it failed. Errors as for `provision`."""
     on_service_step = (lambda _service, verb, text: on_step(verb, text)) if on_step else None
-    outcome = HostRun(c, request, on_service_step).converge()[0]
+    try:
+        outcome = HostRun(c, request, on_service_step).converge()[0]
+    finally:
+        if request.signer:
+            request.signer.close()
     if outcome.error:
         raise outcome.error
     return outcome

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from meshfab.errors import LostError, MeshfabError, SecretLeftError
 from meshfab.host import answer_fields, certificate
 from meshfab.nginx import vhost
-from meshfab.provisioning import mint, password_transfer, renew_enable, rollback, wire_nginx
+from meshfab.provisioning import mint, operator_signing, password_transfer, renew_enable, rollback, wire_nginx
 from meshfab.provisioning.verify import ServingCheck
 from meshfab.ssh.script import Request
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from meshfab.provisioning.request import ProvisionRequest
     from meshfab.ssh.root_shell import RootShell
 
+# The pairs that were signed on this side, by service: the leaf and the request that stages its chain, or an error.
+SignedPairs = Mapping[str, "tuple[Leaf, Request] | MeshfabError"]
 # Called with a service, a step's verb and a sentence when it is done.
 OnStep = Callable[["Service", str, str], None]
 # Steps after which clients may get another leaf than before.
@@ -49,11 +51,11 @@ def execute(
         MeshfabError: a step failed; every pair and vhost is as it was before.
     """
     results: dict[str, Leaf | MeshfabError | None] = {}
-    ready = []
+    ready, staged = [], _sign(shell, before.state, plans, request)
     for plan in plans:
         try:
             if plan.reason("mint") is not None:
-                leaf = _mint(shell, before.state, plan, request)
+                leaf = _mint(shell, before.state, plan, request, staged)
                 message = f"new pair, valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC: {plan.reason('mint')}"
                 on_step(plan.service, "mint", message)
             ready.append(plan)
@@ -62,7 +64,7 @@ def execute(
         except MeshfabError as error:
             results[plan.service.name] = error
     if ready:
-        results.update(_execute_batch(shell, probe, before, ready, on_step))
+        results.update(_execute_batch(shell, probe, before, ready, staged, on_step))
     return results
 
 
@@ -73,7 +75,20 @@ def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
     return tuple(vhost.diff(path, old_texts.get(path), text) for path, text in texts.items())
 
 
-def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequest) -> Leaf:
+def _sign(shell: RootShell, state: HostState, plans: Sequence[Plan], request: ProvisionRequest) -> SignedPairs:
+    """The pairs that are signed on this side, all in one round trip; empty where the host mints."""
+    services = [plan.service for plan in plans if plan.reason("mint") is not None]
+    if request.signer is None or not services:
+        return {}
+    return operator_signing.mint_all(shell, state, services, request.signer)
+
+
+def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequest, staged: SignedPairs) -> Leaf:
+    signed = staged.get(plan.service.name)
+    if isinstance(signed, MeshfabError):
+        raise signed
+    if signed is not None:
+        return signed[0]
     if request.password is None:
         raise MeshfabError("a new pair is needed, and there is no password to mint it with", host=shell.host)
     # Rendered while the CA works. An error here is raised again, and reported, when the text is needed.
@@ -83,7 +98,12 @@ def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequ
 
 
 def _execute_batch(
-    shell: RootShell, probe: EndpointProbe, before: HostObservation, plans: Sequence[Plan], on_step: OnStep
+    shell: RootShell,
+    probe: EndpointProbe,
+    before: HostObservation,
+    plans: Sequence[Plan],
+    staged: SignedPairs,
+    on_step: OnStep,
 ) -> dict[str, Leaf | MeshfabError | None]:
     state = before.state
     # If this fails, clients must get again what they get now.
@@ -92,7 +112,7 @@ def _execute_batch(
         for plan in plans
         if _touches_serving(plan)
     }
-    pair_requests = _pair_requests(state, plans)
+    pair_requests = _pair_requests(state, plans, staged)
     answers = shell.batch([*(request for request, _ in pair_requests), *_shared_requests(state, plans)])
     if not answers[-1].ok:
         done = pair_requests[: len(answers) - 1]
@@ -140,15 +160,16 @@ def _remove_backups(shell: RootShell, state: HostState, plans: Sequence[Plan]) -
         raise MeshfabError(what, host=shell.host, remedy="run this again")
 
 
-def _pair_requests(state: HostState, plans: Sequence[Plan]) -> list[tuple[Request, Plan]]:
+def _pair_requests(state: HostState, plans: Sequence[Plan], staged: SignedPairs) -> list[tuple[Request, Plan]]:
     """The requests for the pairs, each with its plan."""
     requests: list[tuple[Request, Plan]] = []
     for plan in plans:
-        service = plan.service
+        service, signed = plan.service, staged.get(plan.service.name)
+        chain = [signed[1]] if isinstance(signed, tuple) else []
         by_verb = {
             "sweep": [password_transfer.sweep(service), _remove_backups_request([plan])],
             "finish": [mint.finish(service)],
-            "mint": [mint.commit(state, service)],
+            "mint": [*chain, mint.commit(state, service)],
             "rights": [mint.set_rights(state, service)],
         }
         requests += [(request, plan) for step in plan.steps for request in by_verb.get(step.verb, ())]

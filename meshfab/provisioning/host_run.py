@@ -159,7 +159,7 @@ class HostRun:
         return plans
 
     def _execute(self, observation: HostObservation, pending: Sequence[Plan]) -> None:
-        if any(plan.reason("mint") is not None for plan in pending):
+        if self.request.password is not None and any(plan.reason("mint") is not None for plan in pending):
             password_transfer.require_safe(self.shell, self._transfer_check)
         results = execute.execute(self.shell, self._probe, observation, pending, self.request, self.on_step or _silent)
         for plan in pending:

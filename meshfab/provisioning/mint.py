@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from meshfab.checks import service_checks
@@ -33,11 +34,30 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
     fields = answer_fields.parse_fields(answer.out)
-    leaf, wrong = _check_staged_pair(state, service, fields)
+    return check_pair(state, service, fields.get("cert", ""), fields.get("public"))
+
+
+def check_pair(state: HostState, service: Service, chain: str, public: str | None) -> Leaf:
+    """Check a staged pair as strictly as one that is in place, and return its leaf.
+
+    Args:
+        state: the host, with its clock and the root to check against.
+        service: the service.
+        chain: the certificate with its chain, PEM.
+        public: the public half of the key, PEM; None if there is no key.
+
+    Raises:
+        MintError: with everything that is wrong.
+    """
+    staged_pair = facts.ServiceState(cert=chain, public=public)
+    staged_state = dataclasses.replace(state, services={service.name: staged_pair}, stats={})
+    findings = service_checks.check_pair(staged_state, service)
+    wrong = [finding.message for finding in findings if finding.status == "critical"]
+    leaf = certificate.leaf_of(chain)
     if leaf is None or wrong:
         raise MintError(
             f"the CA's new pair is not valid: {'; '.join(wrong)}",
-            host=shell.host,
+            host=state.host,
             remedy="see the CA's template for this provisioner",
         )
     return leaf
@@ -61,20 +81,6 @@ def set_rights(state: HostState, service: Service) -> Request:
 def restore(service: Service) -> Request:
     """Restore the old pair, if there was one."""
     return Request("restore_pair", (service.cert, service.key))
-
-
-def _check_staged_pair(state: HostState, service: Service, fields: dict[str, str]) -> tuple[Leaf | None, list[str]]:
-    import dataclasses
-
-    staged_pair = facts.ServiceState(cert=fields.get("cert", ""), public=fields.get("public"))
-    staged_state = dataclasses.replace(state, services={service.name: staged_pair}, stats={})
-    wrong = [
-        finding.message for finding in service_checks.check_pair(staged_state, service) if finding.status == "critical"
-    ]
-    try:
-        return certificate.read_leaf(staged_pair.cert or ""), wrong
-    except ValueError:
-        return None, wrong
 
 
 def not_moved(answer: Answer, state: HostState) -> MeshfabError:

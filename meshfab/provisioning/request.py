@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from meshfab.config.password import Password
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
+    from meshfab.provisioning.operator_signing import OperatorSigner
 
 Part = Literal["mint", "renew-enable", "wire-nginx"]
 EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
@@ -37,7 +38,8 @@ class ProvisionRequest:
         services: the services.
         settings: the mesh's conventions.
         parts: the requested steps.
-        password: the provisioner's; None if nothing is minted.
+        password: the provisioner's, to mint on the host; None if nothing is minted, or not there.
+        signer: signs the host's requests here; None if the host mints.
         consent: what the operator agreed to.
         dry_run: read only.
         covers_all_services: whether the host should have no other services; then a run reports undeclared ones.
@@ -47,6 +49,7 @@ class ProvisionRequest:
     settings: Settings
     parts: frozenset[Part] = EVERYTHING
     password: Password | None = None
+    signer: OperatorSigner | None = None
     consent: Consent = Consent()
     dry_run: bool = False
     covers_all_services: bool = False
@@ -60,12 +63,32 @@ def make_request(
     consent: Consent = Consent(),
     dry_run: bool = False,
 ) -> ProvisionRequest:
-    """A request for one service; reads the password where the run may need it.
+    """A request for one service; reads the password where the run may need it. Its signer must be closed.
 
     Raises:
         InputError: there is no password file that can be used. Nothing was connected.
     """
-    password = read_password(settings.password_file) if "mint" in parts and not dry_run else None
+    password, signer = minting_means(settings) if "mint" in parts and not dry_run else (None, None)
     return ProvisionRequest(
-        services=(service,), settings=settings, parts=parts, password=password, consent=consent, dry_run=dry_run
+        services=(service,),
+        settings=settings,
+        parts=parts,
+        password=password,
+        signer=signer,
+        consent=consent,
+        dry_run=dry_run,
     )
+
+
+def minting_means(settings: Settings) -> tuple[Password | None, OperatorSigner | None]:
+    """The password for the host, or the signer that keeps it here, as the setting `signing` says.
+
+    Raises:
+        InputError: there is no password file, or no root of the operator's own, that can be used.
+    """
+    password = read_password(settings.password_file)
+    if settings.signing == "host":
+        return password, None
+    from meshfab.provisioning.operator_signing import OperatorSigner
+
+    return None, OperatorSigner(settings, password)

@@ -49,11 +49,11 @@ def signer(mesh: Mesh, client: CaClient) -> RequestSigner:
 
 def test_a_request_becomes_a_chain(signer: RequestSigner, mesh: Mesh) -> None:
     pem = csr(*NAMES)
-    leaf = certificate.read_leaf(signer.sign(pem, NAMES))
+    leaf = certificate.read_leaf(signer.sign(check_request(pem, NAMES)))
     assert leaf.sans == tuple(sorted(NAMES))
     assert certificate.chain_fault(leaf, mesh.root.read_text(), leaf.not_after) == ""
     request = x509.load_pem_x509_csr(pem.encode())
-    assert certificate.read_leaf(signer.sign(pem, NAMES)).public == leaf.public
+    assert certificate.read_leaf(signer.sign(check_request(pem, NAMES))).public == leaf.public
     assert x509.load_der_x509_certificate(leaf.der).public_key() == request.public_key()
 
 
@@ -63,7 +63,9 @@ def sent(signer: RequestSigner, pem: str, token: str) -> int:
 
 def token_of(signer: RequestSigner, pem: str) -> str:
     url = f"{signer.client.url}/1.0/sign"
-    return make_token(signer.signer, signer.provisioner, url, signer.root_fingerprint, NAMES, check_request(pem, NAMES))
+    return make_token(
+        signer.signer, signer.provisioner, url, signer.root_fingerprint, NAMES, check_request(pem, NAMES).der
+    )
 
 
 def test_a_request_that_was_changed_on_the_way_is_refused(signer: RequestSigner) -> None:
@@ -83,7 +85,7 @@ def test_a_token_works_once(signer: RequestSigner) -> None:
 def test_a_clock_that_is_wrong_is_told(signer: RequestSigner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.time", lambda: 1_700_000_000.0)
     with pytest.raises(MintError, match="401") as caught:
-        signer.sign(csr(*NAMES), NAMES)
+        signer.sign(check_request(csr(*NAMES), NAMES))
     assert "clock" in caught.value.remedy
 
 

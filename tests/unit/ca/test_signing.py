@@ -34,7 +34,7 @@ def parts(token: str) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
 
 
 def test_a_token_is_bound_to_its_request_and_short() -> None:
-    der = check_request(csr(*NAMES), NAMES)
+    der = check_request(csr(*NAMES), NAMES).der
     token = make_token(KeySigner("kid", KEY), "lair", "https://ca.internal/1.0/sign", "ab" * 32, NAMES, der)
     header, claims, signed, signature = parts(token)
     assert header == {"alg": "ES256", "kid": "kid", "typ": "JWT"}
@@ -47,7 +47,7 @@ def test_a_token_is_bound_to_its_request_and_short() -> None:
 
 
 def test_no_two_tokens_are_alike() -> None:
-    der = check_request(csr(*NAMES), NAMES)
+    der = check_request(csr(*NAMES), NAMES).der
     signer = KeySigner("kid", KEY)
     ids = {parts(make_token(signer, "lair", "https://ca", "", NAMES, der))[1]["jti"] for _ in range(200)}
     assert len(ids) == 200
@@ -130,7 +130,7 @@ def test_a_request_for_anything_else_is_refused(pem: str) -> None:
 
 
 def test_a_request_signed_with_another_key_is_refused() -> None:
-    der = bytearray(check_request(csr(*NAMES), NAMES))
+    der = bytearray(check_request(csr(*NAMES), NAMES).der)
     der[-3] ^= 1
     pem = f"-----BEGIN CERTIFICATE REQUEST-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE REQUEST-----\n"
     with pytest.raises(MintError, match="refused"):
@@ -144,19 +144,12 @@ def signer_for(ca: FakeCa) -> RequestSigner:
 def test_the_chain_is_leaf_first() -> None:
     ca = FakeCa(lambda *_: (201, {"crt": "leaf\n", "ca": "ca", "certChain": ["leaf\n", "intermediate"]}))
     signer, pem = signer_for(ca), csr(*NAMES)
-    assert signer.sign(pem, NAMES) == "leaf\nintermediate\n"
+    assert signer.sign(check_request(pem, NAMES)) == "leaf\nintermediate\n"
     signer.client.close()
     ((method, path, body),) = ca.requests
     assert (method, path, body["csr"]) == ("POST", "/1.0/sign", pem)
     der = x509.load_pem_x509_csr(pem.encode()).public_bytes(serialization.Encoding.DER)
     assert parts(body["ott"])[1]["cnf"]["x5rt#S256"] == digest(der)
-
-
-def test_a_hostile_request_gets_no_token() -> None:
-    ca = FakeCa(lambda *_: (201, {}))
-    with pytest.raises(MintError, match="refused"):
-        signer_for(ca).sign(HOSTILE["one name more"], NAMES)
-    assert ca.requests == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +159,7 @@ def test_a_hostile_request_gets_no_token() -> None:
 def test_a_refusal_of_the_ca_is_told(status: int, message: str, remedy: str) -> None:
     signer = signer_for(FakeCa(lambda *_: (status, {"status": status, "message": message})))
     with pytest.raises(MintError, match=rf"refuses \({status}\): {message}") as caught:
-        signer.sign(csr(*NAMES), NAMES)
+        signer.sign(check_request(csr(*NAMES), NAMES))
     signer.client.close()
     assert remedy in caught.value.remedy
 
@@ -175,5 +168,5 @@ def test_a_refusal_of_the_ca_is_told(status: int, message: str, remedy: str) -> 
 def test_an_answer_without_a_chain_is_an_error(chain: Any) -> None:
     signer = signer_for(FakeCa(lambda *_: (201, {"certChain": chain})))
     with pytest.raises(MintError, match="without a chain"):
-        signer.sign(csr(*NAMES), NAMES)
+        signer.sign(check_request(csr(*NAMES), NAMES))
     signer.client.close()

@@ -1,0 +1,158 @@
+"""Mint with the provisioner's key on the operator's side: a host makes key and request, and gets the chain.
+
+The host sees neither the password nor a token.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from meshfab.ca import jwk_provisioner
+from meshfab.ca.certificate_request import CertificateRequest, check_request
+from meshfab.ca.client import CaClient, UnreachableCaError, read_root
+from meshfab.ca.signing import RequestSigner
+from meshfab.ca.token_signer import KeySigner
+from meshfab.errors import InputError, MeshfabError, MintError
+from meshfab.host import answer_fields
+from meshfab.provisioning import mint
+from meshfab.provisioning.service_lock import staging
+from meshfab.ssh.script import Request
+from meshfab.ssh.tunnel import open_tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fabric import Connection
+
+    from meshfab.config.password import Password
+    from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
+    from meshfab.host.certificate import Leaf
+    from meshfab.host.facts import HostState
+    from meshfab.ssh.root_shell import RootShell
+
+# X.520's limit for a CN. Clients ignore it.
+_LONGEST_CN = 64
+
+
+class OperatorSigner:
+    """The provisioner's key for one run, however many hosts: unlocked once, when the first pair is needed.
+
+    Args:
+        settings: the mesh's conventions.
+        password: opens the key, which the CA publishes encrypted.
+
+    Raises:
+        InputError: the operator's own root cannot be read, or is not the pinned one.
+    """
+
+    def __init__(self, settings: Settings, password: Password) -> None:
+        self._settings, self._password = settings, password
+        self.root_pem = read_root(settings.operator_root_file)
+        self.root_fingerprint = _root_fingerprint(self.root_pem, settings)
+        self._client = CaClient(settings.ca_url, self.root_pem)
+        self._key: KeySigner | None = None
+        self._lock = Lock()
+        self._is_reached = True
+
+    def __repr__(self) -> str:
+        """Leave out the key and the password."""
+        return f"OperatorSigner({self._settings.ca_url!r})"
+
+    def close(self) -> None:
+        """Close the connection to the CA."""
+        self._client.close()
+
+    def sign(self, request: CertificateRequest, c: Connection) -> str:
+        """Have a request signed, and return the chain, PEM.
+
+        Args:
+            request: the request.
+            c: the host's connection. Where this machine does not reach the CA, the host forwards the TLS connection.
+
+        Raises:
+            InputError: the password does not open the provisioner's key.
+            MintError: the CA is not reached, or refuses.
+        """
+        if self._is_reached:
+            try:
+                return self._signer(self._client).sign(request)
+            except UnreachableCaError as error:
+                self._is_reached, reason = False, error.what
+        else:
+            reason = f"the CA at {self._settings.ca_url} is not reached from this machine"
+        dial = partial(open_tunnel, c, self._client.host, self._client.port)
+        with closing(CaClient(self._settings.ca_url, self.root_pem, dial)) as client:
+            try:
+                return self._signer(client).sign(request)
+            except UnreachableCaError as error:
+                raise MintError(f"{reason}, nor through the host", host=c.original_host, remedy=error.remedy) from None
+
+    def _signer(self, client: CaClient) -> RequestSigner:
+        """One thread unlocks the key; the others wait for it."""
+        with self._lock:
+            if self._key is None:
+                provisioner = jwk_provisioner.find(client, self._settings.provisioner)
+                if not provisioner.encrypted_key:
+                    what = f"the CA at {client.url} does not publish the key of '{provisioner.name}'"
+                    raise MintError(what, remedy="use signing: host")
+                key = jwk_provisioner.unlock(provisioner.encrypted_key, self._password.reveal())
+                self._key = KeySigner(provisioner.key_id, key)
+            return RequestSigner(client, self._key, self._settings.provisioner, self.root_fingerprint)
+
+
+def mint_all(
+    shell: RootShell, state: HostState, services: Sequence[Service], signer: OperatorSigner
+) -> dict[str, tuple[Leaf, Request] | MeshfabError]:
+    """Make keys and requests for services in one round trip, and have them signed here.
+
+    Returns:
+        For each service its new leaf and the request that stages its chain beside its key, or why there is none.
+
+    Raises:
+        MintError: the host cannot make keys or requests.
+        LostError: the connection was lost.
+    """
+    words = [word for service in services for word in _request_words(service)]
+    answer = shell.batch([Request("request_pairs", tuple(words))])[0]
+    if not answer.ok:
+        raise MintError(
+            f"the host makes no certificate request: {answer.err}", host=shell.host, remedy="is /run full or read-only?"
+        )
+    fields = answer_fields.parse_fields(answer.out)
+    results: dict[str, tuple[Leaf, Request] | MeshfabError] = {}
+    for service in services:
+        try:
+            request = check_request(fields.get(f"{service.name}/request", ""), service.names)
+            chain = signer.sign(request, shell.c)
+            # By the operator's own root, and by the host's, which its renewals go by.
+            mint.check_pair(replace(state, root=signer.root_pem), service, chain, request.public)
+            leaf = mint.check_pair(state, service, chain, request.public)
+            results[service.name] = leaf, Request("stage_chain", (staging(service), chain))
+        except MeshfabError as error:
+            error.host = error.host or shell.host
+            results[service.name] = error
+    return results
+
+
+def _request_words(service: Service) -> tuple[str, ...]:
+    """Arguments for request_pairs.sh."""
+    subject = f"/CN={service.fqdn}" if len(service.fqdn) <= _LONGEST_CN else "/"
+    return service.name, staging(service), subject, ",".join(f"DNS:{name}" for name in service.names)
+
+
+def _root_fingerprint(pem: str, settings: Settings) -> str:
+    """The SHA-256 of the operator's root, hex; if one is pinned, it must be that."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    fingerprints = [root.fingerprint(SHA256()).hex() for root in x509.load_pem_x509_certificates(pem.encode())]
+    pin = settings.root_fingerprint or fingerprints[0]
+    if pin not in fingerprints:
+        what = f"{settings.operator_root_file} is not the pinned root {pin}"
+        raise InputError(what, remedy="set meshfab.operator_root or meshfab.root_fingerprint to the right one")
+    return pin

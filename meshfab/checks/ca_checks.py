@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.checks.finding import Finding
 from meshfab.errors import one_line
+from meshfab.host import certificate_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,12 +128,9 @@ def _of_life(provisioner: dict[str, Any]) -> Finding:
 
 
 def _fingerprints(pem: str) -> list[str]:
-    from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
 
     try:
-        return [
-            provisioner.fingerprint(SHA256()).hex() for provisioner in x509.load_pem_x509_certificates(pem.encode())
-        ]
+        return [root.fingerprint(SHA256()).hex() for root in certificate_chain.read_roots(pem)]
     except ValueError:
         return []

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
-from meshfab.errors import MeshfabError, one_line
+from meshfab.errors import NginxError, one_line
 from meshfab.host import certificate
 from meshfab.nginx import change, previous_options
 from meshfab.nginx.listeners import Endpoint
@@ -96,13 +95,13 @@ def expected_endpoint(discovery: Discovery, service: Service, settings: Settings
     state, name = discovery.state, service.name
     try:
         endpoint = change.serving_endpoint(state, previous_options.merge_previous_options(state, service), settings)
-    except MeshfabError:
+    except NginxError:
         endpoint = None  # the vhost names an address that the host does not have: ask as a client
     if endpoint is not None or name in discovery.declared:
         return endpoint or Endpoint()
     if name not in discovery.vhosted:
         return Endpoint() if has_timer(discovery, service) else None
-    return None if _is_for_upstreams(state.nginx_conf, service) else Endpoint()
+    return None if state.nginx.words_before(service.cert) == {"proxy_ssl_certificate"} else Endpoint()
 
 
 def is_in_use(discovery: Discovery, service: Service) -> bool:
@@ -119,12 +118,6 @@ def has_timer(discovery: Discovery, service: Service) -> bool:
 def urgency(leaf: Leaf | None, now: datetime) -> Status:
     """The status of a failed renewal: a warning while the next ticks have time to succeed."""
     return "critical" if leaf is None or leaf.is_expiring(now) else "warning"
-
-
-def _is_for_upstreams(conf: str, service: Service) -> bool:
-    tokens = conf.replace(";", " ").split()
-    before = {first for first, second in itertools.pairwise(tokens) if second.strip("\"'") == service.cert}
-    return before == {"proxy_ssl_certificate"}
 
 
 def _listed(addresses: Iterable[str]) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from meshfab.config import validation
-from meshfab.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,15 +74,9 @@ class Service:
         validation.dns_name(fqdn)
         extra = None if sans is None else tuple(sorted({validation.dns_name(san, "the SAN") for san in sans} - {fqdn}))
         if upstream is not None:
-            validation.url(upstream, "the upstream")
-        if mtls and (upstream is None or not upstream.startswith("https://")):
-            raise InputError("mtls needs an https upstream", remedy="add --upstream https://HOST:PORT")
-        if mtls and upstream and validation.is_address(urlsplit(upstream).hostname or ""):
-            # nginx verifies the upstream with OpenSSL's X509_check_host, which compares names only.
-            raise InputError(
-                "mtls verifies the upstream by its name, and this upstream is an address",
-                remedy="use https://NAME:PORT",
-            )
+            upstream = validation.url(upstream, "the upstream")
+        if mtls:
+            validation.mtls_upstream(upstream)
         return cls(
             name=name,
             fqdn=fqdn,

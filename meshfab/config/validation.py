@@ -104,11 +104,27 @@ def url(value: object, subject: str, *, schemes: tuple[str, ...] = ("http", "htt
         raise InputError(f"{subject} {_excerpt(text)} is not a plain {' or '.join(schemes)} URL", remedy=remedy)
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018  # urlsplit checks the port only when it is read
+        if parts.port == 0:
+            raise ValueError("port 0 is none")
+        if parts.netloc.startswith("["):
+            ip_address(parts.hostname or "")
     except ValueError as error:
         raise InputError(f"{subject} {_excerpt(text)}: {error}", remedy=remedy) from None
     if not parts.hostname or parts.username is not None or not _HOST.fullmatch(parts.netloc):
         raise InputError(f"{subject} {_excerpt(text)} names no host", remedy=remedy)
+    return text
+
+
+def mtls_upstream(value: object) -> str:
+    """Check an upstream to which nginx presents the pair as a client certificate: an https URL with a name."""
+    if not isinstance(value, str) or not value.startswith("https://"):
+        raise InputError("mtls needs an https upstream", remedy="add --upstream https://HOST:PORT")
+    text = url(value, "the upstream")
+    if is_address(urlsplit(text).hostname or ""):
+        # nginx verifies the upstream with OpenSSL's X509_check_host, which compares names only.
+        raise InputError(
+            "mtls verifies the upstream by its name, and this upstream is an address", remedy="use https://NAME:PORT"
+        )
     return text
 
 

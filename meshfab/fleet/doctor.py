@@ -15,7 +15,7 @@ from meshfab.config import inventory, password
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.fleet import check_certs
-from meshfab.host import answer_fields, facts, tls_client
+from meshfab.host import answer_fields, facts, host_addresses, tls_client
 from meshfab.ssh import session
 from meshfab.ssh.script import Request
 
@@ -90,12 +90,10 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
         with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
             probe_answer, doctor_answer = shell.batch([facts.request(settings, declared), _request(settings, declared)])
             state = facts.parse(probe_answer, shell.host, settings, declared)
+            answers = answer_fields.parse_fields(doctor_answer.out, shell.host)
     except MeshfabError as error:
         return tuple(preconditions.check_login(error))
-    return (
-        *preconditions.check_login(None),
-        *_of_host(state, answer_fields.parse_fields(doctor_answer.out), settings, declared),
-    )
+    return (*preconditions.check_login(None), *_of_host(state, answers, settings, declared))
 
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
@@ -128,11 +126,7 @@ def _of_host(
     yield preconditions.check_systemd(answers.get("systemd", ""), runs="systemd.runs" in answers)
     yield from preconditions.check_nginx(state, answers.get("users", "").split())
     yield from preconditions.check_root(state.root, settings.root)
-    resolved: dict[str, set[str]] = {}
-    for row in answers.get("resolved", "").splitlines():
-        name, _, address = row.partition(" ")
-        resolved.setdefault(name, set()).add(address)
-    addresses_there = {name: frozenset(addresses) for name, addresses in resolved.items()}
+    addresses_there = host_addresses.resolved(answers.get("resolved", ""))
     addresses_here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
     yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0])
     yield from ca_checks.check_ca(answers, state.root, settings)

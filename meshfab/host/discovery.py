@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from meshfab.config import validation
 from meshfab.config.service import Service
-from meshfab.errors import InputError
-from meshfab.host import answer_fields, facts
+from meshfab.errors import ConnectError, InputError
+from meshfab.host import answer_fields, facts, host_addresses
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ OWN = "own.pair"
 OWN_CERT = "/etc/pki/tls/misc"
 OWN_KEY = "/etc/pki/tls/private"
 OWN_UNIT = "step.service"
-# The limit for a host that lists too many names.
-_MOST_FOUND = 1000
+# Every service costs signature checks and TLS connections.
+_MOST_FOUND = 200
+_MOST_SECRETS = 100
+_MAX_TICK_MESSAGE = 2000
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,11 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     """Parse the answer, whatever bytes it contains.
 
     Raises:
-        ConnectError: it is not the answer of our script.
+        ConnectError: it is not the answer of our script, or claims more services than a host has.
     """
-    fields = answer_fields.parse_fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out, host)
     by_name = {service.name: service for service in declared}
-    for name in fields.get("found", "").split()[:_MOST_FOUND]:
+    for name in _found(fields.get("found", ""), by_name, host):
         try:
             by_name.setdefault(name, Service.of(name, settings))
         except InputError:
@@ -103,20 +105,24 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     host_pair = _own(fields.get("own", ""))
     names = [*by_name, *([host_pair.name] if host_pair else [])]
     state = facts.from_fields(fields, host, settings, names, stderr=answer.err)
-    resolved: dict[str, set[str]] = {}
-    for row in fields.get("resolved", "").splitlines():
-        name, _, address = row.partition(" ")
-        resolved.setdefault(name, set()).add(address)
     return Discovery(
         state=state,
         own=host_pair,
         services=tuple(by_name.values()),
         declared=frozenset(service.name for service in declared),
-        vhosted=frozenset(fields.get("vhosted", "").split()),
-        secrets=tuple(fields.get("secrets", "").splitlines()),
-        resolved={name: frozenset(addresses) for name, addresses in resolved.items()},
-        failed={name: fields[f"{name}/failed"] for name in by_name if f"{name}/failed" in fields},
+        vhosted=frozenset(name for name in fields.get("vhosted", "").split() if name in by_name),
+        secrets=tuple(answer_fields.rows(fields.get("secrets", ""))[:_MOST_SECRETS]),
+        resolved=host_addresses.resolved(fields.get("resolved", "")),
+        failed={name: fields[f"{name}/failed"][:_MAX_TICK_MESSAGE] for name in by_name if f"{name}/failed" in fields},
     )
+
+
+def _found(text: str, declared: Mapping[str, Service], host: str) -> list[str]:
+    names = [name for name in dict.fromkeys(text.split()) if name not in declared]
+    if len(names) > _MOST_FOUND:
+        what = f"it has more than {_MOST_FOUND} services that are not declared for it"
+        raise ConnectError(what, host=host, remedy="declare its services, or see what is in its folder of certificates")
+    return names
 
 
 def undeclared(discovery: Discovery) -> tuple[str, ...]:

@@ -145,9 +145,21 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
     )
 
 
-def test_names_without_end_are_cut_off() -> None:
-    records = [("now", b"1795456468"), ("found", b" ".join(b"n%d" % number for number in range(5000)))]
-    assert len(discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, []).services) == 1000
+def claiming(number: int, declared: int = 0) -> discovery.Discovery:
+    names = b" ".join(b"n%d" % index for index in range(number))
+    out = answer([("now", b"1795456468"), ("found", names)])
+    services = [Service.of(f"n{index}", SETTINGS) for index in range(declared)]
+    return discovery.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, services)
+
+
+def test_a_host_that_claims_services_without_end_is_given_up_in_one_line() -> None:
+    with pytest.raises(ConnectError, match="more than 200 services that are not declared for it"):
+        claiming(5000)
+    assert len(claiming(200).services) == 200
+
+
+def test_declared_services_are_not_counted() -> None:
+    assert len(claiming(300, declared=200).services) == 300
 
 
 def test_the_request_is_one_script_with_the_functions_of_the_probe() -> None:
@@ -165,4 +177,4 @@ def test_a_time_that_systemd_does_not_say_in_utc_is_none(text: str) -> None:
 
 
 def test_fields_are_those_of_the_probe() -> None:
-    assert parse_fields(answer([("own", b"h2\nx"), ("found", b"")])) == {"own": "h2\nx", "found": ""}
+    assert parse_fields(answer([("own", b"h2\nx"), ("found", b"")]), "h2") == {"own": "h2\nx", "found": ""}

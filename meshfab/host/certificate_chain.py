@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A chain has a leaf, one or two intermediates, perhaps the root. Each step up takes a signature check, half a
 # millisecond, for each candidate of the issuer's name; there are two while a root is replaced.
 _MAX_ROOTS = 20
-_MAX_SIGNATURE_CHECKS = 5
+_MAX_SIGNATURE_CHECKS = 4
 # The kinds of key that Go's crypto/x509, and so step-ca, signs with; others take several times as long to check.
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _MAX_RSA_BITS = 8192

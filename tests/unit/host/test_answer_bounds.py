@@ -137,7 +137,6 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "a public key": lambda: host(**{"s1/public": b"-----BEGIN PUBLIC KEY-----\n" + many("A", 500_000)}),
     "characters of four bytes": lambda: nginx("\U0001f600", 3 * 1024 * 1024),
     "nginx: too long": lambda: nginx("a;\n", 7 * 1024 * 1024),
-    "nginx: one word": lambda: nginx("a"),
     "nginx: different names": lambda: host(
         nginx_conf=b"# configuration file /a:\n" + b"".join(b"a.%x " % number for number in range(350_000))
     ),
@@ -156,7 +155,6 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
     "nginx: files that include all files": lambda: nginx_files(1900, NAMES[:60] + ".internal server { include *; }"),
     "nginx: files that include each other": lambda: nginx_files(40, server("include *; include *;")),
     "nginx: a file that is included again and again": lambda: nginx_files(2, server("include 1;" * 20_000)),
-    "nginx: marks of files": lambda: nginx("# configuration file /"),
     "nginx: no file": lambda: host(nginx_conf=many("a ", 1024 * 1024)),
     "certificates of many names": lambda: as_certificate([leaf(["a"] * 2000, serial=n + 1) for n in range(50)]),
     "certificates with a long subject": lambda: as_certificate(

@@ -62,7 +62,7 @@ def _texts(keys: str, grep_output: str, host: str) -> dict[str, str]:
     keys_by_path: dict[str, list[str]] = {}
     for row in keys.split("\n"):
         key, _, path = row.partition(" ")
-        if row:
+        if path:
             keys_by_path.setdefault(path, []).append(key)
     _require(
         all(len(keys_of) <= _MAX_KEYS_OF_FILE for keys_of in keys_by_path.values()),

@@ -32,7 +32,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     answer = password_transfer.mint_with_password(shell, service, password, request)
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
-    fields = answer_fields.parse_fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out, shell.host)
     leaf, wrong = _check_staged_pair(state, service, fields)
     if leaf is None or wrong:
         raise MintError(

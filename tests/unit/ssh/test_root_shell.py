@@ -137,13 +137,13 @@ def test_any_arguments_arrive_unchanged(root: RootShell) -> None:
     ],
 )
 def test_an_argument_with_shell_syntax_is_not_interpreted(root: RootShell, arg: str) -> None:
-    (value,) = answer_fields.parse_fields(root.run("show", arg).out).values()
+    (value,) = answer_fields.parse_fields(root.run("show", arg).out, "h2").values()
     assert value == arg
 
 
 def test_data_arrives_unchanged_and_in_no_environment_or_argument(root: RootShell, c: LocalConnection) -> None:
     answers = root.batch([Request("data", data=PASSWORD), Request("environment")])
-    assert answer_fields.parse_fields(answers[0].out)["data"] == PASSWORD
+    assert answer_fields.parse_fields(answers[0].out, "h2")["data"] == PASSWORD
     assert PASSWORD not in answers[1].text
     assert PASSWORD not in " ".join(c.channels[0].commands)
 
@@ -186,7 +186,7 @@ def test_any_data_arrives_unchanged(root: RootShell) -> None:
 
 def test_large_data_arrives_whole(root: RootShell) -> None:
     data = "0123456789abcdef" * 20_000
-    assert answer_fields.parse_fields(root.run("data", data=data).out)["data"] == data
+    assert answer_fields.parse_fields(root.run("data", data=data).out, "h2")["data"] == data
 
 
 def test_output_that_is_not_utf_8_is_returned_as_bytes(root: RootShell) -> None:

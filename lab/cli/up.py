@@ -134,7 +134,7 @@ def _start_network(lab: Lab, host_names: list[str], tools: Binaries, owner: int 
     lab.state.mkdir(parents=True, mode=0o755)
     (lab.state / "hosts.txt").write_text("\n".join(host_names) + "\n")
     (lab.state / "step-ca").write_text(f"{tools.step_ca}\n")
-    sysctl.ensure_inotify_limit(lab, len(host_names))
+    sysctl.ensure_inotify_limit(len(host_names))
     operator_home.create(lab)
     namespace_holder.start(lab)
     if owner is not None:

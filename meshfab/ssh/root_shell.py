@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import ConnectError, LostError, NotReadyError, StoppedError, SudoAsksError
 from meshfab.ssh.script import Answer, Request, readable, shell_words, text
+from meshfab.ssh.sudo import explain_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,16 +166,23 @@ class RootShell:
         self._start(f"-S -k -p '{prompt}'")
         self._channel.set_combine_stderr(True)
         output, prompts = b"", 0
-        while not (pid := re.search(rb"^\d+\n\Z", output.rpartition(prompt.encode())[2], re.MULTILINE)):
+        # sudo-rs ends the prompt's line on stderr, which may arrive before the pid or after it.
+        while not (pid := re.search(rb"(?:^|\n|: )(\d{1,10}\n)\n?\Z", output.rpartition(prompt.encode())[2])):
             if output.count(prompt.encode()) > prompts:
                 prompts += 1
                 if prompts > 1:
                     what, remedy = "sudo does not accept the password", "check it, then run this again"
                     raise NotReadyError(what, host=self.host, remedy=remedy)
-                self._channel.sendall(f"{password}\n".encode())
-            output += self._read_chunk(self._channel.recv, deadline)
+                try:
+                    self._channel.sendall(f"{password}\n".encode())
+                except OSError:
+                    raise self._end_error() from None
+            chunk = self._read_chunk(self._channel.recv, deadline)
+            output += chunk
+            self._err += chunk.replace(prompt.encode(), b"")  # for the message when sudo ends without a shell
         self._channel.set_combine_stderr(False)
-        self._out += pid[0]
+        self._err.clear()
+        self._out += pid[1]
 
     def _send(self, body: str) -> None:
         code = f"{{\n{body}\n}}".encode()
@@ -227,23 +235,5 @@ class RootShell:
         # The status may arrive after the end of the output, or never if the connection was lost.
         channel.status_event.wait(2)
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        return _classify_end(readable(output), status, self.host)
-
-
-def _classify_end(output: str, status: int, host: str) -> LostError | NotReadyError:
-    remedy = "give the login passwordless sudo, or log in as root"
-    if "password is required" in output or "a terminal is required" in output:
-        return SudoAsksError("sudo asks for a password", host=host, remedy=remedy)
-    if "not in the sudoers" in output or "not allowed to" in output:
-        return NotReadyError(f"sudo refuses: {output}", host=host, remedy=remedy)
-    if status == 127:
-        return NotReadyError(
-            f"the login cannot become root: {output}", host=host, remedy="install sudo, or log in as root"
-        )
-    if status > 0:
-        return NotReadyError(
-            f"the root shell ended with {status}: {output or 'no message'}",
-            host=host,
-            remedy=f"try `ssh {host} sudo -n id`",
-        )
-    return LostError("the connection dropped", host=host, remedy=_RERUN)
+        lost = LostError("the connection dropped", host=self.host, remedy=_RERUN)
+        return explain_end(readable(output), status, self.host) or lost

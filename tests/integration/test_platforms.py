@@ -171,3 +171,27 @@ def test_an_older_unit_in_systemds_memory_is_found_also_then(site: Site, run: In
     assert "systemd has not read" in assert_done(run("provision", *site.words))
     assert site.sh(f"systemctl show -P Description {unit}") != "old"
     assert "nothing changed" in assert_done(run("provision", *site.words))
+
+
+def test_sudo_that_asks_for_a_password_is_refused_in_one_line_or_given_it(site: Site, inv: Inv) -> None:
+    rule = site.sh("cat /etc/sudoers.d/ops")
+    site.sh("printf 'ops ALL=(ALL) ALL\\n' >/etc/sudoers.d/ops; echo ops:geheim | chpasswd")
+    try:
+        assert_refused(inv("provision", *site.words), site.host, "sudo asks for a password")
+        wrong = inv("provision", *site.words, env={"INVOKE_SUDO_PASSWORD": "falsch"})
+        assert_refused(wrong, site.host, "sudo does not accept the password")
+        assert "nothing changed" in assert_done(inv("provision", *site.words, env=SUDO_PASSWORD))
+    finally:
+        site.sh("cat >/etc/sudoers.d/ops", stdin=f"{rule}\n")
+
+
+def test_sudo_that_wants_a_terminal_is_told_of_unless_it_cannot_want_one(site: Site, run: Inv) -> None:
+    site.sh("printf 'Defaults requiretty\\n' >/etc/sudoers.d/tty; chmod 0440 /etc/sudoers.d/tty")
+    try:
+        done = run("provision", *site.words)
+    finally:
+        site.sh("rm /etc/sudoers.d/tty")
+    if "sudo-rs" in site.sh("sudo --version 2>&1"):
+        assert "nothing changed" in assert_done(done)
+    else:
+        assert_refused(done, site.host, "requiretty", "Defaults:LOGIN !requiretty")

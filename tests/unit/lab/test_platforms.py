@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from lab.errors import LabError
 from lab.machine import platforms
 from lab.machine.platforms import Platform
+from tests.integration import platforms as record
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOSTS = ["h1", "h2", "h3"]
 
@@ -42,3 +48,16 @@ def test_an_option_that_names_nothing_is_refused(option: str, complaint: str) ->
 def test_the_layouts_of_nginx_build_on_each_other() -> None:
     names = {flavour: [name for name, _ in platforms.recipes(Platform(), flavour)] for flavour in ("debian", "fedora")}
     assert names == {"debian": ["debian"], "fedora": ["debian", "fedora"]}
+
+
+def test_a_report_is_counted_for_the_platform_with_the_longest_name(tmp_path: Path) -> None:
+    names = ["test_a[trixie]", "test_a[trixie+uutils]", "test_b[trixie+uutils-x]", "test_b[trixie-x]", "test_c"]
+    cases = [f'<testcase name="{name}">{"<failure/>" if name == names[2] else ""}</testcase>' for name in names]
+    report = tmp_path / "report.xml"
+    report.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    found = record.tally(report, ["trixie", "trixie+uutils"])
+    assert {platform: str(outcome) for platform, outcome in found.items()} == {
+        "trixie": "2 of 2 tests pass",
+        "trixie+uutils": "1 of 2 tests pass; not `test_b`",
+        "": "1 of 1 tests pass",
+    }

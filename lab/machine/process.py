@@ -96,11 +96,12 @@ def all_pids() -> Iterable[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The IDs of the child processes of the main thread of a process."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """The IDs of the child processes of all threads of a process."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread may have ended meanwhile
+            found += map(int, thread.read_text().split())
+    return found
 
 
 def send_signal(pids: Iterable[int], number: signal.Signals | int) -> None:

@@ -174,7 +174,9 @@ class RootShell:
         channel = self._open_channel
         channel.combine(True)
         output, prompts = b"", 0
-        while not (pid := re.search(rb"(?:^|\n)(\d{1,10}\n)\Z", output.rpartition(prompt.encode())[2][-16:])):
+        # sudo-rs ends the prompt's line on stderr, which may arrive before the pid or after it.
+        pattern = re.compile(rb"(?:^|\n|: )(\d{1,10}\n)\n?\Z")
+        while not (pid := pattern.search(output.rpartition(prompt.encode())[2][-16:])):
             if output.count(prompt.encode()) > prompts:
                 prompts += 1
                 if prompts > 1:
@@ -182,9 +184,11 @@ class RootShell:
                     raise NotReadyError(what, host=self.host, remedy=remedy)
                 channel.send(memoryview(f"{HiddenText(self.c.config.sudo.password)}\n".encode()), deadline)
             output += channel.receive_some(deadline)
+            channel.sudo_output = output.replace(prompt.encode(), b"")
             if len(output) > _MAX_GREETING:
                 raise channel.too_long(_MAX_GREETING)
         channel.combine(False)
+        channel.sudo_output = b""
         channel.put_back(pid[1])
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lab import layout
 from lab.services import dns, hosts
+from meshfab.ssh import script
 
 if TYPE_CHECKING:
     import subprocess
@@ -139,8 +140,17 @@ class Site:
         self.sh(f"cat >/root/runbook.sh && sh /root/runbook.sh {self.name} 2>&1", stdin=RUNBOOK.read_text())
 
     def timer_state(self) -> dict[str, str]:
-        out = self.sh(f"systemctl show -p ActiveState -p UnitFileState -p NeedDaemonReload {self.timer}")
-        return dict(row.split("=", 1) for row in out.splitlines())
+        """The timer's state as systemd shows it.
+
+        Where a unit was enabled without a reload, systemd 255 and newer wants a reload for every unit, also for
+        `init.scope`, which has no file. Our own script then tells whether systemd has read this one.
+        """
+        shown = (
+            f'{script.text("library")}\nif [ "$(systemctl show -P NeedDaemonReload init.scope)" = yes ];'
+            f" then show_units {self.timer}; else systemctl show {self.timer}; fi"
+        )
+        state = dict(row.split("=", 1) for row in self.sh(shown).splitlines() if "=" in row)
+        return {key: state[key] for key in ("ActiveState", "UnitFileState", "NeedDaemonReload")}
 
 
 def curl(site: Site, path: str = "/", *more: str, start: str = "h3") -> str:

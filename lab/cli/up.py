@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -88,7 +89,8 @@ def _create(lab: Lab, host_names: list[str], extra_packages: Sequence[str], owne
     with step("packages") as outcome:
         outcome.message = "installed" if packages.ensure_commands() else "present"
     with step("step, step-ca") as outcome:
-        tools = binaries.ensure_binaries(print_line)
+        bootstrap = functools.partial(image.ensure_bare, print_line, extra_packages)
+        tools = binaries.ensure_binaries(print_line, meanwhile=bootstrap)
         outcome.message = "built" if tools.built else "cached"
     with step("base image") as outcome:
         images = {

@@ -30,6 +30,16 @@ _ISOLATED = ["setpriv", "--pdeathsig=KILL"]
 _ISOLATED += ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
 
 
+def ensure_bare(on_step: Callable[[str, str], None], extra_packages: Sequence[str] = ()) -> tuple[Path, bool]:
+    """Bootstrap the lowest layer if it is not cached yet, which needs neither `step` nor a flavour.
+
+    Returns the layer, and whether it was built now.
+    """
+    packages = (*PACKAGES, *extra_packages)
+    bootstrap = functools.partial(_bootstrap, packages, on_step)
+    return cache.ensure_folder(f"bare-{cache.key(SUITE, *packages)}", bootstrap)
+
+
 def ensure_layers(
     flavour: str,
     binaries: Binaries,
@@ -41,9 +51,7 @@ def ensure_layers(
     Returns the read-only layers, the topmost first, and whether any was built now. The extra packages are Debian
     packages that a mesh host does not need.
     """
-    packages = (*PACKAGES, *extra_packages)
-    bootstrap = functools.partial(_bootstrap, packages, on_step)
-    bare, any_built = cache.ensure_folder(f"bare-{cache.key(SUITE, *packages)}", bootstrap)
+    bare, any_built = ensure_bare(on_step, extra_packages)
     step_stat = binaries.step.stat()
     step_key = cache.key(str(binaries.step), str(step_stat.st_size), str(step_stat.st_mtime_ns))
     step, built = cache.ensure_folder(f"tool-{step_key}", functools.partial(_copy_step, binaries.step))

@@ -65,7 +65,7 @@ def end_processes(lab: Lab) -> None:
     _wait(commands, _SIGTERM_SECONDS)
     remaining = _pids(lab)
     send_signal(remaining, signal.SIGKILL)
-    wait_until(lambda: all(map(is_gone, remaining)), f"the processes of lab {lab.name} to end", 10)
+    wait_until(lambda: all(map(is_gone, remaining)), f"the processes of lab {lab.name} to end", 60)
 
 
 def _wait(pids: Iterable[int], seconds: float) -> None:

@@ -106,7 +106,13 @@ def _create(
     with step("packages") as outcome:
         outcome.message = "installed" if packages.ensure_commands() else "present"
     with step("step, step-ca") as outcome:
-        tools = binaries.ensure_binaries(print_line)
+        releases = dict.fromkeys(platform.release for platform in platforms_of.values())
+
+        def bootstrap() -> None:
+            for release in releases:
+                image.ensure_bare(release, print_line, extra_packages)
+
+        tools = binaries.ensure_binaries(print_line, meanwhile=bootstrap)
         outcome.message = "built" if tools.built else "cached"
     with step("base image") as outcome:
         images, built = image.ensure_images(kinds.values(), tools, print_line, extra_packages)

@@ -32,6 +32,18 @@ _ISOLATED = ["setpriv", "--pdeathsig=KILL"]
 _ISOLATED += ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
 
 
+def ensure_bare(
+    release: str, on_step: Callable[[str, str], None], extra_packages: Sequence[str] = ()
+) -> tuple[Path, bool]:
+    """Bootstrap the lowest layer of a release if it is not cached yet; it needs neither `step` nor a flavour.
+
+    Returns the layer, and whether it was built now.
+    """
+    packages = (*PACKAGES, *extra_packages)
+    bootstrap = functools.partial(_bootstrap, release, packages, on_step)
+    return cache.ensure_folder(f"bare-{cache.key(release, *packages)}", bootstrap)
+
+
 def ensure_images(
     kinds: Iterable[Kind],
     binaries: Binaries,
@@ -65,9 +77,7 @@ def _ensure_layers(
     kind: Kind, binaries: Binaries, on_step: Callable[[str, str], None], extra_packages: Sequence[str]
 ) -> tuple[list[Path], bool]:
     platform, flavour = kind
-    packages = (*PACKAGES, *extra_packages)
-    bootstrap = functools.partial(_bootstrap, platform.release, packages, on_step)
-    bare, any_built = cache.ensure_folder(f"bare-{cache.key(platform.release, *packages)}", bootstrap)
+    bare, any_built = ensure_bare(platform.release, on_step, extra_packages)
     step_stat = binaries.step.stat()
     step_key = cache.key(str(binaries.step), str(step_stat.st_size), str(step_stat.st_mtime_ns))
     step, built = cache.ensure_folder(f"tool-{step_key}", functools.partial(_copy_step, binaries.step))

@@ -175,7 +175,7 @@ def stop(lab: Lab, host: str, *, clean: bool = True, seconds: float = 15) -> Non
             time.sleep(0.02)
     send_signal([supervisor, *children(supervisor), *([init] if init else [])], signal.SIGKILL)
     # The kernel needs a moment to remove the container's network interface; until then the address still answers.
-    wait_until(lambda: is_gone(supervisor) and not _has_bridge_port(lab, host), f"{host} to stop", 10)
+    wait_until(lambda: is_gone(supervisor) and not _has_bridge_port(lab, host), f"{host} to stop", 60)
 
 
 def _has_bridge_port(lab: Lab, host: str) -> bool:

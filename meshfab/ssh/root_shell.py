@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from meshfab.ssh.script import Answer, Request, message, readable, shell_words
 from meshfab.ssh.shell_channel import RERUN, ShellChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from fabric import Connection
@@ -89,7 +90,7 @@ class RootShell:
             channel.stop_reason = reason
         # In a thread: what is sent to close a channel blocks when the host reads nothing.
         close = self.c.client.close if channel is None else channel.close
-        Thread(target=close, name="interrupt", daemon=True).start()
+        Thread(target=_close, args=(close,), name="interrupt", daemon=True).start()
 
     @property
     def is_idle(self) -> bool:
@@ -195,3 +196,11 @@ class RootShell:
     def _open_channel(self) -> ShellChannel:
         assert self._channel is not None, "use the shell as a context manager"  # noqa: S101
         return self._channel
+
+
+def _close(close: Callable[[], object]) -> None:
+    """Close a channel or a connection that may have ended already."""
+    from paramiko.ssh_exception import SSHException
+
+    with suppress(OSError, EOFError, SSHException):
+        close()

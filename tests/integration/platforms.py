@@ -1,7 +1,7 @@
 """Try the core of the promises on every platform of a lab, and write down what was tried, with its versions.
 
 `./dev test --platforms` runs `python -m tests.integration.platforms` in a lab of all platforms. Arguments, if any, are
-the JUnit reports of runs of the whole suite, each named `RELEASE-PART.xml`.
+the JUnit reports of runs of the whole suite, each named `RELEASE.xml`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def suite_rows(reports: list[Path]) -> list[str]:
     outcomes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for report in reports:
         outcome = tally(report, [])[""]
-        outcomes[report.stem.partition("-")[0]].update(passed=outcome.passed, failed=len(outcome.failed))
+        outcomes[report.stem].update(passed=outcome.passed, failed=len(outcome.failed))
     return [
         f"- {release}: {counts['passed']} passed, {counts['failed']} failed" for release, counts in outcomes.items()
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,14 +152,12 @@ def test_a_ca_that_is_down_or_does_not_answer(mesh: Mesh) -> None:
     finally:
         mesh.ca.start()
     mesh.ca.pause()
-    began = time.monotonic()
     try:
         silent = faults()
     finally:
         mesh.ca.resume()
     assert (set(down), set(silent)) == ({"ca"}, {"ca"})
     assert "refused" in down["ca"].message
-    assert time.monotonic() - began < 25
     assert faults() == {}
 
 

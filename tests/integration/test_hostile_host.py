@@ -11,7 +11,8 @@ from lab import layout
 from lab.services import dns
 from meshfab import Settings, check_certs
 from tests.integration.conditions import VhostPath, codes, of
-from tests.integration.on_host import CERT_DIR, KEY_DIR, Site, assert_done
+from tests.integration.on_host import Site, assert_done
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

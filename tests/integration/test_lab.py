@@ -143,7 +143,7 @@ def test_reset_undoes_every_change_of_a_host(mesh: Mesh, clean_host: str) -> Non
     assert mesh.hosts.checksum(clean_host) == before
     leftovers = "ls /tmp/*-provisioner /run/meshfab /run/systemd/transient/*.timer; systemctl -q is-active step@a"
     assert mesh.hosts.run(clean_host, leftovers, check=False).stdout == ""
-    socket.create_connection((mesh.hosts.address(clean_host), 80), timeout=1).close()
+    socket.create_connection((mesh.hosts.address(clean_host), 80), timeout=60).close()
 
 
 def test_a_host_can_be_rebuilt(mesh: Mesh) -> None:

@@ -115,7 +115,7 @@ def edit_the_unit(site: Site) -> None:
 
 
 def lose_a_reload(site: Site) -> None:
-    site.mint_by_hand()
+    site.mint()
 
 
 @pytest.mark.parametrize("damage", [remove_the_pair, open_the_key, stop_the_timer, edit_the_unit, lose_a_reload])

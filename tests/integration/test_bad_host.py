@@ -157,7 +157,7 @@ def test_doctor_sees_what_a_tick_or_an_installation_needs(
     with wrong(site):
         done = inv("doctor", "--host", site.host)
     assert done.returncode == 2
-    assert [line for line in done.stdout.splitlines() if line.startswith("critical") and words in line]
+    assert [line for line in done.stdout.splitlines() if line.startswith("  critical") and words in line]
 
 
 def test_a_wrong_password_is_told_with_its_file_and_not_shown(site: Site, inv: Inv, tmp_path: Path) -> None:

@@ -408,13 +408,13 @@ def test_a_declared_vhost_of_the_operator_is_a_warning_until_they_have_written_i
         done = minted.inv("-f", str(settings), "check-certs", "--format", "json")
         (host,) = json.loads(done.stdout)["hosts"]
         (service,) = [row for row in host["certificates"] if row["name"] == NAME]
-        return [(row["code"], row["status"], row["message"]) for row in service["findings"]]
+        return [(row["code"], row["status"], row["remedy"]) for row in service["findings"]]
 
     done = minted.inv("-f", str(settings), "apply")
     assert done.returncode == 0, done.stdout + done.stderr
-    ((code, status, message),) = findings()
+    ((code, status, remedy),) = findings()
     assert (code, status) == ("not-served", "warning")
-    assert f"include {SNIPPET};" in message
+    assert f"include {SNIPPET};" in remedy
     own = f"server {{\n    listen 443 ssl;\n    server_name {FQDN};\n    include {SNIPPET};\n}}\n"
     minted.write("/etc/nginx/conf.d/own.conf", own)
     minted.sh("systemctl reload nginx")

@@ -41,9 +41,9 @@ def test_a_host_that_is_ready_has_a_line_for_each_precondition(inv: Inv) -> None
     assert (done.returncode, done.stderr) == (0, "")
     codes = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("  ok")}
     assert codes == {
-        "password", "host-key", "login", "sudo", "step", "openssl", "setfacl", "getfacl", "flock", "systemd-run", "programs",
-        "systemd", "nginx", "nginx-configuration", "nginx-running", "nginx-user", "root", "dns", "ca", "ca-root",
-        "ca-name", "clock", "provisioner", "lifetime", "disk",
+        "password", "host-key", "login", "sudo", "step", "openssl", "setfacl", "getfacl", "flock", "systemd-run",
+        "programs", "systemd", "nginx", "nginx-configuration", "nginx-running", "nginx-user", "root", "dns", "ca",
+        "ca-root", "ca-name", "clock", "provisioner", "lifetime", "disk",
     }  # fmt: skip
     assert "1.22.1" in done.stdout and "www-data" in done.stdout
 

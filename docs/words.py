@@ -66,6 +66,7 @@ CHECKS = {
     "setfacl": "The program is installed (package `acl`).",
     "getfacl": "The program is installed (package `acl`).",
     "flock": "The program is installed (package `util-linux`).",
+    "programs": "The other programs that a run and the renewal tick need are installed (`ss`, `pgrep`, `awk`, …).",
     "systemd-run": "The program is installed (package `systemd`).",
     "systemd": "systemd is PID 1, and is version 235 or newer.",
     "nginx": "nginx is installed; shows the version.",

@@ -19,6 +19,8 @@ CA_URL = f"https://ca.{DOMAIN}"
 PROVISIONER = "lair"
 BRIDGE = "mesh"
 LOGIN = "ops"
+# The layouts of nginx, each made by a recipe on top of the one before.
+FLAVOURS = ("debian", "fedora")
 ROOT_ON_HOST = Path("/etc/pki/ca-trust/source/anchors/root-internal.pem")
 
 # The addresses of lab/faults/address_aliases.py: one block for each host that gets aliases.
@@ -133,7 +135,7 @@ def delayed_port(host: str) -> str:
 
 def flavour(host: str) -> str:
     """The nginx layout of a host: Debian's on odd numbers, Fedora's on even numbers."""
-    return "debian" if number(host) % 2 else "fedora"
+    return FLAVOURS[0] if number(host) % 2 else FLAVOURS[1]
 
 
 def alias_block(index: int) -> IPv4Network:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lab import layout
 from lab.errors import LabError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _INTEGRATION = Path(__file__).parent / "integration"
 _LEFT_OUT = pytest.StashKey[int]()
+# Hypothesis measures how long an example takes, and a machine that is busy takes long for any.
+settings.register_profile("meshfab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("meshfab")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -29,17 +29,19 @@ def _exit_on_error(action: Callable[[], T]) -> T:
 
 
 @task(
+    iterable=["release"],
     help={
         "hosts": "number of hosts (default 3)",
+        "release": "Debian release of all hosts, or of one (h2=sid); with variants: trixie+sudo-rs (may be repeated)",
         "keep": "if the lab does not come up, leave its parts in place for inspection",
         "owner-pid": "take the lab down when the process with this ID has ended",
-    }
+    },
 )
-def up(_c: Context, hosts: int = 3, keep: bool = False, owner_pid: int = 0) -> None:
+def up(_c: Context, release: list[str], hosts: int = 3, keep: bool = False, owner_pid: int = 0) -> None:
     """Bring a lab up: hosts, CA and DNS in a network namespace of their own."""
     from lab.cli.up import bring_up
 
-    _exit_on_error(lambda: bring_up(hosts, keep=keep, owner=owner_pid or None))
+    _exit_on_error(lambda: bring_up(hosts, releases=release, keep=keep, owner=owner_pid or None))
 
 
 @task

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.cli.progress import print_line, step
 from lab.errors import LabError
-from lab.machine import cache, cgroups, namespace_holder, packages, sysctl
+from lab.machine import cache, cgroups, namespace_holder, packages
 from lab.machine.process import all_pids, is_gone, running_pid, send_signal, wait_until
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ def remove(lab: Lab) -> None:
     cgroups.remove(lab)
     for mount_point in _mount_points_below(lab.state):
         subprocess.run(["umount", "--lazy", mount_point], check=False)
-    sysctl.restore_inotify_limit(lab)
     if lab.state.exists():
         shutil.rmtree(lab.state)
 
@@ -66,7 +65,7 @@ def end_processes(lab: Lab) -> None:
     _wait(commands, _SIGTERM_SECONDS)
     remaining = _pids(lab)
     send_signal(remaining, signal.SIGKILL)
-    wait_until(lambda: all(map(is_gone, remaining)), f"the processes of lab {lab.name} to end", 10)
+    wait_until(lambda: all(map(is_gone, remaining)), f"the processes of lab {lab.name} to end", 60)
 
 
 def _wait(pids: Iterable[int], seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,12 +14,13 @@ from lab import layout
 from lab.cli import teardown
 from lab.cli.progress import print_line, step
 from lab.errors import LabError
-from lab.machine import binaries, cache, image, machine, namespace_holder, packages, snapshot, sysctl
+from lab.machine import binaries, cache, image, machine, namespace_holder, packages, platforms, snapshot, sysctl
+from lab.machine.platforms import Platform
 from lab.machine.process import spawn
 from lab.services import ca, dns, hosts, identity, network, operator_home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -29,24 +31,32 @@ if TYPE_CHECKING:
 _MAX_THREADS = 8
 
 
-def bring_up(count: int, *, keep: bool = False, owner: int | None = None, extra_packages: Sequence[str] = ()) -> bool:
+def bring_up(
+    count: int,
+    *,
+    releases: Sequence[str] = (),
+    keep: bool = False,
+    owner: int | None = None,
+    extra_packages: Sequence[str] = (),
+) -> bool:
     """Bring the current lab up with `count` hosts. Returns whether it was not up already.
 
+    `releases` says what they run: `trixie` for all of them, `h2=sid+sudo-rs` for one (see `lab.machine.platforms`).
     If a step fails, everything is removed, unless `keep` is set. The extra packages are Debian packages that a mesh
     host does not need. When the process with the ID `owner` ends, the lab is taken down.
     """
     packages.require_machine()
     lab = layout.current()
-    host_names = layout.host_names(count)
+    platforms_of = platforms.assign(layout.host_names(count), releases)
     teardown.require_own_lab(lab)
     with cache.locked(lab.lock), _sigterm_raises():
-        if _is_up(lab, host_names):
-            print_line(f"lab {lab.name}", f"is up already, with {_count(host_names)}")
+        if _is_up(lab, platforms_of):
+            print_line(f"lab {lab.name}", f"is up already, with {_count(platforms_of)}")
             return False
         teardown.remove(lab)
         try:
             with step(f"lab {lab.name}", "up"):
-                _create(lab, host_names, extra_packages, owner, keep)
+                _create(lab, platforms_of, extra_packages, owner, keep)
         except BaseException:
             if not keep:
                 for number in (signal.SIGINT, signal.SIGTERM):
@@ -57,17 +67,21 @@ def bring_up(count: int, *, keep: bool = False, owner: int | None = None, extra_
     return True
 
 
-def _is_up(lab: Lab, host_names: list[str]) -> bool:
+def _is_up(lab: Lab, wanted: Mapping[str, Platform]) -> bool:
     if not (lab.state / "operator.env").exists() or namespace_holder.find_pid(lab) is None:
         return False
-    present = hosts.names()
-    if present != host_names:
+    present = hosts.platforms_by_host()
+    if present != wanted:
         raise LabError(f"lab {lab.name} is up with {_count(present)}; run: inv lab.down first")
     return True
 
 
-def _count(host_names: list[str]) -> str:
-    return "1 host" if len(host_names) == 1 else f"{len(host_names)} hosts"
+def _count(platforms_of: Mapping[str, Platform]) -> str:
+    """`10 hosts`, and how many run another release than the default."""
+    count = "1 host" if len(platforms_of) == 1 else f"{len(platforms_of)} hosts"
+    others = Counter(str(platform) for platform in platforms_of.values() if platform != Platform())
+    listed = ", ".join(f"{number} {name}" for name, number in others.items())
+    return f"{count} ({listed})" if listed else count
 
 
 @contextmanager
@@ -84,28 +98,35 @@ def _sigterm_raises() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _create(lab: Lab, host_names: list[str], extra_packages: Sequence[str], owner: int | None, keep: bool) -> None:
+def _create(
+    lab: Lab, platforms_of: Mapping[str, Platform], extra_packages: Sequence[str], owner: int | None, keep: bool
+) -> None:
+    host_names = list(platforms_of)
+    kinds = {host: (platform, layout.flavour(host)) for host, platform in platforms_of.items()}
     with step("packages") as outcome:
         outcome.message = "installed" if packages.ensure_commands() else "present"
     with step("step, step-ca") as outcome:
-        tools = binaries.ensure_binaries(print_line)
+        releases = dict.fromkeys(platform.release for platform in platforms_of.values())
+
+        def bootstrap() -> None:
+            for release in releases:
+                image.ensure_bare(release, print_line, extra_packages)
+
+        tools = binaries.ensure_binaries(print_line, meanwhile=bootstrap)
         outcome.message = "built" if tools.built else "cached"
     with step("base image") as outcome:
-        images = {
-            flavour: image.ensure_layers(flavour, tools, print_line, extra_packages) for flavour in image.FLAVOURS
-        }
-        outcome.message = "built" if any(built for _, built in images.values()) else "cached"
+        images, built = image.ensure_images(kinds.values(), tools, print_line, extra_packages)
+        outcome.message = "built" if built else "cached"
     with step("network"):
-        _start_network(lab, host_names, tools, owner)
+        _start_network(lab, platforms_of, tools, owner)
     with _worker_threads(lab, keep) as pool:
         ca_started = pool.submit(_start_ca, lab, tools)
-        with step(_count(host_names), "started"):
-            layers = {flavour: paths for flavour, (paths, _) in images.items()}
-            list(pool.map(lambda host: _start_host(lab, host, layers), host_names))
+        with step(_count(platforms_of), "started"):
+            list(pool.map(lambda host: _start_host(lab, host, images[kinds[host]]), host_names))
             operator_home.write_known_hosts(lab, host_names)
         with step("CA"):
             ca_started.result()
-        with step(_count(host_names)):
+        with step(_count(platforms_of)):
             list(pool.map(lambda host: _finish_host(lab, host, tools), host_names))
     operator_home.install_root(lab)
     if "h2" in host_names:
@@ -130,17 +151,17 @@ def _worker_threads(lab: Lab, keep: bool) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown()
 
 
-def _start_network(lab: Lab, host_names: list[str], tools: Binaries, owner: int | None) -> None:
+def _start_network(lab: Lab, platforms_of: Mapping[str, Platform], tools: Binaries, owner: int | None) -> None:
     lab.state.mkdir(parents=True, mode=0o755)
-    (lab.state / "hosts.txt").write_text("\n".join(host_names) + "\n")
+    hosts.record(platforms_of)
     (lab.state / "step-ca").write_text(f"{tools.step_ca}\n")
-    sysctl.ensure_inotify_limit(lab, len(host_names))
+    sysctl.ensure_inotify_limit(len(platforms_of))
     operator_home.create(lab)
     namespace_holder.start(lab)
     if owner is not None:
         _start_owner_watchdog(lab, owner)
     network.start(lab)
-    dns.start(lab, host_names)
+    dns.start(lab, list(platforms_of))
 
 
 def _start_owner_watchdog(lab: Lab, owner: int) -> None:
@@ -157,8 +178,8 @@ def _start_ca(lab: Lab, tools: Binaries) -> None:
     ca.start(lab)
 
 
-def _start_host(lab: Lab, host: str, layers: dict[str, list[Path]]) -> None:
-    machine.create(lab, host, layers[layout.flavour(host)])
+def _start_host(lab: Lab, host: str, layers: list[Path]) -> None:
+    machine.create(lab, host, layers)
     machine.boot(lab, host)
 
 

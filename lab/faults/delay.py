@@ -61,7 +61,7 @@ def delay(host: str, ms: float) -> None:
     argv = [sys.executable, "-m", "lab.faults.delay", port, peer, str(ms / 2000)]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout)}
     pid = spawn(namespace_holder.nsenter(lab, *argv), log, lab.pids / f"delay-{host}", environment)
-    wait_until(lambda: _READY in log.read_text() or is_gone(pid), f"the delay of {host} to start; see {log}", 10, 0.005)
+    wait_until(lambda: _READY in log.read_text() or is_gone(pid), f"the delay of {host} to start; see {log}", 60, 0.005)
     if is_gone(pid):
         raise LabError(f"the delay of {host} did not start; see {log}")
 
@@ -72,7 +72,7 @@ def undelay(host: str) -> bool:
     pid = running_pid(lab.pids / f"delay-{host}")
     if pid is not None:
         send_signal([pid], _SIGKILL)
-        wait_until(lambda: is_gone(pid), f"the delay of {host} to end", 5)
+        wait_until(lambda: is_gone(pid), f"the delay of {host} to end", 60)
     interfaces = run(namespace_holder.nsenter(lab, "cat", "/proc/net/dev"))
     if f"{layout.delayed_port(host)}:" not in interfaces:
         return False

@@ -45,7 +45,7 @@ def ca_slow(seconds: float) -> None:
     argv = [sys.executable, "-m", "lab.faults.slow_proxy", str(seconds)]
     environment = {**os.environ, "PYTHONPATH": str(lab.checkout)}
     pid = spawn(namespace_holder.nsenter(lab, *argv), log, lab.pids / "slow-proxy", environment)
-    wait_until(lambda: _READY in log.read_text() or is_gone(pid), f"the slow proxy to start; see {log}", 10, 0.005)
+    wait_until(lambda: _READY in log.read_text() or is_gone(pid), f"the slow proxy to start; see {log}", 60, 0.005)
     if is_gone(pid):
         raise LabError(f"the slow proxy did not start; see {log}")
     run(namespace_holder.nsenter(lab, "nft", "-f", "-"), stdin=_RULES)
@@ -60,7 +60,7 @@ def ca_quick() -> bool:
         run(namespace_holder.nsenter(lab, "nft", "delete", "table", "ip", "slow_proxy"))
     if pid is not None:
         send_signal([pid], _SIGKILL)
-        wait_until(lambda: is_gone(pid), "the slow proxy to end", 5)
+        wait_until(lambda: is_gone(pid), "the slow proxy to end", 60)
     return is_redirected or pid is not None
 
 

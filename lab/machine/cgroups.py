@@ -38,7 +38,7 @@ def remove(lab: Lab) -> None:
     """Remove the lab's groups. The kernel needs a moment after the end of the processes to empty them."""
     for hierarchy in _hierarchies():
         group = _lab_group(lab, hierarchy)
-        wait_until(functools.partial(_is_removed, group), f"the control groups below {group} to become empty", 10)
+        wait_until(functools.partial(_is_removed, group), f"the control groups below {group} to become empty", 60)
 
 
 def _is_removed(group: Path) -> bool:

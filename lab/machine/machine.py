@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.errors import LabError
 from lab.machine import cgroups, namespace_holder
-from lab.machine.process import children, is_gone, run, running_pid, send_signal, spawn, start_time, wait_until
+from lab.machine.process import (
+    CLEAN_ENVIRONMENT,
+    children,
+    is_gone,
+    run,
+    running_pid,
+    send_signal,
+    spawn,
+    start_time,
+    wait_until,
+)
 from lab.machine.tcp_banner import read_banner
 
 if TYPE_CHECKING:
@@ -95,7 +105,10 @@ def boot(lab: Lab, host: str) -> bool:
     start = "; ".join([*joins, f"exec {shlex.join(nspawn)}"])
     # With --keep-unit, nspawn does not restart a container that reboots; it exits with this status.
     script = f"while :; do ({start}); [ $? -eq {_REBOOT_STATUS} ] || exit; done"
-    spawn(namespace_holder.nsenter(lab, "sh", "-c", script), lab.logs / host, _pid_file(lab, host))
+    # systemd 258 and newer starts with cgroup version 2 only: the container gets it where this machine has both, too.
+    environment = {**CLEAN_ENVIRONMENT, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+    argv = namespace_holder.nsenter(lab, "sh", "-c", script)
+    spawn(argv, lab.logs / host, _pid_file(lab, host), environment)
     return True
 
 
@@ -162,7 +175,7 @@ def stop(lab: Lab, host: str, *, clean: bool = True, seconds: float = 15) -> Non
             time.sleep(0.02)
     send_signal([supervisor, *children(supervisor), *([init] if init else [])], signal.SIGKILL)
     # The kernel needs a moment to remove the container's network interface; until then the address still answers.
-    wait_until(lambda: is_gone(supervisor) and not _has_bridge_port(lab, host), f"{host} to stop", 10)
+    wait_until(lambda: is_gone(supervisor) and not _has_bridge_port(lab, host), f"{host} to stop", 60)
 
 
 def _has_bridge_port(lab: Lab, host: str) -> bool:

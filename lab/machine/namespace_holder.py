@@ -70,7 +70,7 @@ def start(lab: Lab) -> None:
     unshare = ["unshare", "--mount", "--propagation=slave", "sh", "-c", script]
     argv = ["nsenter", f"--net={lab.namespace}", *unshare]
     holder = spawn(argv, lab.logs / _NAME, lab.pids / _NAME)
-    wait_until(lambda: _is_ready(lab, holder), f"the namespaces of lab {lab.name}", 10)
+    wait_until(lambda: _is_ready(lab, holder), f"the namespaces of lab {lab.name}", 60)
 
 
 def _is_ready(lab: Lab, holder: int) -> bool:

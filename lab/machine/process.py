@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLEAN_ENVIRONMENT = {"PATH": SYSTEM_PATH, "HOME": "/root", "LANG": "C.UTF-8"}
@@ -41,10 +42,33 @@ def run(
         raise LabError(f"{argv[0]}: command not found; install it, or add it to PATH") from None
     except subprocess.TimeoutExpired:
         raise LabError(f"{argv[0]}: still running after {timeout} s") from None
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["(no output)"]
-        raise LabError(f"{os.fspath(argv[0])}: exit status {done.returncode}: {lines[-1]}")
+    _raise_if_failed(argv, done.returncode, done.stderr or done.stdout)
     return done.stdout
+
+
+def _raise_if_failed(argv: Sequence[str | os.PathLike[str]], status: int, output: str) -> None:
+    if status:
+        lines = output.strip().splitlines() or ["(no output)"]
+        raise LabError(f"{os.fspath(argv[0])}: exit status {status}: {lines[-1]}")
+
+
+@contextlib.contextmanager
+def running_beside(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[None]:
+    """Run a command beside the block, which waits for it at its end; it is killed if the block fails.
+
+    A failure of the command raises an error of one line.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
+        with child:
+            try:
+                yield
+                child.wait()
+            except BaseException:
+                child.kill()
+                raise
+        output.seek(0)
+        _raise_if_failed(argv, child.returncode, output.read())
 
 
 def spawn(argv: list[str], log: Path, pid_file: Path, env: Mapping[str, str] | None = None) -> int:
@@ -96,11 +120,12 @@ def all_pids() -> Iterable[int]:
 
 
 def children(pid: int) -> list[int]:
-    """The IDs of the child processes of the main thread of a process."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """The IDs of the child processes of all threads of a process."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread may have ended meanwhile
+            found += map(int, thread.read_text().split())
+    return found
 
 
 def send_signal(pids: Iterable[int], number: signal.Signals | int) -> None:

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Turns a bare Debian 12 into a mesh host. Runs once for each image, as root in it.
+# Turns a bare Debian into a mesh host. Runs once for each image, as root in it.
 
 # Units that a host of the lab does not need, and that would delay its boot.
 for unit in systemd-firstboot.service systemd-machine-id-commit.service getty@.service \

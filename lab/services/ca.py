@@ -53,7 +53,7 @@ def start(lab: Lab | None = None) -> None:
     config = str(lab.ca / "config" / "ca.json")
     argv = namespace_holder.nsenter(lab, command, config, "--password-file", str(lab.ca / "password"))
     pid = spawn(argv, lab.logs / "ca", lab.pids / "ca", {**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})
-    wait_until(lambda: is_answering(lab) or is_gone(pid), f"the CA to start; see {lab.logs / 'ca'}", 20)
+    wait_until(lambda: is_answering(lab) or is_gone(pid), f"the CA to start; see {lab.logs / 'ca'}", 60)
     if is_gone(pid):
         raise LabError(f"the CA did not start; see {lab.logs / 'ca'}")
 
@@ -68,7 +68,7 @@ def stop() -> None:
     pid = running_pid(current().pids / "ca")
     if pid is not None:
         send_signal([pid], signal.SIGKILL)
-        wait_until(lambda: is_gone(pid), "the CA to stop", 5)
+        wait_until(lambda: is_gone(pid), "the CA to stop", 60)
 
 
 def pause() -> None:

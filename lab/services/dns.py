@@ -43,7 +43,7 @@ def start(lab: Lab, hosts: list[str]) -> None:
         f"--addn-hosts={_service_file(lab)}",
     )
     spawn(argv, lab.logs / "dns", lab.pids / "dns")
-    wait_until(lambda: _files_read(lab) > 0, f"the DNS server to start; see {lab.logs / 'dns'}", 10, 0.005)
+    wait_until(lambda: _files_read(lab) > 0, f"the DNS server to start; see {lab.logs / 'dns'}", 60, 0.005)
 
 
 def service_addresses() -> dict[str, str]:
@@ -118,7 +118,7 @@ def _reload(lab: Lab) -> None:
         raise LabError(f"the DNS server of lab {lab.name} is not running; run: inv lab.down lab.up")
     before = _files_read(lab)
     send_signal([server], _SIGHUP)
-    wait_until(lambda: _files_read(lab) >= before + 2, "the DNS server to read its files", 5, 0.002)
+    wait_until(lambda: _files_read(lab) >= before + 2, "the DNS server to read its files", 60, 0.002)
 
 
 def _files_read(lab: Lab) -> int:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.machine import machine
+from lab.machine import machine, platforms
 from lab.machine.process import CLEAN_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from lab.machine.platforms import Platform
 
 _ACL = "system.posix_acl_access"
 
@@ -54,7 +56,18 @@ def enter(host: str, argv: Sequence[str]) -> list[str]:
 
 def names() -> list[str]:
     """The names of the lab's hosts, up or down."""
-    return (current().state / "hosts.txt").read_text().split()
+    return list(platforms_by_host())
+
+
+def platforms_by_host() -> dict[str, Platform]:
+    """The platform of each host of the lab, up or down."""
+    rows = (line.split() for line in _list_file().read_text().splitlines())
+    return {name: platforms.parse(platform) for name, platform in rows}
+
+
+def record(platforms_of: Mapping[str, Platform]) -> None:
+    """Write down which hosts the lab has."""
+    _list_file().write_text("".join(f"{name} {platform}\n" for name, platform in platforms_of.items()))
 
 
 def root(host: str) -> Path:
@@ -82,6 +95,10 @@ def checksum(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> str:
 def address(host: str) -> str:
     """The mesh address of a host."""
     return layout.address(host)
+
+
+def _list_file() -> Path:
+    return current().state / "hosts.txt"
 
 
 def _leader(host: str) -> int:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from meshfab.checks.finding import Finding
 from meshfab.errors import one_line
-from meshfab.host import certificate
+from meshfab.host import certificate, certificate_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -158,12 +158,9 @@ def _of_life(provisioner: dict[str, Any]) -> Finding:
 
 
 def _fingerprints(pem: str) -> list[str]:
-    from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
 
     try:
-        return [
-            provisioner.fingerprint(SHA256()).hex() for provisioner in x509.load_pem_x509_certificates(pem.encode())
-        ]
+        return [root.fingerprint(SHA256()).hex() for root in certificate_chain.read_roots(pem)]
     except ValueError:
         return []

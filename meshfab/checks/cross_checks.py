@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
-from meshfab.errors import MeshfabError
+from meshfab.errors import NginxError
 from meshfab.host import certificate
 from meshfab.nginx import change, config_dump, previous_options, server_blocks
 from meshfab.nginx.listeners import Endpoint
@@ -99,13 +98,13 @@ def expected_endpoint(discovery: Discovery, service: Service, settings: Settings
     state, name = discovery.state, service.name
     try:
         endpoint = change.serving_endpoint(state, previous_options.merge_previous_options(state, service), settings)
-    except MeshfabError:
+    except NginxError:
         endpoint = None  # the vhost names an address that the host does not have: ask as a client
     if endpoint is not None or name in discovery.declared:
         return endpoint or Endpoint()
     if name not in discovery.vhosted:
         return Endpoint() if has_timer(discovery, service) else None
-    return None if _is_for_upstreams(state.nginx_conf, service) else Endpoint()
+    return None if state.nginx.words_before(service.cert) == {"proxy_ssl_certificate"} else Endpoint()
 
 
 def is_in_use(discovery: Discovery, service: Service) -> bool:
@@ -129,12 +128,6 @@ def _awaits_vhost(discovery: Discovery, service: Service) -> bool:
     if service.name not in discovery.declared or service.vhost or config_dump.config_error(discovery.state):
         return False
     return not server_blocks.find(discovery.state, service)
-
-
-def _is_for_upstreams(conf: str, service: Service) -> bool:
-    tokens = conf.replace(";", " ").split()
-    before = {first for first, second in itertools.pairwise(tokens) if second.strip("\"'") == service.cert}
-    return before == {"proxy_ssl_certificate"}
 
 
 def _listed(addresses: Iterable[str]) -> str:

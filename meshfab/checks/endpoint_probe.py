@@ -166,7 +166,8 @@ class EndpointProbe:
         args = [
             word for number, (fqdn, answer) in enumerate(unanswered) for word in (str(number), answer.location, fqdn)
         ]
-        output = answer_fields.parse_fields(self._shell.batch([Request("tls_probe", tuple(args))])[0].out)
+        (probed,) = self._shell.batch([Request("tls_probe", tuple(args))])
+        output = answer_fields.parse_fields(probed.out, self._shell.host)
         by_host: dict[tuple[str, str], Served] = {}
         for number, (fqdn, answer) in enumerate(unanswered):
             leaf = certificate.leaf_of(output.get(str(number)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
-from meshfab.host import certificate, renewal_units
+from meshfab.host import certificate, certificate_chain, renewal_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +104,7 @@ def _trust(state: HostState, service: Service | HostCertificate, leaf: certifica
             f"has {', '.join(surplus)}, which nobody asked for"
         ] * bool(surplus)
         yield Finding("san-mismatch", "critical", f"the certificate {' and '.join(faults)}")
-    fault = certificate.chain_fault(leaf, state.root or "", state.now)
+    fault = certificate_chain.chain_fault(leaf, state.root or "", state.now)
     if fault:
         yield Finding("chain-untrusted", "critical", f"does not chain to the mesh's root ({fault})")
 

@@ -99,7 +99,7 @@ class Service:
         validation.dns_name(fqdn)
         extra = None if sans is None else tuple(sorted({validation.dns_name(san, "the SAN") for san in sans} - {fqdn}))
         if upstream is not None:
-            validation.url(upstream, "the upstream")
+            upstream = validation.url(upstream, "the upstream")
         return cls(
             name=name,
             fqdn=fqdn,

@@ -104,7 +104,10 @@ def url(value: object, subject: str, *, schemes: tuple[str, ...] = ("http", "htt
         raise InputError(f"{subject} {_excerpt(text)} is not a plain {' or '.join(schemes)} URL", remedy=remedy)
     try:
         parts = urlsplit(text)
-        parts.port  # noqa: B018  # urlsplit checks the port only when it is read
+        if parts.port == 0:
+            raise ValueError("port 0 is none")
+        if parts.netloc.startswith("["):
+            ip_address(parts.hostname or "")
     except ValueError as error:
         raise InputError(f"{subject} {_excerpt(text)}: {error}", remedy=remedy) from None
     if not parts.hostname or parts.username is not None or not _HOST.fullmatch(parts.netloc):

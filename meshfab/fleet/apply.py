@@ -93,7 +93,7 @@ def apply(
     settings = settings or Settings.load(config if config is not None else {})
     hide_sudo_password(config)
     names = check_certs.requested_hosts(hosts, settings)
-    password = None if dry_run else read_password(settings.password_file)
+    password, signer = (None, None) if dry_run else minting_means(settings)
     results: dict[str, HostOutcome] = {}
     with JumpHostPool() as jumps:
         runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run, deque(names), len(names))

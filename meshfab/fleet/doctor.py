@@ -15,7 +15,7 @@ from meshfab.config import inventory, password, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.fleet import check_certs
-from meshfab.host import answer_fields, facts, tls_client
+from meshfab.host import answer_fields, facts, host_addresses, tls_client
 from meshfab.ssh import session
 from meshfab.ssh.script import Request
 
@@ -91,7 +91,7 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
             probe_answer, doctor_answer = shell.batch([facts.request(settings, declared), _request(settings, declared)])
             state = facts.parse(probe_answer, shell.host, settings, declared)
             reached = client_addresses.peer(shell.c)
-        answers = answer_fields.parse_fields(doctor_answer.out)
+        answers = answer_fields.parse_fields(doctor_answer.out, shell.host)
         return (*preconditions.check_login(None), *_of_host(state, answers, settings, declared, reached))
     except MeshfabError as error:
         return tuple(preconditions.check_login(error))
@@ -136,11 +136,7 @@ def _of_host(
     yield preconditions.check_systemd(answers.get("systemd", ""), runs="systemd.runs" in answers)
     yield from preconditions.check_nginx(state, answers.get("users", "").split())
     yield from preconditions.check_root(state.root, settings)
-    resolved: dict[str, set[str]] = {}
-    for row in answers.get("resolved", "").splitlines():
-        name, _, address = row.partition(" ")
-        resolved.setdefault(name, set()).add(address)
-    addresses_there = {name: frozenset(addresses) for name, addresses in resolved.items()}
+    addresses_there = host_addresses.resolved(answers.get("resolved", ""))
     addresses_here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
     yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0], reached)
     yield from ca_checks.check_ca(answers, state.root, settings)

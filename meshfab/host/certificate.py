@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import warnings
 from contextlib import contextmanager
@@ -15,12 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
 
-    from cryptography.x509 import Certificate
-
-_BEGIN = "-----BEGIN CERTIFICATE-----"
-# Each certificate costs signature checks: a chain has a leaf, one or two intermediates, perhaps the root.
-_MAX_CHAIN = 10
-_MAX_ROOTS = 20
+BEGIN = "-----BEGIN CERTIFICATE-----"
+# Leaf, one or two intermediates, perhaps the root.
+_MAX_CHAIN = 6
+MAX_FILE = 128 * 1024
+_MAX_KEY_FILE = 16 * 1024
+# A leaf with 250 names of 60 characters has 15 KiB, an intermediate or root with an RSA key of 8192 bits 3 KiB.
+_MAX_LEAF = 16 * 1024
+_MAX_ISSUER = 4 * 1024
+_MAX_NAMES = 250
+_MAX_NAME = 253
+# RFC 5280, 4.1.2.2, allows 20 bytes.
+_MAX_SERIAL_BITS = 8 * 64
 
 
 @dataclass(frozen=True)
@@ -65,17 +72,36 @@ def read_leaf(pem: str) -> Leaf:
     Raises:
         ValueError: it is empty, truncated, not PEM, or not a valid certificate; the text says which.
     """
-    if not pem.strip():
-        raise ValueError("the file is empty")
-    if pem.count(_BEGIN) != pem.count("-----END CERTIFICATE-----"):
-        raise ValueError("the file is cut short")
-    if pem.count(_BEGIN) > _MAX_CHAIN:
-        raise ValueError(f"the file holds more than {_MAX_CHAIN} certificates")
+    leaf_or_fault = _read(pem)
+    if isinstance(leaf_or_fault, str):
+        raise ValueError(leaf_or_fault)
+    return leaf_or_fault
+
+
+# A host's services are judged one after the other, and each judgement reads the same file several times.
+@functools.lru_cache(maxsize=32)
+def _read(pem: str) -> Leaf | str:
+    fault = _fault(pem)
+    if fault:
+        return fault
     try:
         return _parsed(pem.encode(), is_pem=True)
+    except _BoundError as error:
+        return str(error)
     except Exception as error:
         # The parser raises a dozen unrelated types for damaged bytes (InvalidVersion, UnsupportedAlgorithm, …).
-        raise ValueError(f"the file is not a PEM certificate ({type(error).__name__})") from None
+        return f"the file is not a PEM certificate ({type(error).__name__})"
+
+
+def _fault(pem: str) -> str:
+    """What can be seen without parsing; empty if nothing."""
+    faults = {
+        "the file is empty": not pem.strip(),
+        "the file is cut short": pem.count(BEGIN) != pem.count("-----END CERTIFICATE-----"),
+        f"the file holds more than {_MAX_CHAIN} certificates": pem.count(BEGIN) > _MAX_CHAIN,
+        f"the file is longer than {MAX_FILE} characters": len(pem) > MAX_FILE,
+    }
+    return next((fault for fault, is_so in faults.items() if is_so), "")
 
 
 def read_der(der: bytes) -> Leaf:
@@ -98,8 +124,12 @@ def leaf_of(pem: str | None) -> Leaf | None:
         return None
 
 
+class _BoundError(ValueError):
+    """A certificate is beyond what any honest one is."""
+
+
 @contextmanager
-def _long_names() -> Iterator[None]:
+def long_names() -> Iterator[None]:
     """Accept a CN of over 64 characters: it breaks X.520's limit, but clients ignore the CN."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -112,7 +142,12 @@ def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
 
     chain = x509.load_pem_x509_certificates(raw) if is_pem else [x509.load_der_x509_certificate(raw)]
     leaf = chain[0]
-    with _long_names():
+    der = leaf.public_bytes(Encoding.DER)
+    issuers = tuple(issuer.public_bytes(Encoding.DER) for issuer in chain[1:])
+    is_large = len(der) > _MAX_LEAF or any(len(issuer) > _MAX_ISSUER for issuer in issuers)
+    if is_large or leaf.serial_number.bit_length() > _MAX_SERIAL_BITS:
+        raise _BoundError("a certificate in it is larger than any honest one")
+    with long_names():
         for certificate in chain:
             # These are parsed on access; damage in them must show here and not later.
             _ = certificate.subject, certificate.issuer
@@ -121,14 +156,16 @@ def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
         sans = names.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
         sans = []
+    if len(sans) > _MAX_NAMES or any(len(san) > _MAX_NAME for san in sans):
+        raise _BoundError(f"it has more than {_MAX_NAMES} names, or longer ones than DNS has")
     return Leaf(
-        der=leaf.public_bytes(Encoding.DER),
+        der=der,
         public=leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         sans=tuple(sorted(sans)),
         serial=leaf.serial_number,
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
-        issuers=tuple(issuer.public_bytes(Encoding.DER) for issuer in chain[1:]),
+        issuers=issuers,
     )
 
 
@@ -140,59 +177,13 @@ def is_key_of(leaf: Leaf, public_pem: str) -> bool:
         load_pem_public_key,
     )
 
+    if len(public_pem) > _MAX_KEY_FILE:
+        return False
     try:
         key = load_pem_public_key(public_pem.encode())
-    except ValueError:
+    except Exception:  # the loader raises unrelated types, as in `read_leaf`
         return False
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == leaf.public
-
-
-def chain_fault(leaf: Leaf, root_pem: str, now: datetime) -> str:
-    """Why the leaf does not chain to the root, in words; empty when it does.
-
-    The dates of the leaf are not checked here: an expired one is checked as of its last second. This builds the
-    chain with `cryptography`'s signature check, because its path validation applies the rules for public CAs to a
-    private one (no Ed25519, no SHA-1 root), and cannot be told otherwise.
-    """
-    from cryptography import x509
-
-    if root_pem.count(_BEGIN) > _MAX_ROOTS:
-        return f"the root file holds more than {_MAX_ROOTS} certificates"
-    try:
-        roots = x509.load_pem_x509_certificates(root_pem.encode())
-    except ValueError:
-        return "the root file holds no certificate"
-    with _long_names():
-        return _walk(leaf, roots, min(max(now, leaf.not_before), leaf.not_after))
-
-
-def _walk(leaf: Leaf, roots: list[Certificate], moment: datetime) -> str:
-    from cryptography import x509
-
-    first = below = x509.load_der_x509_certificate(leaf.der)
-    remaining = [x509.load_der_x509_certificate(der) for der in leaf.issuers]
-    while True:
-        issuer = next((candidate for candidate in (*roots, *remaining) if _is_issuer(candidate, below)), None)
-        if issuer is None:
-            return "neither the root nor a certificate in the file issued " + ("it" if below == first else "its issuer")
-        if not issuer.not_valid_before_utc <= moment <= issuer.not_valid_after_utc:
-            begin, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
-            return f"its issuer is valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d} only"
-        if issuer in roots:
-            return ""
-        remaining.remove(issuer)
-        below = issuer
-
-
-def _is_issuer(issuer: Certificate, below: Certificate) -> bool:
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-
-    try:
-        below.verify_directly_issued_by(issuer)
-        return bool(issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
-        return False
 
 
 def warm_up() -> None:

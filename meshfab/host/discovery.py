@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from meshfab.config import validation
 from meshfab.config.service import Service
-from meshfab.errors import InputError
-from meshfab.host import answer_fields, facts
+from meshfab.errors import ConnectError, InputError
+from meshfab.host import answer_fields, facts, host_addresses
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
@@ -25,8 +25,9 @@ OWN = "own.pair"
 OWN_CERT = "/etc/pki/tls/misc"
 OWN_KEY = "/etc/pki/tls/private"
 OWN_UNIT = "step.service"
-# The limits for a host that lists too many names.
+# The limits for a host that lists too many names: every service costs signature checks and TLS connections.
 _MOST_FOUND, _MOST_SECRETS = 200, 20
+_MAX_TICK_MESSAGE = 2000
 # The names that put_password.sh gives: the file, and the folder in which it is made.
 _SECRET = re.compile(r"/tmp/(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?-provisioner|\.meshfab-[0-9a-f]{16})")  # noqa: S108
 
@@ -96,12 +97,12 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     """Parse the answer, whatever bytes it contains.
 
     Raises:
-        ConnectError: it is not the answer of our script.
+        ConnectError: it is not the answer of our script, or claims more services than a host has.
     """
-    fields = answer_fields.parse_fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out, host)
     by_name = {service.name: service for service in declared}
-    found, secrets = fields.get("found", "").split(), fields.get("secrets", "").split("\n")
-    secrets = [path for path in secrets if _SECRET.fullmatch(path)]
+    found = [name for name in dict.fromkeys(fields.get("found", "").split()) if name not in by_name]
+    secrets = [path for path in answer_fields.rows(fields.get("secrets", "")) if _SECRET.fullmatch(path)]
     for name in found[:_MOST_FOUND]:
         try:
             by_name.setdefault(name, Service.of(name, settings))
@@ -110,19 +111,15 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     host_pair = _own(fields.get("own", ""))
     names = [*by_name, *([host_pair.name] if host_pair else [])]
     state = facts.from_fields(fields, host, settings, names, stderr=answer.err)
-    resolved: dict[str, set[str]] = {}
-    for row in fields.get("resolved", "").splitlines():
-        name, _, address = row.partition(" ")
-        resolved.setdefault(name, set()).add(address)
     return Discovery(
         state=state,
         own=host_pair,
         services=tuple(by_name.values()),
         declared=frozenset(service.name for service in declared),
-        vhosted=frozenset(fields.get("vhosted", "").split()),
+        vhosted=frozenset(name for name in fields.get("vhosted", "").split() if name in by_name),
         secrets=tuple(secrets[:_MOST_SECRETS]),
-        resolved={name: frozenset(addresses) for name, addresses in resolved.items()},
-        failed={name: fields[f"{name}/failed"] for name in by_name if f"{name}/failed" in fields},
+        resolved=host_addresses.resolved(fields.get("resolved", "")),
+        failed={name: fields[f"{name}/failed"][:_MAX_TICK_MESSAGE] for name in by_name if f"{name}/failed" in fields},
         left_out=tuple(
             f"{count} {what}"
             for count, what in (
@@ -132,6 +129,14 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
             if count > 0
         ),
     )
+
+
+def _found(text: str, declared: Mapping[str, Service], host: str) -> list[str]:
+    names = [name for name in dict.fromkeys(text.split()) if name not in declared]
+    if len(names) > _MOST_FOUND:
+        what = f"it has more than {_MOST_FOUND} services that are not declared for it"
+        raise ConnectError(what, host=host, remedy="declare its services, or see what is in its folder of certificates")
+    return names
 
 
 def undeclared(discovery: Discovery) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from ipaddress import ip_address
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from meshfab.errors import ConnectError
-from meshfab.host import answer_fields
+from meshfab.host import answer_fields, host_addresses, nginx_config
+from meshfab.host.nginx_config import NginxConfig
+from meshfab.host.nginx_grammar import ServerBlocks
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
     from meshfab.ssh.root_shell import RootShell
     from meshfab.ssh.script import Answer
 
-# A host with more addresses than this is not taken at its word.
-_MAX_ADDRESSES = 64
+_MAX_UNITS = 20_000
+_MAX_PROPERTIES = 64
+_MAX_ACL = 64 * 1024
+# Words that systemd, stat or a script's error output prints; they appear in messages.
+_MAX_WORD = 200
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,7 @@ class ServiceState:
 
 @dataclass(frozen=True)
 class HostState:
-    """A host at the moment of the probe; `now` is the time by its own clock.
-
-    `unwritable` has the folders of our files in which root cannot write, as on a read-only file system.
-    """
+    """A host at the moment of the probe; `now` is its own clock's time, `unwritable` our folders that are read-only."""
 
     host: str
     now: datetime
@@ -103,6 +105,16 @@ class HostState:
     def unit(self, name: str) -> Unit:
         """The unit's state; one that systemd does not know has the defaults."""
         return self.units.get(name, Unit())
+
+    @cached_property
+    def nginx(self) -> NginxConfig:
+        """nginx's configuration, split into its files; read when it is asked for."""
+        return NginxConfig(self.nginx_conf, self.host)
+
+    @cached_property
+    def server_blocks(self) -> ServerBlocks:
+        """The server blocks of that configuration, parsed when they are asked for."""
+        return ServerBlocks(self.nginx)
 
     @property
     def step(self) -> str | None:
@@ -141,7 +153,7 @@ def parse(answer: Answer, host: str, settings: Settings, services: Sequence[Serv
         ConnectError: it is not the answer of our script.
     """
     names = [service.name for service in services]
-    return from_fields(answer_fields.parse_fields(answer.out), host, settings, names, stderr=answer.err)
+    return from_fields(answer_fields.parse_fields(answer.out, host), host, settings, names, stderr=answer.err)
 
 
 def from_fields(
@@ -163,59 +175,68 @@ def from_fields(
         now = datetime.fromtimestamp(int(answers["now"]), timezone.utc)
     except (KeyError, ValueError, OverflowError, OSError):
         raise ConnectError(
-            f"the host's answer to the probe cannot be parsed ({stderr or 'no error message'})",
+            f"the host's answer to the probe cannot be parsed ({stderr[:_MAX_WORD] or 'no error message'})",
             host=host,
             remedy=f"try `ssh {host} sudo -n id`",
         ) from None
     return HostState(
         host=host,
         now=now,
-        addresses=_addresses(answers.get("addresses", "")),
-        tools={path.rpartition("/")[2]: path for path in answers.get("tools", "").splitlines()},
+        addresses=host_addresses.own(answers.get("addresses", "")),
+        tools={path.rpartition("/")[2]: path for path in answer_fields.rows(answers.get("tools", ""))},
         root=answers.get("root"),
         nginx_conf=answers.get("nginx.conf", ""),
-        nginx_version=_version(answers.get("nginx.conf", "")),
+        nginx_version=nginx_config.version(answers.get("nginx.conf", "")),
         nginx_user=settings.nginx_user
-        or _user(answers.get("nginx.conf", ""))
-        or _user(f"user {answers.get('nginx.user', '')};")
+        or nginx_config.worker_user(answers.get("nginx.conf", ""))
+        or nginx_config.worker_user(f"user {answers.get('nginx.user', '')};")
         or "nginx",
         has_sites="nginx.sites" in answers,
         has_ipv6="no-ipv6" not in answers,
-        unwritable=frozenset(answers.get("unwritable", "").split("\n")),
-        digests={row[66:]: row[:64] for row in answers.get("digests", "").splitlines()},
+        unwritable=frozenset(answer_fields.rows(answers.get("unwritable", ""))),
+        digests={row[66:]: row[:64] for row in answer_fields.rows(answers.get("digests", ""))},
         stats=_stats(answers.get("stats", "")),
         units=_units(answers.get("units", "")),
-        services={name: _service(answers, name) for name in names},
+        services=_services(answers, names),
     )
 
 
-def _service(answers: Mapping[str, str], name: str) -> ServiceState:
-    prefix = f"{name}/vhost:"
+def _services(answers: Mapping[str, str], names: Iterable[str]) -> dict[str, ServiceState]:
+    vhosts: dict[str, dict[str, str]] = {}
+    for key, text in answers.items():
+        name, mark, path = key.partition("/vhost:")
+        if mark:
+            vhosts.setdefault(name, {})[path] = text
+    return {name: _service(answers, name, vhosts.get(name, {})) for name in names}
+
+
+def _service(answers: Mapping[str, str], name: str, vhosts: Mapping[str, str]) -> ServiceState:
     return ServiceState(
         cert=answers.get(f"{name}/cert"),
         public=answers.get(f"{name}/public"),
-        acl=answers.get(f"{name}/acl", ""),
+        acl=answers.get(f"{name}/acl", "")[:_MAX_ACL],
         staged=answers.get(f"{name}/staged"),
         has_leftovers=f"{name}/leftovers" in answers,
         secret=answers.get(f"{name}/secret"),
         is_secret_folder=f"{name}/secret-folder" in answers,
-        vhosts={key[len(prefix) :]: text for key, text in answers.items() if key.startswith(prefix)},
+        vhosts=vhosts,
     )
 
 
 def _stats(text: str) -> dict[str, Stat]:
     stats = {}
-    for row in text.splitlines():
-        columns = row.split("|")
+    for row in answer_fields.rows(text):
+        columns = row.split("|", 4)
         if len(columns) == 4 and re.fullmatch("[0-7]{1,5}", columns[3]):
-            stats[columns[0]] = Stat(columns[1], columns[2], int(columns[3], 8))
+            stats[columns[0]] = Stat(columns[1][:_MAX_WORD], columns[2][:_MAX_WORD], int(columns[3], 8))
     return stats
 
 
 def _units(text: str) -> dict[str, Unit]:
     units = {}
-    for block in text.split("\n\n"):
-        properties = dict(row.split("=", 1) for row in block.splitlines() if "=" in row)
+    for block in text.split("\n\n", _MAX_UNITS)[:_MAX_UNITS]:
+        rows = (row.partition("=") for row in block.split("\n", _MAX_PROPERTIES)[:_MAX_PROPERTIES])
+        properties = {name: value[:_MAX_WORD] for name, _, value in rows}
         units[properties.get("Id", "")] = Unit(
             load=properties.get("LoadState", ""),
             enabled=properties.get("UnitFileState", ""),
@@ -226,25 +247,3 @@ def _units(text: str) -> dict[str, Unit]:
             main_pid=properties.get("MainPID", ""),
         )
     return units
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    """The host's addresses in their normal form; anything that is not an address, or has a zone, is left out."""
-    addresses = []
-    for word in text.split()[:_MAX_ADDRESSES]:
-        try:
-            addresses.append(str(ip_address(word)))
-        except ValueError:
-            continue
-    return tuple(address for address in addresses if "%" not in address)
-
-
-def _user(conf: str) -> str:
-    """The workers' user in `nginx -T` output; the builds of Debian and Fedora both set it in the main file."""
-    match = re.search(r"^[ \t]*user[ \t]+([A-Za-z0-9_.-]{1,32})[ \t;]", conf, re.MULTILINE)
-    return match[1] if match else ""
-
-
-def _version(text: str) -> tuple[int, ...]:
-    match = re.search(r"nginx/(\d{1,6})\.(\d{1,6})\.(\d{1,6})", text)
-    return tuple(int(part) for part in match.groups()) if match else ()

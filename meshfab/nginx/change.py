@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from meshfab.errors import EditedError, NginxError
 from meshfab.host.target_file import File, LazyFile
 from meshfab.nginx import config_dump, layout, listeners, server_blocks, snippets, sockets, vhost
-from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
     from meshfab.nginx.layout import VhostPath
+    from meshfab.nginx.listeners import Endpoint
     from meshfab.nginx.server_blocks import Server
 
 
@@ -100,9 +100,9 @@ def serving_endpoint(state: HostState, service: Service, settings: Settings) -> 
     vhost_path = layout.choose_vhost_path(state, service, settings)
     text = state.services[service.name].vhosts.get(vhost_path.path)
     if text and layout.is_included(state, vhost_path) and is_managed(text):
-        return Endpoint(listeners.addresses(state, service, settings))
+        return listeners.endpoint(state, listeners.addresses(state, service, settings), settings.listen)
     servers = [block for block in server_blocks.find(state, service) if block.cert == service.cert]
-    return Endpoint(servers[0].hosts, servers[0].ports[0]) if servers else None
+    return listeners.endpoint(state, servers[0].hosts, settings.listen, servers[0].ports[0]) if servers else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
@@ -9,21 +10,16 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.host.facts import HostState
 
-FILE = re.compile(r"^# configuration file (/.*):$", re.MULTILINE)
-PREFIX = "/etc/nginx"
 _ERROR_LOG = re.compile(r"(?:^|[{;])[ \t]*error_log\s+[\"']?(/[^\s;\"']+)", re.MULTILINE)
 _CONFLICT = re.compile(r'conflicting server name "([^"]{1,255})" on (\S{1,255}), ignored')
-
-
-def dump(conf: str) -> dict[str, str]:
-    """Split `nginx -T` output: the text of each file by its path."""
-    _, *parts = FILE.split(conf)
-    return {path: text.removeprefix("\n") for path, text in zip(parts[::2], parts[1::2], strict=True)}
+# nginx prints its error last.
+_LONGEST_ERROR = 64 * 1024
+_MAX_CONFLICTS = 1000
 
 
 def config_error(state: HostState) -> str:
     """nginx's error output for a configuration that it refuses; empty when it is valid."""
-    return "" if FILE.search(state.nginx_conf) else " ".join(state.nginx_conf.split())
+    return "" if state.nginx.files else " ".join(state.nginx_conf[-_LONGEST_ERROR:].split())
 
 
 def is_about(output: str, service: Service) -> bool:
@@ -33,7 +29,7 @@ def is_about(output: str, service: Service) -> bool:
 
 def is_port_free(state: HostState, port: int) -> bool:
     """Whether certainly no server listens on the port. Without the grammar, which takes longer than it could save."""
-    return not re.search(rf"(?:^|[{{;])[ \t]*listen\s[^;]{{0,256}}\b{port}\b", state.nginx_conf, re.MULTILINE)
+    return not any(str(port) in " ".join(args) for _, _, args in state.nginx.listens)
 
 
 def names_pair(state: HostState, service: Service) -> bool:
@@ -43,8 +39,8 @@ def names_pair(state: HostState, service: Service) -> bool:
 
 def conflicts(state: HostState, service: Service) -> list[str]:
     """Where nginx warns that it ignores one of two servers for a name of ours, as "NAME on ADDRESS:PORT"."""
-    head = FILE.split(state.nginx_conf, maxsplit=1)[0]
-    return [f"{match[1]} on {match[2]}" for match in _CONFLICT.finditer(head) if match[1] in service.names]
+    matches = itertools.islice(_CONFLICT.finditer(state.nginx.head), _MAX_CONFLICTS)
+    return [f"{match[1]} on {match[2]}" for match in matches if match[1] in service.names]
 
 
 def error_log(state: HostState) -> str:

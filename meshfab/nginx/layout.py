@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from meshfab.errors import NginxError
-from meshfab.nginx.config_dump import PREFIX
+from meshfab.host.nginx_config import PREFIX
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
-
-_INCLUDE = re.compile(r"(?:^|[{;])[ \t]*include\s+[\"']?([^\s;\"']+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -39,14 +35,12 @@ def choose_vhost_path(state: HostState, service: Service, settings: Settings) ->
 
 def would_include(state: HostState, vhost_path: VhostPath) -> bool:
     """Whether some `include` of the live configuration includes a file at this path, once it exists."""
-    path = PurePosixPath(vhost_path.link or vhost_path.path)
-    patterns = (PurePosixPath(PREFIX, match[1]) for match in _INCLUDE.finditer(state.nginx_conf))
-    return any(path.match(str(pattern)) for pattern in patterns)
+    return state.nginx.would_include(vhost_path.link or vhost_path.path)
 
 
 def is_included(state: HostState, vhost_path: VhostPath) -> bool:
     """Whether the live configuration includes a vhost at this path."""
-    return f"# configuration file {vhost_path.link or vhost_path.path}:" in state.nginx_conf
+    return (vhost_path.link or vhost_path.path) in state.nginx.files
 
 
 def is_running(state: HostState) -> bool:

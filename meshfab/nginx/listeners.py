@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshfab.errors import NginxError
-from meshfab.nginx.config_dump import dump
 from meshfab.nginx.server_blocks import WILD, socket_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
     from meshfab.nginx.layout import VhostPath
-
-_LISTEN = re.compile(r"(?:^|[{;])[ \t]*listen\s{1,64}([^;]{1,256});", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,6 +56,15 @@ def addresses(state: HostState, service: Service, settings: Settings) -> tuple[s
             )
         addresses_found += host_addresses
     return tuple(dict.fromkeys(addresses_found))
+
+
+def endpoint(state: HostState, listen_addresses: Sequence[str], operators: Sequence[str], port: int = 443) -> Endpoint:
+    """Where clients are to ask for what listens on these addresses.
+
+    Some come from files on the host, which could send the operator's machine anywhere. So an address counts only if it
+    is the host's own, or one that the operator named.
+    """
+    return Endpoint(tuple(address for address in listen_addresses if address in (*state.addresses, *operators)), port)
 
 
 def listens(state: HostState, service: Service, settings: Settings) -> tuple[str, ...]:
@@ -106,10 +111,9 @@ def _listening(state: HostState, except_path: VhostPath | None = None) -> Iterat
 
     A pattern is enough: a match only leads to a refusal or a note, and a host may have hundreds of files.
     """
-    for path, text in dump(state.nginx_conf).items():
+    for path, line, args in state.nginx.listens:
         if not except_path or path not in (except_path.path, except_path.link):
-            for match in _LISTEN.finditer(text):
-                yield f"{path}:{text.count(chr(10), 0, match.start(1)) + 1}", *socket_of(match[1].split())
+            yield f"{path}:{line}", *socket_of(args)
 
 
 def _is_in(address: str, network: IPv4Network | IPv6Network) -> bool:

@@ -22,30 +22,34 @@ def merge_previous_options(state: HostState, service: Service) -> Service:
     have = state.services[service.name]
     changes: dict[str, Any] = {}
     header = next((header for header in map(vhost.read_header, have.vhosts.values()) if header), None)
-    if header and service.listen is None and isinstance(header.requested.get("listen"), list):
-        changes.update(listen=tuple(header.requested["listen"]))
-    if header and service.upstream is None and isinstance(header.requested.get("upstream"), str):
-        changes.update(
-            upstream=header.requested["upstream"],
-            mtls=service.mtls or bool(header.requested.get("mtls")),
-            verify_upstream=service.verify_upstream and bool(header.requested["verify_upstream"]),
-            keep_host=service.keep_host or bool(header.requested["keep_host"]),
-        )
+    if header:
+        try:
+            changes.update(_of_header(header.requested, service))
+        except InputError as error:
+            what = f"{error.what}, in the vhost on the host"
+            raise NginxError(what, host=state.host, remedy="give --upstream, or --listen") from None
     if service.sans is None:
         changes["sans"] = _more_names(have.cert, service)
     try:
-        # The header is a file on the host: what goes on is the checked value in its normal form.
-        if "upstream" in changes:
-            changes["upstream"] = validation.url(changes["upstream"], "the upstream of the vhost on the host")
-        if "listen" in changes:
-            what = "the address that the vhost on the host listens on"
-            changes["listen"] = tuple(validation.listen(word, what) for word in changes["listen"])
-    except InputError as error:
-        raise NginxError(error.what, host=state.host, remedy="give --upstream, or --listen") from None
-    try:
         return dataclasses.replace(service, **changes)
     except InputError as error:
-        raise NginxError(error.what, host=state.host, remedy=error.remedy) from None
+        raise NginxError(f"{error.what}, in the vhost on the host", host=state.host, remedy=error.remedy) from None
+
+
+def _of_header(requested: dict[str, Any], service: Service) -> dict[str, Any]:
+    """The options that the run does not give. The header is a file on the host: it is checked as the operator's are."""
+    changes: dict[str, Any] = {}
+    listen, upstream = requested.get("listen"), requested.get("upstream")
+    if service.listen is None and isinstance(listen, list):
+        changes["listen"] = tuple(validation.listen(word) for word in listen)
+    if service.upstream is None and upstream is not None:
+        changes.update(
+            upstream=validation.url(upstream, "the upstream"),
+            mtls=service.mtls or requested.get("mtls") is True,
+            verify_upstream=service.verify_upstream and requested.get("verify_upstream") is not False,
+            keep_host=service.keep_host or requested.get("keep_host") is True,
+        )
+    return changes
 
 
 def _more_names(cert: str | None, service: Service) -> tuple[str, ...] | None:

@@ -6,9 +6,9 @@ import functools
 from typing import TYPE_CHECKING
 
 from meshfab.errors import EditedError
+from meshfab.host.nginx_config import PREFIX
 from meshfab.host.target_file import File
 from meshfab.nginx import vhost
-from meshfab.nginx.config_dump import PREFIX
 
 if TYPE_CHECKING:
     from meshfab.config.service import Service

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 # What can be rendered: the whole vhost, or a snippet for the operator's own vhost.
 Part = Literal["vhost", "tls", "mtls"]
 
-_HEADER = re.compile(r"# Written by meshfab; .* (\{.*\}) wants=([0-9a-f]{16}) text=([0-9a-f]{16})\n")
+_BEGINNING = "# Written by meshfab; "
+_DIGESTS = re.compile(r"wants=([0-9a-f]{16}) text=([0-9a-f]{16})", re.ASCII)
 _MAX_HEADER = 8192
+# The comparison takes time with the square of the lines; our own files have a hundred.
+_MAX_DIFF_LINES = 2000
 _SNIPPETS = {
     "vhost": ("tls.conf.j2", "proxy.conf.j2", "upstream_tls.conf.j2", "mtls.conf.j2", "vhost.conf.j2"),
     "tls": ("tls.conf.j2",),
@@ -57,17 +60,19 @@ class ManagedHeader:
 
 def read_header(text: str) -> ManagedHeader | None:
     """The header of a managed file; None for any other file."""
-    # A longer first line is not a header of ours, and would take the expression quadratic time.
-    match = _HEADER.match(text[:_MAX_HEADER])
-    if not match:
+    # A longer first line is not a header of ours.
+    line, newline, _ = text[:_MAX_HEADER].partition("\n")
+    options, _, digests = line.partition("{")[2].rpartition(" wants=")
+    match = _DIGESTS.fullmatch(f"wants={digests}")
+    if not (line.startswith(_BEGINNING) and newline and match):
         return None
     try:
-        requested = _DEFAULTS | json.loads(match[1])
+        requested = _DEFAULTS | json.loads("{" + options)
     except (ValueError, RecursionError):  # the header is a file on the host, and may be nested without end
         return None
     # A shell's `$(cat)` drops the newlines at a file's end; they change nothing for nginx either.
-    body = text[match.end() :].rstrip("\n") + "\n"
-    return ManagedHeader(requested, match[2], resources.digest(body)[:16] == match[3])
+    body = text[len(line) + 1 :].rstrip("\n") + "\n"
+    return ManagedHeader(requested, match[1], resources.digest(body)[:16] == match[2])
 
 
 def requested(service: Service) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def render(
         raise InputError(
             f"the template {part}.conf.j2 cannot be rendered: {error}", remedy=f"see {settings.snippets}"
         ) from None
-    beginning = f"# Written by meshfab; a file that you edit is left alone. {json.dumps(requested(service))}"
+    beginning = f"{_BEGINNING}a file that you edit is left alone. {json.dumps(requested(service))}"
     digest = input_digest(service, settings, nginx_version, listens, part)
     return f"{beginning} wants={digest} text={resources.digest(text)[:16]}\n{text}"
 
@@ -134,6 +139,8 @@ def diff(path: str, old: str | None, new: str) -> str:
     # The shell's `$(cat)` drops the newlines at a file's end.
     # A line ends at \n only: `splitlines` would also end one where an editor shows none.
     before = list(io.StringIO(old.rstrip("\n") + "\n", newline="\n")) if old is not None else []
+    if len(before) > _MAX_DIFF_LINES:
+        return f"{path} has {len(before)} lines, more than are compared\n"
     after = list(io.StringIO(new, newline="\n"))
     return "".join(difflib.unified_diff(before, after, path if before else "/dev/null", path))
 

@@ -71,7 +71,7 @@ def execute(
 def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
     """A unified diff of every file that the plan would change; reads, and writes nothing."""
     texts = {file.path: file.text for file in (*plan.files, *plan.nginx_change.files)}
-    old_texts = answer_fields.parse_fields(shell.run("read", *texts).out) if texts else {}
+    old_texts = answer_fields.parse_fields(shell.run("read", *texts).out, shell.host) if texts else {}
     return tuple(vhost.diff(path, old_texts.get(path), text) for path, text in texts.items())
 
 
@@ -123,7 +123,7 @@ def _execute_batch(
             if step.verb != "mint":
                 on_step(plan.service, step.verb, f"{_done(step.verb, plan)}: {step.reason}")
     # The last answer has the certificates that are on disk now: the proof compares with these, not with the intention.
-    texts = answer_fields.parse_fields(answers[-1].out)
+    texts = answer_fields.parse_fields(answers[-1].out, shell.host)
     on_disk = {plan.service.name: certificate.leaf_of(texts.get(plan.service.cert)) for plan in plans}
     results = _prove(shell, state, checks, on_disk)
     _remove_backups(shell, state, [plan for plan in plans if not isinstance(results[plan.service.name], MeshfabError)])

@@ -33,7 +33,7 @@ def mint(shell: RootShell, state: HostState, service: Service, settings: Setting
     answer = password_transfer.mint_with_password(shell, service, password, request)
     if not answer.ok:
         raise _no_pair(answer, shell.host, settings)
-    fields = answer_fields.parse_fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out, shell.host)
     return check_pair(state, service, fields.get("cert", ""), fields.get("public"))
 
 

@@ -123,7 +123,7 @@ def mint_all(
         raise MintError(
             f"the host makes no certificate request: {answer.err}", host=shell.host, remedy="is /run full or read-only?"
         )
-    fields = answer_fields.parse_fields(answer.out)
+    fields = answer_fields.parse_fields(answer.out, shell.host)
     results: dict[str, tuple[Leaf, Request] | MeshfabError] = {}
     for service in services:
         try:

@@ -11,7 +11,6 @@ from meshfab.errors import MintError
 from meshfab.host import certificate, renewal_units
 from meshfab.nginx import change, config_dump, layout, listeners
 from meshfab.nginx.activation import Activation
-from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
     from meshfab.checks.finding import Finding
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from meshfab.host.target_file import File
     from meshfab.nginx.change import NginxChange
     from meshfab.nginx.layout import VhostPath
+    from meshfab.nginx.listeners import Endpoint
     from meshfab.provisioning.observe import ServiceObservation
     from meshfab.provisioning.request import Part, ProvisionRequest
 
@@ -136,7 +136,10 @@ def _endpoint(
 ) -> Endpoint | None:
     """Where clients ask for the service when the plan is done."""
     if nginx_change.vhost_path and nginx_change.reason:
-        return Endpoint(listeners.addresses(state, observed.service, request.settings))
+        requested = {service.name: service.listen or () for service in request.services}
+        operators = (*request.settings.listen, *requested.get(observed.service.name, ()))
+        addresses = listeners.addresses(state, observed.service, request.settings)
+        return listeners.endpoint(state, addresses, operators)
     if "wire-nginx" not in request.parts and not layout.is_running(state):
         return None
     return observed.endpoint

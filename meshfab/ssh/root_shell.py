@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ from meshfab.ssh.script import Answer, Request, message, readable, shell_words
 from meshfab.ssh.shell_channel import RERUN, ShellChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from fabric import Connection
@@ -89,7 +90,7 @@ class RootShell:
             channel.stop_reason = reason
         # In a thread: what is sent to close a channel blocks when the host reads nothing.
         close = self.c.client.close if channel is None else channel.close
-        Thread(target=close, name="interrupt", daemon=True).start()
+        Thread(target=_close, args=(close,), name="interrupt", daemon=True).start()
 
     @property
     def is_idle(self) -> bool:
@@ -174,7 +175,9 @@ class RootShell:
         channel = self._open_channel
         channel.combine(True)
         output, prompts = b"", 0
-        while not (pid := re.search(rb"(?:^|\n)(\d{1,10}\n)\Z", output.rpartition(prompt.encode())[2][-16:])):
+        # sudo-rs ends the prompt's line on stderr, which may arrive before the pid or after it.
+        pattern = re.compile(rb"(?:^|\n|: )(\d{1,10}\n)\n?\Z")
+        while not (pid := pattern.search(output.rpartition(prompt.encode())[2][-16:])):
             if output.count(prompt.encode()) > prompts:
                 prompts += 1
                 if prompts > 1:
@@ -182,12 +185,22 @@ class RootShell:
                     raise NotReadyError(what, host=self.host, remedy=remedy)
                 channel.send(memoryview(f"{HiddenText(self.c.config.sudo.password)}\n".encode()), deadline)
             output += channel.receive_some(deadline)
+            channel.sudo_output = output.replace(prompt.encode(), b"")
             if len(output) > _MAX_GREETING:
                 raise channel.too_long(_MAX_GREETING)
         channel.combine(False)
+        channel.sudo_output = b""
         channel.put_back(pid[1])
 
     @property
     def _open_channel(self) -> ShellChannel:
         assert self._channel is not None, "use the shell as a context manager"  # noqa: S101
         return self._channel
+
+
+def _close(close: Callable[[], object]) -> None:
+    """Close a channel or a connection that may have ended already."""
+    from paramiko.ssh_exception import SSHException
+
+    with suppress(OSError, EOFError, SSHException):
+        close()

@@ -6,9 +6,10 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from meshfab.errors import LostError, NotReadyError, StoppedError, SudoAsksError
+from meshfab.errors import LostError, NotReadyError, StoppedError
 from meshfab.ssh.answer_stream import AnswerStream
 from meshfab.ssh.script import readable
+from meshfab.ssh.sudo import explain_end
 
 if TYPE_CHECKING:
     from fabric import Connection
@@ -32,10 +33,11 @@ class ShellChannel:
 
     Attributes:
         stop_reason: why another thread stops the shell; empty if none does.
+        sudo_output: what sudo has printed while stderr is part of stdout, for the error if it ends then.
     """
 
     def __init__(self, c: Connection, host: str, mark: str) -> None:
-        self.stop_reason = ""
+        self.stop_reason, self.sudo_output = "", b""
         self._host, self._received = host, 0
         self._out, self._err = AnswerStream(mark), AnswerStream(mark)
         self._channel, bounded_pipe = c.create_session(), _bounded_pipe()
@@ -146,7 +148,7 @@ class ShellChannel:
 
         if self.stop_reason:
             return StoppedError(self.stop_reason, host=self._host, remedy=RERUN)
-        channel, output, deadline = self._channel, self._err.rest(), time.monotonic() + _END_SECONDS
+        channel, output, deadline = self._channel, self.sudo_output + self._err.rest(), time.monotonic() + _END_SECONDS
         try:
             while len(output) < _END_BYTES and (remaining := deadline - time.monotonic()) > 0:
                 channel.settimeout(remaining)
@@ -158,29 +160,8 @@ class ShellChannel:
         # The status may arrive after the end of the output, or never if the connection was lost.
         channel.status_event.wait(max(deadline - time.monotonic(), 0))
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        return _classify_end(readable(output[:_END_BYTES]), status, self._host)
-
-
-def _classify_end(output: str, status: int, host: str) -> LostError | NotReadyError:
-    remedy = "give the login passwordless sudo, or log in as root"
-    if "password is required" in output or "a terminal is required" in output:
-        return SudoAsksError("sudo asks for a password", host=host, remedy=remedy)
-    if "not in the sudoers" in output or "not allowed to" in output:
-        return NotReadyError(f"sudo refuses: {output}", host=host, remedy=remedy)
-    if "printf as a builtin" in output:
-        what = "its /bin/sh (mksh? yash?) has no printf of its own, so a password would be an argument of a program"
-        return NotReadyError(what, host=host, remedy="make dash, bash or busybox the host's /bin/sh")
-    if status == 127:
-        return NotReadyError(
-            f"the login cannot become root: {output}", host=host, remedy="install sudo, or log in as root"
-        )
-    if status > 0:
-        return NotReadyError(
-            f"the root shell ended with {status}: {output or 'no message'}",
-            host=host,
-            remedy=f"try `ssh {host} sudo -n id`",
-        )
-    return LostError("the connection dropped", host=host, remedy=RERUN)
+        lost = LostError("the connection dropped", host=self._host, remedy=RERUN)
+        return explain_end(readable(output[:_END_BYTES]), status, self._host) or lost
 
 
 @cache

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lab import layout
 from lab.services import dns, hosts
+from tests.integration.service_on_host import ServiceOnHost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,45 +23,12 @@ if TYPE_CHECKING:
 _INV = str(Path(sys.executable).with_name("inv"))
 
 
-@dataclass(frozen=True)
-class VhostPath:
-    """One service on one host, and where its pair lies."""
+@dataclass
+class VhostPath(ServiceOnHost):
+    """One service on one host, which nobody has set up yet."""
 
     name: str
     host: str
-
-    @property
-    def fqdn(self) -> str:
-        return f"{self.name}.internal"
-
-    @property
-    def timer(self) -> str:
-        return f"step@{self.name}.timer"
-
-    @property
-    def cert(self) -> str:
-        return f"/etc/nginx/tls/cert/{self.fqdn}.pem"
-
-    @property
-    def key(self) -> str:
-        return f"/etc/nginx/tls/key/{self.fqdn}.pem"
-
-    def sh(self, command: str, *, check: bool = True) -> str:
-        return hosts.run(self.host, command, check=check).stdout
-
-    def mint(self, *options: str, fqdn: str = "") -> None:
-        """A pair of the CA's in the place of this one, as a person would make it by hand."""
-        fqdn = fqdn or self.fqdn
-        user = "www-data" if layout.flavour(self.host) == "debian" else "nginx"
-        hosts.run(
-            self.host,
-            f"mkdir -p {Path(self.cert).parent} {Path(self.key).parent}; umask 077;"
-            f" step ca certificate --force --provisioner lair --provisioner-password-file /dev/stdin"
-            f" --ca-url {layout.CA_URL} --root {layout.ROOT_ON_HOST} {shlex.join(options)}"
-            f" --san {fqdn} {fqdn} {self.cert} {self.key} 2>&1"
-            f" && chmod 0644 {self.cert} && chmod 0640 {self.key} && setfacl -m u:{user}:r {self.key}",
-            input=layout.current().password.read_text(),
-        )
 
     def self_sign(self) -> None:
         """A pair that nobody of the mesh has signed."""
@@ -68,13 +36,6 @@ class VhostPath:
             f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN={self.fqdn}"
             f" -addext subjectAltName=DNS:{self.fqdn} -keyout {self.key} -out {self.cert} 2>/dev/null"
         )
-
-    def stub(self, command: str, script: str) -> None:
-        """Put a script before a command of the host's PATH; `$real` is the command itself."""
-        real = self.sh(f"PATH=/usr/sbin:/usr/bin command -v {command}").strip()
-        place = f"/usr/local/sbin/{command}"
-        text = f"#!/bin/sh\nreal={real}\n{script}\n"
-        hosts.run(self.host, f"install -m 0755 /dev/stdin {place}", input=text)
 
     def unstub(self) -> None:
         self.sh("rm -f /usr/local/sbin/* /usr/local/bin/sudo")

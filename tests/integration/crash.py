@@ -32,8 +32,8 @@ HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
 BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
 MOMENTS = ("before", "during", "amid", "after")
-# Twice the reaper's time in crash_operator.py, for one that was armed just before the fault struck.
-REAPED_SECONDS = 12.0
+# Five times the reaper's time in crash_operator.py.
+REAPED_SECONDS = 30.0
 
 Operator = subprocess.Popen[str]
 Act = Callable[[Operator], None]

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from invoke.program import Program
 
+from lab.machine.process import wait_until
+from lab.services import hosts
 from meshfab.provisioning import host_run, password_transfer, service_lock
 from meshfab.ssh import connection, root_shell
 from meshfab.ssh.root_shell import RootShell
@@ -24,11 +26,12 @@ if TYPE_CHECKING:
 
     from meshfab.ssh.script import Answer, Request
 
+HOST = "h2"
 # What takes minutes in the field takes seconds here; the order of things stays the same.
 password_transfer.REAPER_SECONDS = 6
 connection.CONNECT_SECONDS = 3
 service_lock.RUN_SECONDS = 20
-# `step` is at it from a twentieth of a second after the script was sent to some two tenths.
+# Where the script runs no `step` that could be waited for.
 _AMID_SECONDS = 0.12
 
 
@@ -56,10 +59,24 @@ class Struck(RootShell):
     def stop_at(self, moment: str) -> None:
         if self is Struck.first and (self.trips, moment) == (Struck.boundary, Struck.moment):
             Struck.boundary = 0
-            time.sleep(_AMID_SECONDS if moment == "amid" else 0)
+            if moment == "amid":
+                self._wait_until_amid()
             print("AT", self.names, flush=True)
             if moment in ("before", "after"):
                 sys.stdin.readline()
+
+    def _wait_until_amid(self) -> None:
+        if "mint" not in self.names:
+            time.sleep(_AMID_SECONDS)
+            return
+
+        def is_stepping() -> bool:
+            # An answer: `step` was done before anybody looked.
+            return (
+                bool(hosts.run(HOST, "pgrep -x step", check=False).stdout) or self._open_channel._channel.recv_ready()
+            )
+
+        wait_until(is_stepping, "step to be at work", 60)
 
 
 class StoppingChannel(ShellChannel):

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from lab import layout
 from lab.services import dns, hosts
+from meshfab.ssh import script
+from tests.integration.service_on_host import ServiceOnHost
 
 if TYPE_CHECKING:
     import subprocess
 
-CERT_DIR, KEY_DIR = "/etc/nginx/tls/cert", "/etc/nginx/tls/key"
 RUNBOOK = Path(__file__).with_name("runbook.sh")
 # Beside what meshfab may write to, the places where an interrupted run could leave something.
 FOLDERS = ("/etc", "/usr/local", "/tmp", "/opt", "/srv", "/root", "/home")
@@ -24,7 +25,7 @@ _numbers = itertools.count(1)
 
 
 @dataclass
-class Site:
+class Site(ServiceOnHost):
     """One name on one host; the name is a new one unless it is given."""
 
     host: str
@@ -35,33 +36,13 @@ class Site:
         dns.point(self.name, self.host)
 
     @property
-    def fqdn(self) -> str:
-        return f"{self.name}.internal"
-
-    @property
     def words(self) -> tuple[str, ...]:
         """What every command for it takes."""
         return ("--name", self.name, "--host", self.host)
 
     @property
-    def cert(self) -> str:
-        return f"{CERT_DIR}/{self.fqdn}.pem"
-
-    @property
-    def key(self) -> str:
-        return f"{KEY_DIR}/{self.fqdn}.pem"
-
-    @property
     def secret(self) -> str:
         return f"/tmp/{self.name}-provisioner"
-
-    @property
-    def timer(self) -> str:
-        return f"step@{self.name}.timer"
-
-    @property
-    def nginx_user(self) -> str:
-        return "www-data" if layout.flavour(self.host) == "debian" else "nginx"
 
     @property
     def vhost(self) -> str:
@@ -69,12 +50,8 @@ class Site:
         return f"/etc/nginx/{folder}/{self.fqdn}.conf"
 
     def sh(self, command: str, *, check: bool = True, stdin: str | None = None) -> str:
-        done = hosts.run(self.host, command, check=False, input=stdin)
-        assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout.strip()
-
-    def write(self, path: str, text: str) -> None:
-        self.sh(f"install -D -m 0644 /dev/stdin '{path}'", stdin=text)
+        """As above, without the blanks around the output."""
+        return super().sh(command, check=check, stdin=stdin).strip()
 
     def serial(self) -> str:
         """Of the certificate on disk."""
@@ -99,7 +76,7 @@ class Site:
 
     def logins(self) -> int:
         """How many SSH logins the host has seen."""
-        return self._logged("sshd", "^Accepted ")
+        return self._logged("sshd -t sshd-session", "^Accepted ")
 
     def commands(self) -> int:
         """How many commands sudo has run."""
@@ -116,22 +93,8 @@ class Site:
             " find /etc /usr/local -name '.*.old' -o -name '.*.new' -o -name '.*.tick' -o -name '.*.prev';"
             " systemctl list-units --all --plain --no-legend 'meshfab-reap-*'"
         )
-        waiting = f'n=0; while left=$({soon}); [ -n "$left" ] && [ $n -lt 20 ]; do sleep 0.1; n=$((n + 1)); done'
+        waiting = f'n=0; while left=$({soon}); [ -n "$left" ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done'
         return at_once + self.sh(f'{waiting}; echo "$left"', check=False)
-
-    def mint_by_hand(self, *sans: str, life: str = "24h", cert: str = "", key: str = "") -> None:
-        """What the runbook's second step does, with other names or another life."""
-        words = " ".join(f"--san {san}" for san in sans or (self.fqdn,))
-        self.sh(
-            "umask 077; step ca certificate --force --provisioner lair --provisioner-password-file /dev/stdin"
-            f" --ca-url {layout.CA_URL} --root {layout.ROOT_ON_HOST} --not-after {life}"
-            f" {words} {self.fqdn} {cert or self.cert} {key or self.key}",
-            stdin=layout.current().password.read_text(),
-        )
-        self.sh(
-            f"chmod 0644 {cert or self.cert}; chmod 0640 {key or self.key};"
-            f" setfacl -m u:{self.nginx_user}:r {key or self.key}"
-        )
 
     def runbook(self) -> None:
         """Set it up as a person does who has never heard of meshfab."""
@@ -139,8 +102,17 @@ class Site:
         self.sh(f"cat >/root/runbook.sh && sh /root/runbook.sh {self.name} 2>&1", stdin=RUNBOOK.read_text())
 
     def timer_state(self) -> dict[str, str]:
-        out = self.sh(f"systemctl show -p ActiveState -p UnitFileState -p NeedDaemonReload {self.timer}")
-        return dict(row.split("=", 1) for row in out.splitlines())
+        """The timer's state as systemd shows it.
+
+        Where a unit was enabled without a reload, systemd 255 and newer wants a reload for every unit, also for
+        `init.scope`, which has no file. Our own script then tells whether systemd has read this one.
+        """
+        shown = (
+            f'{script.text("library")}\nif [ "$(systemctl show -P NeedDaemonReload init.scope)" = yes ];'
+            f" then show_units {self.timer}; else systemctl show {self.timer}; fi"
+        )
+        state = dict(row.split("=", 1) for row in self.sh(shown).splitlines() if "=" in row)
+        return {key: state[key] for key in ("ActiveState", "UnitFileState", "NeedDaemonReload")}
 
 
 def curl(site: Site, path: str = "/", *more: str, start: str = "h3") -> str:

@@ -31,7 +31,7 @@ def outside(*argv: str) -> list[str]:
 def inv(*args: str, name: str = NAME) -> subprocess.CompletedProcess[str]:
     """Run `inv` outside of any lab, for the second one."""
     return subprocess.run(
-        _command(*args), env=_environment(name), capture_output=True, text=True, timeout=60, check=False
+        _command(*args), env=_environment(name), capture_output=True, text=True, timeout=300, check=False
     )
 
 

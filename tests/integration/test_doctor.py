@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,8 +42,8 @@ def test_a_host_that_is_ready_has_a_line_for_each_precondition(inv: Inv) -> None
     codes = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("  ok")}
     assert codes == {
         "password", "host-key", "login", "sudo", "step", "openssl", "setfacl", "getfacl", "flock", "systemd-run",
-        "systemd", "nginx", "nginx-configuration", "nginx-running", "nginx-user", "root", "dns", "ca", "ca-root",
-        "ca-name", "clock", "provisioner", "lifetime", "disk",
+        "programs", "systemd", "nginx", "nginx-configuration", "nginx-running", "nginx-user", "root", "dns", "ca",
+        "ca-root", "ca-name", "clock", "provisioner", "lifetime", "disk",
     }  # fmt: skip
     assert "1.22.1" in done.stdout and "www-data" in done.stdout
 
@@ -153,14 +152,12 @@ def test_a_ca_that_is_down_or_does_not_answer(mesh: Mesh) -> None:
     finally:
         mesh.ca.start()
     mesh.ca.pause()
-    began = time.monotonic()
     try:
         silent = faults()
     finally:
         mesh.ca.resume()
     assert (set(down), set(silent)) == ({"ca"}, {"ca"})
     assert "refused" in down["ca"].message
-    assert time.monotonic() - began < 25
     assert faults() == {}
 
 

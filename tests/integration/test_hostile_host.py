@@ -1,4 +1,4 @@
-"""A host, or a user of it, that wants to hurt the operator: what it says is shown as text, and suggests nothing."""
+"""A host, or a user of it, that wants to hurt the operator: what it says is text, has bounds, and suggests nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from lab import layout
 from lab.services import dns
 from meshfab import Settings, check_certs
 from tests.integration.conditions import VhostPath, codes, of
-from tests.integration.on_host import CERT_DIR, KEY_DIR, Site, assert_done
+from tests.integration.on_host import Site, assert_done
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Inv
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import Inv, Mesh
 
 pytestmark = pytest.mark.lab
 
@@ -103,3 +106,51 @@ def test_the_operators_machine_does_not_dial_what_a_host_claims_to_be(site: Site
             trap.accept()
     # The host asked itself.
     assert found.served is True, [str(finding) for finding in found.findings if "served" in finding.code]
+
+
+# Replaces nginx by a program that prints 7 MiB of rubbish.
+RUBBISH = r"""
+cat >/usr/local/sbin/nginx <<'END'
+#!/bin/sh
+printf '# configuration file /etc/nginx/nginx.conf:\n'
+head -c 7340032 /dev/zero | tr '\0' ';'
+END
+chmod 755 /usr/local/sbin/nginx
+"""
+# Files that look like the certificates of 400 services.
+CLAIMS = """
+mkdir -p /etc/nginx/tls/cert
+cd /etc/nginx/tls/cert
+for number in $(seq 400); do echo hello >n$number.internal.pem; done
+"""
+HEAL = "rm -f /usr/local/sbin/nginx /etc/nginx/tls/cert/n*.internal.pem"
+
+
+@pytest.fixture
+def sites(mesh: Mesh, inv: Inv) -> Iterator[tuple[Site, Site]]:
+    """An honest host with a service, and another host."""
+    mesh.reset("h2", "h3")
+    honest, other = Site("h3"), Site("h2")
+    assert_done(inv("provision", *honest.words))
+    yield honest, other
+    other.sh(HEAL)
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [(RUBBISH, "nginx.conf has 7340"), (CLAIMS, "left out: 200 names")],
+    ids=["an nginx that prints rubbish", "services without end"],
+)
+def test_a_host_that_lies_is_reported_in_one_line_and_another_is_fine(
+    sites: tuple[Site, Site], inv: Inv, lie: str, words: str
+) -> None:
+    honest, other = sites
+    other.sh(lie)
+    done = inv("check-certs", "--host", honest.host, "--host", other.host, timeout=100)
+    # Unknown, as monitoring plugins have it: the other host lacks nothing.
+    assert done.returncode == 3, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if words in line]
+    assert other.host in line
+    assert honest.name in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) < 20

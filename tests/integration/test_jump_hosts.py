@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.faults import address_aliases
+from lab.machine.process import wait_until
 from meshfab import Settings, check_certs
 from meshfab.errors import ConnectError, InputError
 from meshfab.fleet.host_check import check_host
@@ -95,20 +95,21 @@ def test_a_jump_host_that_refuses_is_blamed_once_and_for_all(
     assert all(f"jump host {JUMP}: no SSH connection" in str(host.error) for host in report.hosts[:-1])
 
 
-def test_a_jump_host_that_hangs_costs_its_targets_no_more_than_their_time(
+def test_a_jump_host_that_hangs_is_tried_once_for_all_its_targets(
     mesh: Mesh, targets: list[str], way: Callable[[str], Settings]
 ) -> None:
     settings = way(JUMP)
     mesh.hosts.run(JUMP, "kill -STOP $(systemctl show -P MainPID ssh.service)")
-    began = time.monotonic()
     try:
         with JumpHostPool() as jumps:
             reports = [check_host(name, settings, seconds=2, jumps=jumps) for name in targets[:5]]
+        # The kernel has accepted for the sshd that hangs, and keeps for it even what was closed since.
+        waiting = mesh.hosts.run(JUMP, "ss -Hltn4 'sport = :22' | awk '{ n += $2 } END { print n }'").stdout
     finally:
         mesh.hosts.run(JUMP, "kill -CONT $(systemctl show -P MainPID ssh.service)")
-    assert time.monotonic() - began < 4, "found out once"
-    assert {host.error for host in reports} == {
-        f"jump host {JUMP}: no answer within 2 s -> try `ssh {JUMP} true`: does it hang?"
+    assert int(waiting) == 1
+    assert {(host.error, host.remedy) for host in reports} == {
+        (f"jump host {JUMP}: no answer within 2 s", f"try `ssh {JUMP} true`: does it hang?")
     }
 
 
@@ -134,7 +135,8 @@ def test_a_jump_host_that_was_lost_is_opened_again(
     with JumpHostPool() as jumps:
         assert check_host(targets[0], settings, jumps=jumps).error is None
         mesh.faults.kill_sshd_sessions(JUMP)
-        time.sleep(0.3)
+        (jump_host,) = jumps._jump_hosts.values()
+        wait_until(lambda: not jump_host.is_connected, "the loss to be noticed", 60)
         assert check_host(targets[1], settings, jumps=jumps).error is None
 
 

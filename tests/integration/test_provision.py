@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import layout
-from tests.integration.on_host import CERT_DIR, KEY_DIR, Site, assert_done, assert_refused, curl, get_json
+from tests.integration.on_host import Site, assert_done, assert_refused, curl, get_json
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -366,7 +367,7 @@ class TestNoVhost:
 
     def test_a_vhost_that_serves_the_name_with_another_pair_is_refused(self, site: Site, inv: Inv) -> None:
         site.sh("mkdir -p /srv/own")
-        site.mint_by_hand(cert="/srv/own/cert", key="/srv/own/key")
+        site.mint(cert="/srv/own/cert", key="/srv/own/key")
         site.write(
             "/etc/nginx/conf.d/mine.conf",
             f"# mine\nserver {{\n  listen 443 ssl; server_name {site.fqdn};\n"
@@ -427,18 +428,6 @@ def test_two_services_live_side_by_side(site: Site, inv: Inv) -> None:
     assert other.fqdn in curl(other)
     assert "nothing changed" in assert_done(inv("provision", *site.words))
     assert (site.serial(), site.served()) == (first, first)
-
-
-def test_two_operators_at_once_come_to_one_pair(site: Site, inv: Inv) -> None:
-    said: list[str] = []
-    threads = [threading.Thread(target=lambda: said.append(assert_done(inv("provision", *site.words)))) for _ in "12"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted("nothing changed" in one for one in said) == [False, True]
-    assert site.served() == site.serial()
-    assert site.leftovers() == ""
 
 
 def test_two_services_at_once_on_one_host_do_not_disturb_each_other(site: Site, inv: Inv) -> None:

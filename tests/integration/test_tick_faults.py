@@ -13,7 +13,8 @@ from lab import layout
 from lab.faults import faults
 from lab.services import ca
 from tests.integration import tick_service
-from tests.integration.tick_service import CERT_DIR, DUE, KEY_DIR, ROOT
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR
+from tests.integration.tick_service import DUE, ROOT
 
 if TYPE_CHECKING:
     from tests.integration.tick_service import MakeService, Service
@@ -209,7 +210,7 @@ def test_a_damaged_pair_is_not_touched(service: Service, damage: str, message: s
 
 def test_a_certificate_for_another_name_is_not_renewed(make: MakeService) -> None:
     service = make()
-    service.mint(fqdn="other.internal")
+    service.mint(san="other.internal")
     error = service.tick().error
     assert f"is not for {service.fqdn}" in error
     assert service.mint_command() in error

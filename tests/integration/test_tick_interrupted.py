@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration import tick_service
-from tests.integration.tick_service import CERT_DIR, DUE, HELPER, ROOT, RUN_DIR
+from tests.integration.service_on_host import CERT_DIR
+from tests.integration.tick_service import DUE, HELPER, ROOT, RUN_DIR
 
 if TYPE_CHECKING:
     from tests.integration.tick_service import MakeService, Service

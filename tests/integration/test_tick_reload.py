@@ -9,7 +9,8 @@ import pytest
 
 from lab.services import hosts
 from tests.integration import tick_service
-from tests.integration.tick_service import CERT_DIR, DUE, FRESH, RUN_DIR
+from tests.integration.service_on_host import CERT_DIR
+from tests.integration.tick_service import DUE, FRESH, RUN_DIR
 
 if TYPE_CHECKING:
     from tests.integration.tick_service import MakeService, Service

@@ -19,7 +19,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from lab import layout
 from lab.services import hosts
 from tests.integration import tick_service
-from tests.integration.tick_service import CERT_DIR, DUE, KEY_DIR, RUN_DIR
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR
+from tests.integration.tick_service import DUE, RUN_DIR
 
 if TYPE_CHECKING:
     from tests.integration.tick_service import MakeService, Service

@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +20,10 @@ import pytest
 
 from lab import layout
 from lab.services import hosts
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR, ServiceOnHost
 
 UNIT_FILES = Path(__file__).parents[2] / "unit-files"
 HELPER = "/usr/local/libexec/meshfab-tick"
-CERT_DIR = "/etc/nginx/tls/cert"
-KEY_DIR = "/etc/nginx/tls/key"
 ROOT = str(layout.ROOT_ON_HOST)
 RUN_DIR = "/run/meshfab"
 # A certificate is valid from a minute before its issue, and due when two thirds of its lifetime are over. One that is
@@ -54,7 +52,7 @@ class Tick:
 
 
 @dataclass
-class Service:
+class Service(ServiceOnHost):
     """A name with its pair and vhost on one host; each test has a new name."""
 
     host: str
@@ -69,44 +67,10 @@ class Service:
         self.cert = self.cert or f"{CERT_DIR}/{self.fqdn}.pem"
         self.key = self.key or f"{KEY_DIR}/{self.fqdn}.pem"
 
-    @property
-    def fqdn(self) -> str:
-        return f"{self.name}.internal"
-
-    @property
-    def unit(self) -> str:
-        return f"step@{self.name}.service"
-
-    @property
-    def nginx_user(self) -> str:
-        return "www-data" if layout.flavour(self.host) == "debian" else "nginx"
-
-    def sh(self, command: str, *, check: bool = True, stdin: str | None = None) -> str:
-        """Run a shell command on the host and return its output."""
-        done = hosts.run(self.host, command, check=False, input=stdin)
-        assert not check or done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
     def wait_for(self, condition: str, before: str = ":") -> None:
         """Wait until a shell command succeeds on the host, after another one that sets its variables."""
         loop = f"until {condition}; do tries=$((tries + 1)); [ $tries -lt 600 ] || exit 1; sleep 0.05; done"
         self.sh(f"{before}; tries=0; {loop}")
-
-    def write(self, path: str, text: str, mode: str = "0644") -> None:
-        self.sh(f"install -D -m {mode} /dev/stdin {shlex.quote(path)}", stdin=text)
-
-    def mint(self, lifetime: str = FRESH, *, fqdn: str = "", cert: str = "", key: str = "") -> None:
-        """Issue a pair with the owner, modes and ACL of the runbook."""
-        fqdn, cert, key = fqdn or self.fqdn, cert or self.cert, key or self.key
-        self.sh(
-            f"mkdir -p {Path(cert).parent} {Path(key).parent}; umask 077;"
-            " step ca certificate --force --provisioner lair"
-            " --provisioner-password-file /dev/stdin"
-            f" --ca-url {layout.CA_URL} --root {ROOT} --not-after {lifetime}"
-            f" --san {fqdn} {fqdn} {cert} {key} 2>&1"
-            f" && chmod 0644 {cert} && chmod 0640 {key} && setfacl -m u:{self.nginx_user}:r {key}",
-            stdin=layout.current().password.read_text(),
-        )
 
     def renew_in_place(self) -> None:
         """Renew as the runbook's unit does, without staging, and lose the reload."""
@@ -211,11 +175,6 @@ class Service:
     def reloads(self) -> int:
         """How often nginx has reloaded since the host started."""
         return int(self.sh("journalctl --sync; journalctl -u nginx -o cat | grep -c ^Reloaded || :"))
-
-    def stub(self, command: str, script: str) -> None:
-        """Replace a command of the tick by a script, in which `$real` is the command itself."""
-        real = self.sh(f"PATH=/usr/sbin:/usr/bin command -v {command}").strip()
-        self.write(f"/usr/local/sbin/{command}", f"#!/bin/sh\nreal={real}\n{script}\n", "0755")
 
     def unstub(self) -> None:
         self.sh("rm -f /usr/local/sbin/*")

@@ -85,3 +85,10 @@ def test_the_picture_of_the_packages_is_that_of_the_code() -> None:
     picture = (ROOT / "CONTRIBUTING.md").read_text()
     for package in (ROOT / "meshfab").glob("*/__init__.py"):
         assert re.search(rf"^{package.parent.name} ", picture, re.MULTILINE), package.parent.name
+
+
+def test_the_tests_that_the_threat_model_names_exist() -> None:
+    text = (ROOT / "docs" / "explanation" / "threat-model.md").read_text()
+    named = set(re.findall(r"`((?:unit|integration)/[\w/]+\.py)`", text))
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []

@@ -12,7 +12,7 @@ install_files() {
 	# Services share the units, so the lock of a service is not enough here.
 	exec 7>>/run/meshfab/.units.lock
 	flock -w 60 7
-	made='' placed=''
+	made='' placed='' new_template=no
 	trap 'rm -f -- $made' EXIT
 	for pass in write move; do
 		count=$#
@@ -25,7 +25,9 @@ install_files() {
 				chmod "$2" "$1"
 			else
 				# systemd may have an older version of a changed unit or a drop-in in memory.
-				case $1 in /etc/systemd/*) [ ! -e "$1" ] && [ "${1%.conf}" = "$1" ] || reload=reload ;; esac
+				case $1 in
+				/etc/systemd/*) if [ -e "$1" ] || [ "${1%.conf}" != "$1" ]; then reload=reload; else new_template=yes; fi ;;
+				esac
 				[ -d "${1%/*}" ] || install -d -m 0755 -- "${1%/*}"
 				made="$made $new"
 				printf %s "$3" >"$new"
@@ -39,6 +41,8 @@ install_files() {
 		[ $pass = move ] || [ -z "$made" ] || sync $made
 	done
 	[ -z "$placed" ] || ! command -v restorecon >/dev/null || restorecon $placed
+	# For has_read_units in library.sh: systemd can have no older version than these in memory.
+	if [ $new_template = yes ] && [ -z "$reload" ]; then : >/run/meshfab/.units-new; fi
 }
 
 # Not with `||`, which would switch `set -e` off inside the function.

@@ -32,8 +32,37 @@ put() { printf '%s %d\n%s\n' "$1" "${#2}" "$2"; }
 
 # show_units UNIT...: print the properties that meshfab/host/facts.py parses. A unit that does not exist is not an error.
 show_units() {
-	TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
-		-p NextElapseUSecRealtime -p MainPID "$@" 2>&1
+	shown=$(TZ=UTC systemctl show -p Id -p LoadState -p UnitFileState -p ActiveState -p Result -p NeedDaemonReload \
+		-p NextElapseUSecRealtime -p MainPID "$@" 2>&1)
+	case $shown in
+	*NeedDaemonReload=yes*)
+		! has_read_units || shown=$(printf '%s\n' "$shown" | sed 's/^NeedDaemonReload=yes$/NeedDaemonReload=no/')
+		;;
+	esac
+	printf '%s\n' "$shown"
+}
+
+# has_read_units: whether systemd has in memory what our units and their drop-ins are on disk, although it wants a reload.
+# From systemd 255 on, `systemctl --no-reload enable` of any unit sets NeedDaemonReload=yes on every unit of the host.
+# Nothing tells which version of a file systemd has read, so this compares times: all of them are older than the last time
+# that systemd read everything, or than install_units.sh's note that no older version was there. ctime, since a file that
+# is moved back keeps its mtime. Before systemd 248, which has no --timestamp=, the flag is right.
+has_read_units() {
+	units=/etc/systemd/system/step@
+	[ -f $units.service ] && [ -f $units.timer ] || return 1
+	loads=$(TZ=UTC systemctl --timestamp=us+utc show -p UnitsLoadTimestamp -p UnitsLoadStartTimestamp 2>/dev/null) || return 1
+	read_at='' booted_at=''
+	while IFS='=' read -r property time; do
+		case $property in
+		UnitsLoadTimestamp) read_at=$time ;; # empty until the first daemon-reload
+		UnitsLoadStartTimestamp) booted_at=$time ;;
+		esac
+	done <<-LOADS
+		$loads
+	LOADS
+	set -- -newerct "${read_at:-$booted_at}"
+	[ ! -f /run/meshfab/.units-new ] || set -- "$@" -cnewer /run/meshfab/.units-new
+	changed=$(find $units* "$@" -print -quit 2>&1) && [ -z "$changed" ]
 }
 
 # restore_label PATH: restore its SELinux label, if the host has SELinux.

@@ -188,7 +188,8 @@ def test_the_diff_of_an_edited_vhost_sends_nothing_to_the_terminal(capsys: pytes
 
 
 def test_a_diff_of_any_length_is_cut_and_says_so() -> None:
-    assert edited("x\n" * 100_000).diff.splitlines()[-1].startswith("… and ")
+    assert edited("x\n" * 100_000).diff == "/etc/nginx/x.conf has 100000 lines, more than are compared\n"
+    assert EditedError("", diff="x\n" * 100_000).diff.splitlines()[-1].startswith("… and ")
     assert max(map(len, edited("x" * 100_000).diff.splitlines())) <= 2000
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 import pytest
 
 from meshfab.cli import prometheus
+from tests.support import promtool
 from tests.unit.checks.test_report import fleet
 
 FOLDER = Path(__file__).parents[3] / "docs" / "monitoring"
-PROMTOOL = shutil.which("promtool")
+PROMTOOL = promtool.find()
 # The parser that Invoke brings along, which has no types.
 YAML: Any = import_module("invoke.util").yaml
 KNOWN = set(re.findall(r"^# TYPE (\S+) gauge$", prometheus.text(fleet()), re.MULTILINE))
@@ -44,14 +44,14 @@ def test_the_dashboard_names_metrics_that_there_are() -> None:
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool: `./dev test` fetches it, or install Prometheus")
 @pytest.mark.parametrize("words", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts.test.yml")])
 def test_promtool_agrees_with_the_rules(words: tuple[str, ...]) -> None:
     done = subprocess.run([str(PROMTOOL), *words], cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+@pytest.mark.skipif(PROMTOOL is None, reason="no promtool: `./dev test` fetches it, or install Prometheus")
 def test_promtool_finds_nothing_to_say_about_the_metrics() -> None:
     words = [str(PROMTOOL), "check", "metrics"]
     done = subprocess.run(words, input=prometheus.text(fleet()), capture_output=True, text=True, check=False)

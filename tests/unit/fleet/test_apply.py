@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lab.machine.process import wait_until
 from meshfab.cli import apply as command
 from meshfab.config.settings import Settings
 from meshfab.errors import ConnectError, InputError, MeshfabError, MintError, SecretLeftError, StoppedError
@@ -60,7 +61,7 @@ class Fake:
 
     def hang(self) -> None:
         """Until somebody stops it."""
-        assert self.stopped.wait(10), "nobody stopped it"
+        assert self.stopped.wait(60), "nobody stopped it"
         self.error = StoppedError(self.why, host=self.host)
 
 
@@ -169,8 +170,10 @@ def test_a_host_that_is_named_twice_is_one_host(live: Live, declared: Declared) 
 
 
 def test_no_more_hosts_at_once_than_the_settings_allow(live: Live, declared: Declared) -> None:
-    world = live(lambda _: time.sleep(0.02))
-    assert len(apply.apply(settings=declared(parallel=3))) == 10
+    # Nine of them in threes, and the tenth alone.
+    together = threading.Barrier(3)
+    world = live(lambda one: None if one.host == TEN[-1] else together.wait(60))
+    assert all(came.is_well for came in apply.apply(settings=declared(parallel=3)))
     assert (world.most, len(world.begun)) == (3, 10)
 
 
@@ -223,9 +226,7 @@ def test_an_interruption_stops_what_runs_and_begins_nothing_more(live: Live, dec
     def tell(came: HostOutcome, _left: int) -> None:
         told.append(came.host)
         if came.host == "h1":
-            until = time.monotonic() + 5
-            while world.running < 3 and time.monotonic() < until:
-                time.sleep(0.005)
+            wait_until(lambda: world.running == 3, "three hosts to be under way", 60)
             raise KeyboardInterrupt
 
     found = apply.apply(settings=declared(parallel=3), on_result=tell)

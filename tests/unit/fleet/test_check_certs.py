@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -47,12 +48,6 @@ def well(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> Ho
 def worker_died(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> HostReport:
     if host == "h2":
         raise OSError("the worker is gone")
-    return well(host, settings, config)
-
-
-def hangs(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> HostReport:
-    if host == "h2":
-        time.sleep(0.5)
     return well(host, settings, config)
 
 
@@ -109,6 +104,12 @@ def test_an_executor_that_loses_its_workers_ends_with_a_report_of_every_host(mon
 
 
 def test_an_interruption_keeps_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+
+    def hangs(host: str, settings: Settings, config: Any = None, **_jumps: Any) -> HostReport:
+        assert host != "h2" or is_over.wait(60)
+        return well(host, settings, config)
+
     monkeypatch.setattr(host_check, "check_host", hangs)
 
     def interrupt(_host: HostReport, missing: int) -> None:
@@ -117,6 +118,7 @@ def test_an_interruption_keeps_what_is_known(monkeypatch: pytest.MonkeyPatch) ->
 
     with ThreadPoolExecutor(3) as pool:
         report = check_certs(["h1", "h2", "h3"], settings=Settings(), executor=pool, on_result=interrupt)
+        is_over.set()
     assert report.was_interrupted
     assert [host.error is None for host in report.hosts] == [True, False, True]
     assert report.exit_status == 3

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab.host import certificate
+from meshfab.host import certificate, certificate_chain
 from tests.support.certificates import HOUR, NOW, authority, good_pair, pem_of
 
 FQDN = "gongfoo.internal"
@@ -68,7 +68,7 @@ def test_a_damaged_certificate_is_read_or_refused_and_never_crashes(at: int, noi
         leaf = certificate.read_leaf(pem)
     except ValueError:
         return
-    assert certificate.chain_fault(leaf, authority().root_pem, NOW) or der == good_pair().der
+    assert certificate_chain.chain_fault(leaf, authority().root_pem, NOW) or der == good_pair().der
 
 
 @given(st.text())
@@ -89,7 +89,7 @@ def test_what_is_no_key_is_not_this_one(text: str) -> None:
 
 
 def test_a_chain_to_the_root_has_no_fault() -> None:
-    assert certificate.chain_fault(certificate.read_leaf(good_pair().pem), authority().root_pem, NOW) == ""
+    assert certificate_chain.chain_fault(certificate.read_leaf(good_pair().pem), authority().root_pem, NOW) == ""
 
 
 @pytest.mark.parametrize(
@@ -97,33 +97,33 @@ def test_a_chain_to_the_root_has_no_fault() -> None:
 )
 def test_the_leafs_own_dates_are_no_fault_of_the_chain(now: object) -> None:
     leaf = certificate.read_leaf(good_pair().pem)
-    assert certificate.chain_fault(leaf, authority().root_pem, now) == ""  # type: ignore[arg-type]
+    assert certificate_chain.chain_fault(leaf, authority().root_pem, now) == ""  # type: ignore[arg-type]
 
 
 def test_a_chain_to_another_root_is_a_fault() -> None:
     leaf = certificate.read_leaf(authority("Other").pair(FQDN).pem)
-    assert certificate.chain_fault(leaf, authority().root_pem, NOW)
+    assert certificate_chain.chain_fault(leaf, authority().root_pem, NOW)
 
 
 def test_a_root_of_the_same_name_with_another_key_is_a_fault() -> None:
     leaf = certificate.read_leaf(good_pair().pem)
     other = authority.__wrapped__("Mesh")
-    assert certificate.chain_fault(leaf, other.root_pem, NOW)
+    assert certificate_chain.chain_fault(leaf, other.root_pem, NOW)
 
 
 def test_a_file_without_its_intermediate_is_a_fault() -> None:
     leaf = certificate.read_leaf(authority().pair(FQDN, without_chain=True).pem)
-    assert certificate.chain_fault(leaf, authority().root_pem, NOW)
+    assert certificate_chain.chain_fault(leaf, authority().root_pem, NOW)
 
 
 @pytest.mark.parametrize("root", ["", "junk", WHOLE], ids=["empty", "no PEM", "PEM of nothing"])
 def test_a_root_that_is_no_certificate_is_a_fault_in_words(root: str) -> None:
-    assert "root" in certificate.chain_fault(certificate.read_leaf(good_pair().pem), root, NOW)
+    assert "root" in certificate_chain.chain_fault(certificate.read_leaf(good_pair().pem), root, NOW)
 
 
 def test_a_root_file_may_hold_two_roots() -> None:
     roots = authority("Other").root_pem + authority().root_pem
-    assert certificate.chain_fault(certificate.read_leaf(good_pair().pem), roots, NOW) == ""
+    assert certificate_chain.chain_fault(certificate.read_leaf(good_pair().pem), roots, NOW) == ""
 
 
 def test_a_leaf_that_poses_as_an_issuer_is_a_fault() -> None:
@@ -142,7 +142,7 @@ def test_a_leaf_that_poses_as_an_issuer_is_a_fault() -> None:
     )
     assert key
     leaf = certificate.read_leaf(pem_of(made) + thief.pem)
-    assert certificate.chain_fault(leaf, authority().root_pem, NOW)
+    assert certificate_chain.chain_fault(leaf, authority().root_pem, NOW)
 
 
 def test_a_mesh_with_ed25519_keys_is_as_good() -> None:
@@ -161,7 +161,7 @@ def test_a_mesh_with_ed25519_keys_is_as_good() -> None:
     root = made(root_name, root_key.public_key(), x509.BasicConstraints(True, 1))
     san = x509.SubjectAlternativeName([x509.DNSName(FQDN)])
     leaf = made(x509.Name([]), key.public_key(), san)
-    assert certificate.chain_fault(certificate.read_leaf(pem_of(leaf)), pem_of(root), NOW) == ""
+    assert certificate_chain.chain_fault(certificate.read_leaf(pem_of(leaf)), pem_of(root), NOW) == ""
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     assert certificate.is_key_of(certificate.read_leaf(pem_of(leaf)), public.decode())
 

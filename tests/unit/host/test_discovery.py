@@ -145,13 +145,23 @@ def test_what_lies_there_and_is_not_declared_is_a_sentence_each() -> None:
     )
 
 
+def claiming(number: int, declared: int = 0) -> discovery.Discovery:
+    names = b" ".join(b"n%d" % index for index in range(number))
+    paths = b"\n".join(b"/tmp/n%d-provisioner" % index for index in range(50))
+    out = answer([("now", b"1795456468"), ("found", names), ("secrets", paths)])
+    services = [Service.of(f"n{index}", SETTINGS) for index in range(declared)]
+    return discovery.parse(Answer("discover", 0, out, ""), "h2", SETTINGS, services)
+
+
 def test_names_without_end_are_cut_off() -> None:
-    paths = [b"/tmp/n%d-provisioner" % number for number in range(50)]
-    names = [b"n%d" % number for number in range(5000)]
-    records = [("now", b"1795456468"), ("found", b" ".join(names)), ("secrets", b"\n".join(paths))]
-    seen = discovery.parse(Answer("discover", 0, answer(records), ""), "h2", SETTINGS, [])
+    seen = claiming(5000)
     assert (len(seen.services), len(seen.secrets)) == (200, 20)
     assert seen.left_out == ("4800 names of services", "30 password files")
+
+
+def test_declared_services_are_not_counted() -> None:
+    assert len(claiming(300, declared=200).services) == 300
+    assert claiming(300, declared=200).left_out == ("30 password files",)
 
 
 @pytest.mark.parametrize(
@@ -193,4 +203,4 @@ def test_a_time_that_systemd_does_not_say_in_utc_is_none(text: str) -> None:
 
 
 def test_fields_are_those_of_the_probe() -> None:
-    assert parse_fields(answer([("own", b"h2\nx"), ("found", b"")])) == {"own": "h2\nx", "found": ""}
+    assert parse_fields(answer([("own", b"h2\nx"), ("found", b"")]), "h2") == {"own": "h2\nx", "found": ""}

@@ -137,13 +137,13 @@ def test_any_arguments_arrive_unchanged(root: RootShell) -> None:
     ],
 )
 def test_an_argument_with_shell_syntax_is_not_interpreted(root: RootShell, arg: str) -> None:
-    (value,) = answer_fields.parse_fields(root.run("show", arg).out).values()
+    (value,) = answer_fields.parse_fields(root.run("show", arg).out, "h2").values()
     assert value == arg
 
 
 def test_data_arrives_unchanged_and_in_no_environment_or_argument(root: RootShell, c: LocalConnection) -> None:
     answers = root.batch([Request("data", data=PASSWORD), Request("environment")])
-    assert answer_fields.parse_fields(answers[0].out)["data"] == PASSWORD
+    assert answer_fields.parse_fields(answers[0].out, "h2")["data"] == PASSWORD
     assert PASSWORD not in answers[1].text
     assert PASSWORD not in " ".join(c.channels[0].commands)
 
@@ -186,7 +186,7 @@ def test_any_data_arrives_unchanged(root: RootShell) -> None:
 
 def test_large_data_arrives_whole(root: RootShell) -> None:
     data = "0123456789abcdef" * 20_000
-    assert answer_fields.parse_fields(root.run("data", data=data).out)["data"] == data
+    assert answer_fields.parse_fields(root.run("data", data=data).out, "h2")["data"] == data
 
 
 def test_output_that_is_not_utf_8_is_returned_as_bytes(root: RootShell) -> None:
@@ -293,6 +293,20 @@ SUDO: dict[str, tuple[str, type[Exception], str]] = {
     "terminal": ("echo 'sudo: a terminal is required to read the password' >&2; exit 1", SudoAsksError, "password"),
     "not a sudoer": ("echo 'ops is not in the sudoers file.' >&2; exit 1", NotReadyError, "sudoers"),
     "not allowed": ("echo 'Sorry, user ops is not allowed to execute' >&2; exit 1", NotReadyError, "not allowed"),
+    # sudo-rs 0.2.5 says `sudo-rs:` where 0.2.15 says `sudo:`.
+    "password, in Rust": ("echo 'sudo-rs: interactive authentication is required' >&2; exit 1", SudoAsksError, "asks"),
+    "the same as sudo": ("echo 'sudo: interactive authentication is required' >&2; exit 1", SudoAsksError, "asks"),
+    "terminal, in Rust": ("echo 'sudo: A terminal is required to authenticate' >&2; exit 1", SudoAsksError, "asks"),
+    "not a sudoer, in Rust": (
+        "echo \"sudo: I'm sorry ops. I'm afraid I can't do that\" >&2; exit 1",
+        NotReadyError,
+        "refuses",
+    ),
+    "requiretty": (
+        "echo 'sudo: sorry, you must have a tty to run sudo' >&2; exit 1",
+        NotReadyError,
+        r"requiretty.*Defaults:LOGIN !requiretty",
+    ),
     "something else": ("echo 'sudo: oh no' >&2; exit 1", NotReadyError, "oh no"),
 }
 
@@ -375,6 +389,59 @@ def test_a_wrong_sudo_password_is_sent_once_and_never_printed(fakes: Path, c: Lo
         shell.run("both")
     assert "wrong" not in str(caught.value)
     assert bytes(c.channels[1].sent).count(b"wrong") == 1
+
+
+# sudo-rs puts the prompt into words of its own, and ends the line when it has read the password.
+PROMPTING_IN_RUST = """
+[ "$1" = -n ] && { echo 'sudo-rs: interactive authentication is required' >&2; exit 1; }
+prompt=''
+while [ "$1" != -- ]; do [ "$1" = -p ] && prompt=$2; shift; done
+shift
+for try in 1 2 3; do
+    printf '[sudo: %%s] Password: ' "$prompt" >&2
+    read -r password
+    %s
+    [ "$password" = "open sesame" ] && exec "$@"
+    echo 'sudo: Authentication failed, try again.' >&2
+done
+echo 'sudo-rs: Maximum 3 incorrect authentication attempts' >&2
+exit 1
+"""
+
+
+@pytest.mark.parametrize("end_of_line", ["echo >&2", "(sleep 0.3; echo >&2) &"], ids=["at once", "after the pid"])
+def test_sudo_in_rust_gets_the_password_too(fakes: Path, c: LocalConnection, end_of_line: str) -> None:
+    command(fakes, "id", "echo 1000")
+    command(fakes, "sudo", PROMPTING_IN_RUST % end_of_line)
+    c.config.sudo.password = "open sesame"
+    with RootShell(c) as shell:
+        assert shell.run("both").text == "out"
+    c.config.sudo.password = "wrong"
+    with pytest.raises(NotReadyError, match="does not accept the password"), RootShell(c) as shell:
+        shell.run("both")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("echo 'sudo: Authentication required but not attempted' >&2; exit 1", "asks for a password"),
+        ("echo 'sudo: no password was provided' >&2; echo 'sudo: a password is required' >&2; exit 1", "asks for"),
+        ("echo 'sudo: the account is locked' >&2; exit 1", "the account is locked"),
+        ("exit 1", "the root shell ended with 1: no message"),
+    ],
+    ids=["Rust", "sudo", "locked", "silent"],
+)
+def test_a_sudo_that_ends_at_its_prompt_is_an_error_of_one_line(
+    fakes: Path, c: LocalConnection, end: str, message: str
+) -> None:
+    ask = '[ "$1" = -n ] && { echo "sudo: a password is required" >&2; exit 1; }'
+    command(fakes, "id", "echo 1000")
+    command(fakes, "sudo", f'{ask}\nexec <&-; printf %s "$4" >&2\n{end}')
+    c.config.sudo.password = "open sesame"
+    with pytest.raises(NotReadyError, match=message) as caught, RootShell(c) as shell:
+        shell.run("both")
+    assert "\n" not in str(caught.value)
+    assert "open sesame" not in str(caught.value)
 
 
 @pytest.mark.parametrize("greeting", ["echo Welcome to h2", "echo 'fortune: 4711'"])

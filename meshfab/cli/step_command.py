@@ -41,7 +41,7 @@ def run_request(
     began = time.monotonic()
     dry_run = dry_run or c.config.run.dry
     request = make_request(service, settings, parts, consent=consent, dry_run=dry_run)
-    if request.password is not None:
+    if request.password or request.signer:
         warn_of_exposure(settings)
 
     def work(connection: Connection, printer: StepPrinter) -> Outcome:

@@ -5,6 +5,7 @@ Settings are read from the key `meshfab` of Invoke's configuration; `meshfab.Set
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
@@ -38,6 +39,7 @@ _HELP = {
     "listen": "address for the vhost to listen on, or a network that contains it; repeat for more",
     "force": "overwrite a managed file that you edited; take an address from other servers of the host",
     "start": "start nginx if it is stopped",
+    "signing": "host: mint there, with the password; operator: sign here, and send no secret (default: the setting)",
     "rehearse": "also renew once through the installed unit, to test the renewal now",
     "dry-run": "read only: the plan and a diff of every file",
     "format": "table, json, prometheus or html",
@@ -51,10 +53,16 @@ def _helped(*names: str) -> dict[str, str]:
     return {name: _HELP[name] for name in names}
 
 
+def _settings(c: Context, signing: str) -> Settings:
+    """The settings, with what `--signing` says instead of `signing`."""
+    settings = Settings.load(c.config)
+    return dataclasses.replace(settings, signing=signing) if signing else settings
+
+
 _WIRING = ("upstream", "mtls", "verify-upstream", "keep-host", "vhost", "listen", "force", "start")
 
 
-@task(help=_helped("name", "host", "san", *_WIRING, "rehearse", "dry-run"), iterable=["san", "listen"])
+@task(help=_helped("name", "host", "san", *_WIRING, "signing", "rehearse", "dry-run"), iterable=["san", "listen"])
 def provision(
     c: Context,
     name: str,
@@ -68,12 +76,13 @@ def provision(
     vhost: bool = True,
     force: bool = False,
     start: bool = False,
+    signing: str = "",
     rehearse: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Take a service to a certificate that is served, trusted and renews itself."""
     with one_line_errors(), garbage_collector_paused():
-        settings = Settings.load(c.config)
+        settings = _settings(c, signing)
         service = Service.of(
             name,
             settings,
@@ -90,11 +99,11 @@ def provision(
             step_command.renew(c, host, service, settings)
 
 
-@task(help=_helped("name", "host", "san", "dry-run"), iterable=["san"])
-def mint(c: Context, name: str, san: list[str], host: str = "", dry_run: bool = False) -> None:
+@task(help=_helped("name", "host", "san", "signing", "dry-run"), iterable=["san"])
+def mint(c: Context, name: str, san: list[str], host: str = "", signing: str = "", dry_run: bool = False) -> None:
     """Make sure that a valid pair is in place."""
     with one_line_errors(), garbage_collector_paused():
-        settings = Settings.load(c.config)
+        settings = _settings(c, signing)
         service = Service.of(name, settings, sans=san or None)
         run_request(c, host, service, settings, frozenset({"mint"}), dry_run=dry_run)
 
@@ -152,12 +161,14 @@ def renew(c: Context, name: str, host: str = "") -> None:
         step_command.renew(c, host, service, settings)
 
 
-@task(help={"host": _HOSTS, **_helped("force", "start", "dry-run")}, iterable=["host"])
-def apply(c: Context, host: list[str], force: bool = False, start: bool = False, dry_run: bool = False) -> None:
+@task(help={"host": _HOSTS, **_helped("force", "start", "signing", "dry-run")}, iterable=["host"])
+def apply(
+    c: Context, host: list[str], force: bool = False, start: bool = False, signing: str = "", dry_run: bool = False
+) -> None:
     """Take every declared service to its certificate, on all hosts at once."""
     dry_run = dry_run or c.config.run.dry
     with one_line_errors(), garbage_collector_paused():
-        settings = Settings.load(c.config)
+        settings = _settings(c, signing)
         if not dry_run:
             warn_of_exposure(settings)
         from meshfab.cli import apply as command

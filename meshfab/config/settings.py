@@ -68,8 +68,8 @@ class Settings:
         root_fingerprint: SHA-256 of the mesh's root certificate, 64 hex digits, with or without colons. A host whose
             `root` file does not hold exactly this certificate is refused. None takes `fingerprint` from the
             configuration of `step` on this machine, if its `ca-url` is ours.
-        signing: "host" mints on the host, where the password lies for a moment; "operator" signs here, where the password
-            opens the provisioner's key, and the host sees neither.
+        signing: "host" mints on the host, where the password lies for a moment. "operator" signs here, where the
+            password opens the provisioner's key, and the host sees neither.
         operator_root: path of the mesh's root certificate on the operator's machine, for signing there; None takes
             `~/.step/certs/root_ca.crt` or, if there is none, the path of `root`.
         trusted_projects: folders, as absolute paths, whose settings file may belong to others and may set everything.

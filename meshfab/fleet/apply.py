@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 
 from meshfab.config import inventory
-from meshfab.config.password import Password, hide_sudo_password, read_password
+from meshfab.config.password import hide_sudo_password
 from meshfab.config.settings import Settings
 from meshfab.errors import LostError, MeshfabError, StoppedError, one_line
 from meshfab.fleet import check_certs
 from meshfab.provisioning.host_run import HostRun
 from meshfab.provisioning.password_transfer import REAPER_SECONDS, signals_ignored
-from meshfab.provisioning.request import Consent, ProvisionRequest
+from meshfab.provisioning.request import Consent, MintingMeans, ProvisionRequest, minting_means
 from meshfab.ssh.connection import connect
 from meshfab.ssh.jump_hosts import JumpHostPool
 
@@ -93,10 +94,9 @@ def apply(
     settings = settings or Settings.load(config if config is not None else {})
     hide_sudo_password(config)
     names = check_certs.requested_hosts(hosts, settings)
-    password, signer = (None, None) if dry_run else minting_means(settings)
     results: dict[str, HostOutcome] = {}
-    with JumpHostPool() as jumps:
-        runs = HostRuns(settings, config, password, jumps, Consent(force, start), dry_run, deque(names), len(names))
+    with closing(MintingMeans() if dry_run else minting_means(settings)) as means, JumpHostPool() as jumps:
+        runs = HostRuns(settings, config, means, jumps, Consent(force, start), dry_run, deque(names), len(names))
         try:
             # Started within the try: Ctrl-C may come at any moment.
             runs.start(min(settings.parallel, len(names)))
@@ -141,7 +141,7 @@ class HostRuns:
 
     settings: Settings
     config: Any
-    password: Password | None
+    means: MintingMeans
     jumps: JumpHostPool
     consent: Consent
     dry_run: bool
@@ -206,7 +206,8 @@ class HostRuns:
             request = ProvisionRequest(
                 services=inventory.services(host, settings),
                 settings=settings,
-                password=self.password,
+                password=self.means.password,
+                signer=self.means.signer,
                 consent=self.consent,
                 dry_run=self.dry_run,
                 covers_all_services=True,
@@ -214,13 +215,12 @@ class HostRuns:
             run = HostRun(c, request, lambda *step: steps.append(step))
             with c:
                 outcomes = self._watched(active, run)
-            error = run.error
         except MeshfabError as fault:
             return HostOutcome(host, steps=tuple(steps), error=fault, seconds=time.monotonic() - began)
         except Exception as fault:  # a host may answer anything; its answer must not stop the other hosts
             what = f"its answer cannot be handled: {type(fault).__name__}: {one_line(str(fault))[:200]}"
             return HostOutcome(host, steps=tuple(steps), error=MeshfabError(what, host=host))
-        return HostOutcome(host, tuple(outcomes), tuple(steps), run.undeclared, error, time.monotonic() - began)
+        return HostOutcome(host, tuple(outcomes), tuple(steps), run.undeclared, run.error, time.monotonic() - began)
 
     def _watched(self, active: _ActiveRun, run: HostRun) -> list[Outcome]:
         with self._changed:

@@ -99,6 +99,9 @@ def _require_ready(state: HostState, request: ProvisionRequest) -> None:
     """
     if "mint" in request.parts or not request.dry_run:
         tools = preconditions.check_tools(state.tools)
+        if request.signer and "renew-enable" not in request.parts:
+            # Only a renewal runs it there.
+            tools = [tool for tool in tools if tool.code != "step"]
         preconditions.require([*tools, *preconditions.check_root(state.root, request.settings)], state.host)
     if "wire-nginx" in request.parts:
         preconditions.require(preconditions.check_nginx_program(state.tools), state.host)

@@ -68,27 +68,40 @@ def make_request(
     Raises:
         InputError: there is no password file that can be used. Nothing was connected.
     """
-    password, signer = minting_means(settings) if "mint" in parts and not dry_run else (None, None)
+    means = minting_means(settings) if "mint" in parts and not dry_run else MintingMeans()
     return ProvisionRequest(
         services=(service,),
         settings=settings,
         parts=parts,
-        password=password,
-        signer=signer,
+        password=means.password,
+        signer=means.signer,
         consent=consent,
         dry_run=dry_run,
     )
 
 
-def minting_means(settings: Settings) -> tuple[Password | None, OperatorSigner | None]:
-    """The password for the host, or the signer that keeps it here, as the setting `signing` says.
+@dataclass(frozen=True)
+class MintingMeans:
+    """What a run mints with: the password for the hosts, a signer that keeps it here, or nothing in a dry run."""
+
+    password: Password | None = None
+    signer: OperatorSigner | None = None
+
+    def close(self) -> None:
+        """Close the signer's connection to the CA."""
+        if self.signer:
+            self.signer.close()
+
+
+def minting_means(settings: Settings) -> MintingMeans:
+    """What the setting `signing` asks for. It must be closed.
 
     Raises:
         InputError: there is no password file, or no root of the operator's own, that can be used.
     """
     password = read_password(settings.password_file)
     if settings.signing == "host":
-        return password, None
+        return MintingMeans(password)
     from meshfab.provisioning.operator_signing import OperatorSigner
 
-    return None, OperatorSigner(settings, password)
+    return MintingMeans(signer=OperatorSigner(settings, password))

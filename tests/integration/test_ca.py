@@ -17,7 +17,7 @@ from meshfab.ca.one_time_token import make_token
 from meshfab.ca.signing import RequestSigner
 from meshfab.ca.token_signer import KeySigner
 from meshfab.errors import InputError, MintError
-from meshfab.host import certificate
+from meshfab.host import certificate, certificate_chain
 from tests.support.certificates import pem_of
 from tests.support.fake_ca import csr, issue
 
@@ -51,7 +51,7 @@ def test_a_request_becomes_a_chain(signer: RequestSigner, mesh: Mesh) -> None:
     pem = csr(*NAMES)
     leaf = certificate.read_leaf(signer.sign(check_request(pem, NAMES)))
     assert leaf.sans == tuple(sorted(NAMES))
-    assert certificate.chain_fault(leaf, mesh.root.read_text(), leaf.not_after) == ""
+    assert certificate_chain.chain_fault(leaf, mesh.root.read_text(), leaf.not_after) == ""
     request = x509.load_pem_x509_csr(pem.encode())
     assert certificate.read_leaf(signer.sign(check_request(pem, NAMES))).public == leaf.public
     assert x509.load_der_x509_certificate(leaf.der).public_key() == request.public_key()

@@ -1,0 +1,149 @@
+"""Pairs that are signed on the operator's side: one round trip for all, and one service's error is its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from meshfab.ca.jwk_provisioner import JwkProvisioner
+from meshfab.config.password import Password
+from meshfab.config.service import Service
+from meshfab.config.settings import Settings
+from meshfab.errors import InputError, MeshfabError, MintError
+from meshfab.provisioning.operator_signing import OperatorSigner, mint_all
+from meshfab.ssh.script import Answer, Request
+from tests.support.certificates import HOUR, NOW, SETTINGS, authority, pem_of, unsigned
+from tests.support.fake_ca import csr
+from tests.support.fake_host import Host, RecordingShell, encoded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_mock import MockerFixture
+
+    from meshfab.ca.certificate_request import CertificateRequest
+
+WIKI, DOCS = (Service.of(name, SETTINGS) for name in ("wiki", "docs"))
+
+
+class Signer:
+    """Signs as the CA does, or with another key or names."""
+
+    root_pem = authority().root_pem
+
+    def __init__(self, *, names: tuple[str, ...] = (), other_key: bool = False) -> None:
+        self.names, self.other_key = names, other_key
+        self.signed: list[tuple[str, ...]] = []
+
+    def sign(self, request: CertificateRequest, _c: Any) -> str:
+        self.signed.append(request.names)
+        names = self.names or request.names
+        key: Any = x509.load_pem_x509_csr(request.pem.encode()).public_key()
+        ours = ec.generate_private_key(ec.SECP256R1())
+        intermediate = authority().intermediate
+        builder = unsigned(names[0], intermediate.certificate.subject, ours, NOW - HOUR, 24 * HOUR)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
+        # The builder refuses a second key: it is replaced.
+        builder._public_key = ours.public_key() if self.other_key else key
+        leaf = builder.sign(intermediate.key, hashes.SHA256())
+        return pem_of(leaf) + pem_of(intermediate.certificate)
+
+
+def minted(requests: dict[str, str], signer: Signer, root: str | None = None) -> tuple[dict[str, Any], list[Request]]:
+    def answer(request: Request) -> Answer:
+        return Answer(request.script, 0, encoded({f"{name}/request": pem for name, pem in requests.items()}), "")
+
+    shell: Any = RecordingShell({"request_pairs": answer})
+    state = Host().state()
+    if root:
+        state = dataclasses.replace(state, root=root)
+    return mint_all(shell, state, [WIKI, DOCS], signer), shell.sent  # type: ignore[arg-type]
+
+
+BOTH = {"wiki": csr(WIKI.fqdn), "docs": csr(DOCS.fqdn)}
+
+
+def test_all_services_take_one_round_trip() -> None:
+    signer = Signer()
+    results, sent = minted(BOTH, signer)
+    assert [request.script for request in sent] == ["request_pairs"]
+    assert sent[0].args == (
+        *("wiki", "/run/meshfab/wiki.stage", "/CN=wiki.internal", "DNS:wiki.internal"),
+        *("docs", "/run/meshfab/docs.stage", "/CN=docs.internal", "DNS:docs.internal"),
+    )
+    assert signer.signed == [WIKI.names, DOCS.names]
+    for service in (WIKI, DOCS):
+        leaf, request = results[service.name]
+        assert leaf.sans == service.names
+        assert (request.script, request.args[0]) == ("stage_chain", f"/run/meshfab/{service.name}.stage")
+
+
+def test_a_name_that_is_too_long_for_a_cn_has_none() -> None:
+    long = Service.of("a" * 60, SETTINGS)
+    shell: Any = RecordingShell({"request_pairs": lambda request: Answer(request.script, 1, b"", "boom")})
+    with pytest.raises(MintError, match="makes no certificate request: boom"):
+        mint_all(shell, Host().state(), [long], Signer())  # type: ignore[arg-type]
+    assert shell.sent[0].args[2] == "/"
+
+
+@pytest.mark.parametrize("pem", ["", "nonsense", csr(WIKI.fqdn, "bank.internal"), csr(DOCS.fqdn)])
+def test_a_request_that_is_not_for_the_service_is_its_own_error(pem: str) -> None:
+    signer = Signer()
+    results, _ = minted({**BOTH, "wiki": pem}, signer)
+    assert isinstance(results["wiki"], MintError)
+    assert results["wiki"].host == "h2"
+    assert isinstance(results["docs"], tuple)
+    assert signer.signed == [DOCS.names]
+
+
+@pytest.mark.parametrize(
+    ("signer", "words"),
+    [(Signer(other_key=True), "is not this certificate's"), (Signer(names=("bank.internal",)), "lacks wiki.internal")],
+    ids=["another key", "other names"],
+)
+def test_a_chain_for_something_else_is_refused(signer: Signer, words: str) -> None:
+    error = minted(BOTH, signer)[0]["wiki"]
+    assert isinstance(error, MintError)
+    assert words in error.what
+
+
+def test_a_host_with_another_root_gets_no_pair() -> None:
+    error = minted(BOTH, Signer(), root=authority("Other").root_pem)[0]["wiki"]
+    assert isinstance(error, MeshfabError)
+    assert "does not chain" in error.what
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    file = tmp_path / "root.pem"
+    file.write_text(authority().root_pem)
+    return Settings(signing="operator", operator_root=str(file))
+
+
+def test_the_key_is_unlocked_once_for_all_hosts(settings: Settings, mocker: MockerFixture) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    published = JwkProvisioner("lair", "kid", {}, "a.b.c.d.e")
+    find = mocker.patch("meshfab.ca.jwk_provisioner.find", return_value=published)
+    unlock = mocker.patch("meshfab.ca.jwk_provisioner.unlock", return_value=key)
+    sign = mocker.patch("meshfab.ca.signing.RequestSigner.sign", return_value="chain")
+    signer = OperatorSigner(settings, Password("secret"))
+    for _ in range(3):
+        assert signer.sign(mocker.Mock(), mocker.Mock()) == "chain"
+    assert (find.call_count, unlock.call_count, sign.call_count) == (1, 1, 3)
+    assert "secret" not in repr(signer)
+
+
+def test_a_pinned_root_must_be_the_operators_own(settings: Settings) -> None:
+    with pytest.raises(InputError, match="is not the pinned root"):
+        OperatorSigner(dataclasses.replace(settings, root_fingerprint="ab" * 32), Password("secret"))
+
+
+def test_a_ca_that_publishes_no_key_is_told(settings: Settings, mocker: MockerFixture) -> None:
+    mocker.patch("meshfab.ca.jwk_provisioner.find", return_value=JwkProvisioner("lair", "kid", {}))
+    with pytest.raises(MintError, match="does not publish the key"):
+        OperatorSigner(settings, Password("secret")).sign(mocker.Mock(), mocker.Mock())

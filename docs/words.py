@@ -42,7 +42,7 @@ FINDINGS = {
         "declare it and `inv apply`, or remove it with the commands of the message",
     ),
     "left-out": (
-        "The host names more than 200 undeclared services, or more than 20 passwords; the rest is not checked.",
+        "The host names more than 20 password files; the others are not shown.",
         "look at the host",
     ),
     "root-mismatch": (

@@ -152,7 +152,7 @@ def _secrets(discovery: Discovery, paths: Iterable[str]) -> Iterator[Finding]:
 
 def _left_out(discovery: Discovery) -> Iterator[Finding]:
     if discovery.left_out:
-        what = f"the host names more than is judged; left out: {', '.join(discovery.left_out)}"
+        what = f"the host names more than is judged; left out: {discovery.left_out} password files"
         yield Finding("left-out", "warning", what, "look at what is there: is it the right host?")
 
 

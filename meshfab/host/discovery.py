@@ -69,7 +69,7 @@ class Discovery:
         secrets: paths of password files on the host while no mint is in progress.
         resolved: the addresses to which each service's name resolves on the host.
         failed: the message of the last tick, by service, if it failed.
-        left_out: what the host names beyond the limits, a few words each.
+        left_out: the number of password files beyond the limit.
     """
 
     state: HostState
@@ -80,7 +80,7 @@ class Discovery:
     secrets: tuple[str, ...]
     resolved: Mapping[str, frozenset[str]]
     failed: Mapping[str, str]
-    left_out: tuple[str, ...] = ()
+    left_out: int = 0
 
 
 def request(settings: Settings, declared: Sequence[Service], *, judge: bool = True) -> Request:
@@ -103,7 +103,10 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     by_name = {service.name: service for service in declared}
     found = [name for name in dict.fromkeys(fields.get("found", "").split()) if name not in by_name]
     secrets = [path for path in answer_fields.rows(fields.get("secrets", "")) if _SECRET.fullmatch(path)]
-    for name in found[:_MOST_FOUND]:
+    if len(found) > _MOST_FOUND:
+        what = f"it has more than {_MOST_FOUND} services that are not declared for it"
+        raise ConnectError(what, host=host, remedy="declare them, or look at its folder of certificates")
+    for name in found:
         try:
             by_name.setdefault(name, Service.of(name, settings))
         except InputError:
@@ -120,14 +123,7 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
         secrets=tuple(secrets[:_MOST_SECRETS]),
         resolved=host_addresses.resolved(fields.get("resolved", "")),
         failed={name: fields[f"{name}/failed"][:_MAX_TICK_MESSAGE] for name in by_name if f"{name}/failed" in fields},
-        left_out=tuple(
-            f"{count} {what}"
-            for count, what in (
-                (len(found) - _MOST_FOUND, "names of services"),
-                (len(secrets) - _MOST_SECRETS, "password files"),
-            )
-            if count > 0
-        ),
+        left_out=max(len(secrets) - _MOST_SECRETS, 0),
     )
 
 

@@ -101,7 +101,8 @@ def test_an_interrupted_apply_ends_while_a_host_drips_and_says_that_the_password
     assert process.returncode == 1
     assert took < 60
     assert "Traceback" not in out + err
-    assert "interrupted before it was finished" in out
+    # On h3 the interruption may come after `step` has given the silent CA up.
+    assert "failed   h3: " in out
     assert err.startswith("h2: THE PASSWORD MAY STILL LIE at /tmp/tea-provisioner")
     # The shell on the host ended with its channel, and its trap has removed it.
     for host in ("h2", "h3"):

@@ -101,7 +101,8 @@ class LocalChannel:
         try:
             self.running.wait(0 if self.is_timed_out else 5)
         except subprocess.TimeoutExpired:
-            os.killpg(self.running.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.running.pid, signal.SIGKILL)
             self.running.wait(5)
 
     def kill(self) -> None:

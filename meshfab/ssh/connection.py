@@ -161,6 +161,8 @@ def ensure_open(c: Connection, seconds: float | None = None) -> Connection:
     try:
         c.open()
     except HostKeyError:
+        # Fabric closes only connections that were opened: sshd would count this one against MaxStartups.
+        c.client.close()
         raise
     except socket.gaierror as error:
         raise ConnectError(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,3 +158,26 @@ def test_a_host_that_lies_is_reported_in_one_line_and_another_is_fine(
     assert honest.name in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert len(done.stdout.splitlines()) < 20
+
+
+# Runs a command and prints the most memory that one of its processes had, in KiB.
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def peak(*hosts: str) -> int:
+    words = [word for host in hosts for word in ("--host", host)]
+    inv = Path(sys.executable).with_name("inv")
+    argv = [sys.executable, "-c", PEAK, str(inv), "check-certs", *words]
+    return int(subprocess.run(argv, capture_output=True, text=True, timeout=100, check=True).stdout)
+
+
+@pytest.mark.parametrize("lie", [RUBBISH, CLAIMS], ids=["an nginx that prints rubbish", "services without end"])
+def test_a_host_that_lies_does_not_double_the_memory_of_a_sweep(sites: tuple[Site, Site], lie: str) -> None:
+    honest, other = sites
+    before = peak(honest.host, other.host)
+    other.sh(lie)
+    assert peak(honest.host, other.host) < 2 * before

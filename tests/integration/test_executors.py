@@ -32,6 +32,12 @@ ADDRESS = f"{layout.OPERATOR_ADDRESS}:{PORT}"
 HOSTS = ("--host", "h1", "--host", "h2", "--host", "nowhere.internal")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clean_hosts(mesh: Mesh) -> None:
+    """Other tests leave services behind whose names lead elsewhere since."""
+    mesh.reset("h1", "h2", "h3")
+
+
 class Dask:
     """A scheduler and its workers, as people start them."""
 

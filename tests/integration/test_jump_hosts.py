@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 JUMP, BEHIND, MANY = "h3", "h1", 40
 
 
+@pytest.fixture(scope="module", autouse=True)
+def clean_hosts(mesh: Mesh) -> None:
+    """Other tests leave services behind whose names lead elsewhere since."""
+    mesh.reset("h1", "h2", "h3")
+
+
 @pytest.fixture(scope="module")
 def targets() -> Iterator[list[str]]:
     """Forty hosts behind one sshd with the limits that sshd comes with: ten logins under way, then some are refused."""

@@ -9,9 +9,17 @@ import pytest
 from tests.integration.on_host import Site
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Inv
+    from collections.abc import Iterator
+
+    from tests.integration.conftest import Inv, Mesh
 
 pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clean_afterwards(mesh: Mesh) -> Iterator[None]:
+    yield
+    mesh.reset("h2")
 
 
 def allow(site: Site, option: str) -> None:

@@ -68,7 +68,8 @@ def test_a_revoked_key_of_a_new_host_is_not_accepted_either(ssh: Path) -> None:
     (ssh / "revoked").write_text(line(KEY))
     with pytest.raises(HostKeyError, match="is revoked by"):
         present(KEY, "h3", accept_new=True)
-    assert "h3" not in (ssh / "known_hosts").read_text()
+    names = [line.split()[0] for line in (ssh / "known_hosts").read_text().splitlines()]
+    assert "h3" not in names
 
 
 @pytest.mark.parametrize("is_open", [False, True])

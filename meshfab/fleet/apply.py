@@ -16,7 +16,8 @@ from meshfab.config.settings import Settings
 from meshfab.errors import LostError, MeshfabError, StoppedError, one_line
 from meshfab.fleet import check_certs
 from meshfab.provisioning.host_run import HostRun
-from meshfab.provisioning.password_transfer import REAPER_SECONDS, signals_ignored
+from meshfab.provisioning.interruptions import one_interruption, signals_ignored
+from meshfab.provisioning.password_transfer import REAPER_SECONDS
 from meshfab.provisioning.request import Consent, MintingMeans, ProvisionRequest, minting_means
 from meshfab.ssh.connection import connect
 from meshfab.ssh.jump_hosts import JumpHostPool
@@ -64,6 +65,7 @@ class HostOutcome:
 OnResult = Callable[[HostOutcome, int], None]
 
 
+@one_interruption()
 def apply(
     hosts: Sequence[str] | None = None,
     *,
@@ -102,11 +104,10 @@ def apply(
             runs.start(min(settings.parallel, len(names)))
             runs.collect(results, on_result)
         except BaseException as error:
-            is_interrupted = isinstance(error, KeyboardInterrupt)
             with signals_ignored():
                 runs.stop()
-                runs.collect(results, on_result if is_interrupted else None)
-            if not is_interrupted:
+                runs.collect(results, on_result if isinstance(error, KeyboardInterrupt) else None)
+            if not isinstance(error, KeyboardInterrupt):
                 raise  # from `on_result`
     for name in names:
         if name not in results:
@@ -135,8 +136,7 @@ class _ActiveRun:
 class HostRuns:
     """The hosts that wait for their turn, the active runs, each with its deadline, and the outcomes.
 
-    The threads are daemons, and not those of a ThreadPoolExecutor, which Python waits for when the process ends: a host
-    that cannot be stopped is given up.
+    Python does not wait for its threads, which are daemons, when it ends: a host that cannot be stopped is given up.
     """
 
     settings: Settings

@@ -8,8 +8,6 @@ transient timer in the host's systemd, the reaper, which is armed before the fil
 from __future__ import annotations
 
 import secrets
-import signal
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -25,6 +23,7 @@ from meshfab.errors import (
     SecretLeftError,
 )
 from meshfab.provisioning import service_lock
+from meshfab.provisioning.interruptions import signals_ignored
 from meshfab.ssh.deadline import limit
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Answer, ExitStatus, Request
@@ -141,21 +140,6 @@ def mint_with_password(shell: RootShell, service: Service, password: Password, u
 def sweep(service: Service) -> Request:
     """The request that removes a password file of an earlier run, and disarms its reaper."""
     return Request("remove_password", (service.secret, _folder("none"), "", "", _armed_reaper(service)))
-
-
-@contextmanager
-def signals_ignored() -> Iterator[None]:
-    """Ignore Ctrl-C, SIGTERM and SIGHUP during a clean-up, which has its own time-outs."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _refused(status: int, output: str, host: str, path: str) -> MeshfabError:

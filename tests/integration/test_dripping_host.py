@@ -60,9 +60,9 @@ def test_a_check_of_the_fleet_ends_in_time_whatever_some_hosts_send(inv: Inv) ->
     sh("h6", serve)
     sh("h6", "for i in $(seq 100); do ss -Hltn 'sport = 443' | grep -q . && exit 0; sleep 0.02; done; exit 1")
     began = time.monotonic()
-    done = inv("check-certs", "--format", "json", *(word for host in HOSTS for word in ("--host", host)))
-    # The time limit of a host is 30 s.
-    assert time.monotonic() - began < 60
+    done = inv("check-certs", "--format", "json", *(word for host in HOSTS for word in ("--host", host)), timeout=200)
+    # Five times the time limit of a host.
+    assert time.monotonic() - began < 150
     assert "Traceback" not in done.stderr
     report = {host["host"]: host for host in json.loads(done.stdout)["hosts"]}
     assert report["h1"]["status"] == "ok"
@@ -92,14 +92,15 @@ def test_an_interrupted_apply_ends_while_a_host_drips_and_says_that_the_password
         sh("h2", "pkill -KILL -u ops sshd")
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=250)
         took = time.monotonic() - began
     finally:
         ca.resume()
         if process.poll() is None:
             process.kill()
     assert process.returncode == 1
-    assert took < 60
+    # Five times the limit of a run that is stopped.
+    assert took < 200
     assert "Traceback" not in out + err
     # On h3 the interruption may come after `step` has given the silent CA up.
     assert "failed   h3: " in out

@@ -172,5 +172,5 @@ def _decoded(text: Any) -> bytes:
 
 def _not_ours(why: str) -> MintError:
     return MintError(
-        f"the provisioner's encrypted key cannot be used: {one_line(why)[:100]}", remedy="use signing: host or agent"
+        f"the provisioner's encrypted key cannot be used: {one_line(why)[:100]}", remedy="use signing: host"
     )

@@ -127,14 +127,6 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
     )
 
 
-def _found(text: str, declared: Mapping[str, Service], host: str) -> list[str]:
-    names = [name for name in dict.fromkeys(text.split()) if name not in declared]
-    if len(names) > _MOST_FOUND:
-        what = f"it has more than {_MOST_FOUND} services that are not declared for it"
-        raise ConnectError(what, host=host, remedy="declare its services, or see what is in its folder of certificates")
-    return names
-
-
 def undeclared(discovery: Discovery) -> tuple[str, ...]:
     """A sentence on each service that is on the host and not declared for it. It is reported, not removed."""
     sentences = []

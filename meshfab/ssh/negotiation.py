@@ -53,8 +53,6 @@ class NegotiatingTransport(Transport):
     def _parse_kex_init(self, m: Message) -> None:
         try:
             super()._parse_kex_init(m)  # type: ignore[misc]
-        except NoCommonAlgorithm:
-            raise
         except IncompatiblePeer as error:
             raise self._explain(error) from None
 

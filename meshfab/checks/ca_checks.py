@@ -69,7 +69,7 @@ def seconds(duration: str) -> float | None:
 def root_fault(root: str, settings: Settings) -> str:
     """What is wrong with a host's root file by the pinned fingerprint; empty if it holds that root and no other."""
     pin = settings.root_fingerprint
-    fingerprints = _fingerprints(root)
+    fingerprints = certificate_chain.fingerprints(root)
     if pin is None or fingerprints == [pin]:
         return ""
     names = ", ".join(fingerprints[:3]) + ", …" * (len(fingerprints) > 3)
@@ -89,7 +89,7 @@ def _of_name(fields: Mapping[str, str], settings: Settings) -> Finding:
 
 
 def _of_root(fields: Mapping[str, str], roots: str, root: str | None, settings: Settings) -> Finding:
-    host_roots, ca_roots = _fingerprints(root or ""), _fingerprints(roots)
+    host_roots, ca_roots = certificate_chain.fingerprints(root or ""), certificate_chain.fingerprints(roots)
     if not host_roots:
         remedy = "copy the CA's root there, or set meshfab.root"
         return Finding("ca-root", "critical", f"{settings.root} holds no certificate", remedy)
@@ -155,12 +155,3 @@ def _of_life(provisioner: dict[str, Any]) -> Finding:
         remedy = "raise defaultTLSCertDuration at the CA, or run the timer more often"
         return Finding("lifetime", "warning", f"{message}: too short for a tick every 15 minutes", remedy)
     return Finding("lifetime", "ok", message)
-
-
-def _fingerprints(pem: str) -> list[str]:
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    try:
-        return [root.fingerprint(SHA256()).hex() for root in certificate_chain.read_roots(pem)]
-    except ValueError:
-        return []

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from meshfab.config.password import exposure
+from meshfab.config.password_source import source_exposure
 from meshfab.errors import SudoAsksError
 from meshfab.provisioning.request import Consent, make_request
 
@@ -95,7 +95,7 @@ def _on_host(
 
 def warn_of_exposure(settings: Settings) -> None:
     """Warn when other users can read the password's file."""
-    if settings.password_file.is_file() and (warning := exposure(settings.password_file)):
+    if warning := source_exposure(settings):
         print(f"warning: {warning}", file=sys.stderr)
 
 

@@ -40,6 +40,7 @@ _HELP = {
     "force": "overwrite a managed file that you edited; take an address from other servers of the host",
     "start": "start nginx if it is stopped",
     "signing": "host: mint there, with the password; operator: sign here, and send no secret (default: the setting)",
+    "ask-password": "prompt for the provisioner's password, instead of reading it from its file or command",
     "rehearse": "also renew once through the installed unit, to test the renewal now",
     "dry-run": "read only: the plan and a diff of every file",
     "format": "table, json, prometheus or html",
@@ -53,16 +54,19 @@ def _helped(*names: str) -> dict[str, str]:
     return {name: _HELP[name] for name in names}
 
 
-def _settings(c: Context, signing: str) -> Settings:
-    """The settings, with what `--signing` says instead of `signing`."""
+def _settings(c: Context, signing: str, ask_password: bool) -> Settings:
+    """The settings, with what `--signing` and `--ask-password` say instead."""
     settings = Settings.load(c.config)
-    return dataclasses.replace(settings, signing=signing) if signing else settings
+    return dataclasses.replace(
+        settings, signing=signing or settings.signing, ask_password=ask_password or settings.ask_password
+    )
 
 
 _WIRING = ("upstream", "mtls", "verify-upstream", "keep-host", "vhost", "listen", "force", "start")
+_MINTING = ("signing", "ask-password")
 
 
-@task(help=_helped("name", "host", "san", *_WIRING, "signing", "rehearse", "dry-run"), iterable=["san", "listen"])
+@task(help=_helped("name", "host", "san", *_WIRING, *_MINTING, "rehearse", "dry-run"), iterable=["san", "listen"])
 def provision(
     c: Context,
     name: str,
@@ -77,12 +81,13 @@ def provision(
     force: bool = False,
     start: bool = False,
     signing: str = "",
+    ask_password: bool = False,
     rehearse: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Take a service to a certificate that is served, trusted and renews itself."""
     with one_line_errors(), garbage_collector_paused():
-        settings = _settings(c, signing)
+        settings = _settings(c, signing, ask_password)
         service = Service.of(
             name,
             settings,
@@ -99,11 +104,19 @@ def provision(
             step_command.renew(c, host, service, settings)
 
 
-@task(help=_helped("name", "host", "san", "signing", "dry-run"), iterable=["san"])
-def mint(c: Context, name: str, san: list[str], host: str = "", signing: str = "", dry_run: bool = False) -> None:
+@task(help=_helped("name", "host", "san", *_MINTING, "dry-run"), iterable=["san"])
+def mint(
+    c: Context,
+    name: str,
+    san: list[str],
+    host: str = "",
+    signing: str = "",
+    ask_password: bool = False,
+    dry_run: bool = False,
+) -> None:
     """Make sure that a valid pair is in place."""
     with one_line_errors(), garbage_collector_paused():
-        settings = _settings(c, signing)
+        settings = _settings(c, signing, ask_password)
         service = Service.of(name, settings, sans=san or None)
         run_request(c, host, service, settings, frozenset({"mint"}), dry_run=dry_run)
 
@@ -161,14 +174,20 @@ def renew(c: Context, name: str, host: str = "") -> None:
         step_command.renew(c, host, service, settings)
 
 
-@task(help={"host": _HOSTS, **_helped("force", "start", "signing", "dry-run")}, iterable=["host"])
+@task(help={"host": _HOSTS, **_helped("force", "start", *_MINTING, "dry-run")}, iterable=["host"])
 def apply(
-    c: Context, host: list[str], force: bool = False, start: bool = False, signing: str = "", dry_run: bool = False
+    c: Context,
+    host: list[str],
+    force: bool = False,
+    start: bool = False,
+    signing: str = "",
+    ask_password: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Take every declared service to its certificate, on all hosts at once."""
     dry_run = dry_run or c.config.run.dry
     with one_line_errors(), garbage_collector_paused():
-        settings = _settings(c, signing)
+        settings = _settings(c, signing, ask_password)
         if not dry_run:
             warn_of_exposure(settings)
         from meshfab.cli import apply as command

@@ -63,10 +63,7 @@ def read_password(file: Path) -> Password:
         InputError: the file is missing, empty or unreadable.
         NotReadyError: this is a worker process of check-certs or of Dask.
     """
-    if is_worker():
-        raise NotReadyError(
-            "the provisioner's password is not read in a worker process", remedy="mint on the operator's machine"
-        )
+    require_operator()
     # Raised after the `except` blocks: the decoder's error holds the file's bytes, and would stay its context.
     text, problem = HiddenText(), ""
     try:
@@ -103,6 +100,18 @@ def exposure(file: Path) -> InputError | None:
     if not mode & 0o077:
         return None
     return InputError(f"{file} is readable by others ({mode:04o})", remedy=f"chmod 600 {shlex.quote(str(file))}")
+
+
+def require_operator() -> None:
+    """Require that this process may know the password: a worker never mints.
+
+    Raises:
+        NotReadyError: this is a worker process of check-certs or of Dask.
+    """
+    if is_worker():
+        raise NotReadyError(
+            "the provisioner's password is not read in a worker process", remedy="mint on the operator's machine"
+        )
 
 
 def become_worker() -> None:

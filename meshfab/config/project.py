@@ -20,7 +20,10 @@ from typing import Any
 from meshfab.errors import InputError
 
 # Settings below `meshfab` that a project cannot set unless the user trusts it.
-_POLICY = ("provisioner_password", "ssh_config", "host_keys", "snippets", "root_fingerprint", "operator_root")
+_POLICY = (
+    *("provisioner_password", "provisioner_password_command", "provisioner_key", "root_fingerprint", "operator_root"),
+    *("ssh_config", "host_keys", "snippets"),
+)
 # The same for Fabric's own keys: a `gateway` that is text and an SSH configuration name programs that run here, and the
 # others decide which keys are offered, and to whom.
 _FABRIC_POLICY = ("authentication", "connect_kwargs", "forward_agent", "gateway", "load_ssh_configs", "ssh_config_path")

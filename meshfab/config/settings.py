@@ -31,6 +31,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "signing": (lambda value: value in ("host", "operator"), "set host or operator"),
     "operator_root": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
     "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
+    "ask_password": (lambda value: isinstance(value, bool), "set true or false"),
+    "provisioner_key": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
 }
 
 
@@ -47,6 +49,11 @@ class Settings:
         provisioner: name of the JWK provisioner, up to 128 characters as `step` takes them.
         provisioner_password: path of the file on the operator's machine with the provisioner's password, one line; `~`
             is expanded.
+        provisioner_password_command: a program and its arguments, run here without a shell; the first line that it
+            prints is the password. It goes before the file.
+        ask_password: True prompts for the password in each run, and asks neither the command nor the file.
+        provisioner_key: path of a file on the operator's machine with the provisioner's encrypted key, for signing
+            there where the CA does not publish it: a JWE, in compact form or as JSON. None asks the CA.
         domain: the DNS domain of the services; a service is `<name>.<domain>`.
         cert_dir: absolute path of the folder of the certificates on a host.
         key_dir: absolute path of the folder of the keys on a host.
@@ -82,6 +89,9 @@ class Settings:
     root: str = "/etc/pki/ca-trust/source/anchors/root-internal.pem"
     provisioner: str = "lair"
     provisioner_password: str = "~/.step/secrets/provisioner"  # noqa: S105  # a path
+    provisioner_password_command: tuple[str, ...] = ()
+    ask_password: bool = False
+    provisioner_key: str | None = None
     domain: str = "internal"
     cert_dir: str = "/etc/nginx/tls/cert"
     key_dir: str = "/etc/nginx/tls/key"
@@ -115,6 +125,7 @@ class Settings:
         if self.root_fingerprint is not None:
             fingerprint = validation.fingerprint(self.root_fingerprint, "meshfab.root_fingerprint")
             object.__setattr__(self, "root_fingerprint", fingerprint)
+        object.__setattr__(self, "provisioner_password_command", _words(self.provisioner_password_command))
         object.__setattr__(self, "trusted_projects", _folders(self.trusted_projects))
         object.__setattr__(self, "hosts", _hosts(self.hosts))
         object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
@@ -185,6 +196,14 @@ class Settings:
     def password_file(self) -> Path:
         """The path of `provisioner_password`, with `~` expanded."""
         return Path(self.provisioner_password).expanduser()
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
+    if not is_list or value[:1] in ([""], ("",)):
+        what = "meshfab.provisioner_password_command is not a list of a program and its arguments"
+        raise InputError(what, remedy="write it as a list: [pass, show, mesh/provisioner]")
+    return tuple(value)
 
 
 def _hosts(value: Any) -> tuple[str, ...]:

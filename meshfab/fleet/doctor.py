@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from meshfab.checks import ca_checks, client_addresses, preconditions
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
-from meshfab.config import inventory, password, validation
+from meshfab.config import inventory, password_source, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, one_line
 from meshfab.fleet import check_certs
@@ -102,15 +102,16 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
     """The preconditions of the operator's own machine."""
-    file = settings.password_file
     try:
-        password.read_password(file)
+        # A prompt has nothing that could be checked before.
+        if not settings.ask_password:
+            password_source.obtain(settings)
     except InputError as error:
         return (Finding("password", "critical", error.what, error.remedy),)
-    exposure = password.exposure(file)
+    exposure = password_source.source_exposure(settings)
     if exposure:
         return (Finding("password", "warning", exposure.what, exposure.remedy),)
-    return (Finding("password", "ok", str(file)),)
+    return (Finding("password", "ok", password_source.describe(settings)),)
 
 
 def _request(settings: Settings, declared: Sequence[Service]) -> Request:

@@ -60,6 +60,16 @@ def read_roots(pem: str) -> tuple[Certificate, ...]:
     return tuple(roots)
 
 
+def fingerprints(root_pem: str) -> list[str]:
+    """The SHA-256 of each certificate in a root file, hex; none if it cannot be parsed."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        return [root.fingerprint(SHA256()).hex() for root in read_roots(root_pem)]
+    except ValueError:
+        return []
+
+
 def _walk(leaf: Leaf, roots: tuple[Certificate, ...], moment: datetime) -> str:
     from cryptography import x509
 

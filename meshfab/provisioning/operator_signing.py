@@ -8,16 +8,16 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from meshfab.ca import jwk_provisioner
+from meshfab.ca import encrypted_key, jwk_provisioner
 from meshfab.ca.certificate_request import CertificateRequest, check_request
 from meshfab.ca.client import CaClient, UnreachableCaError, read_root
 from meshfab.ca.signing import RequestSigner
-from meshfab.ca.token_signer import KeySigner
 from meshfab.errors import InputError, MeshfabError, MintError
-from meshfab.host import answer_fields
+from meshfab.host import answer_fields, certificate_chain
 from meshfab.provisioning import mint
 from meshfab.provisioning.service_lock import staging
 from meshfab.ssh.script import Request
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
+    from meshfab.ca.token_signer import KeySigner
     from meshfab.config.password import Password
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
@@ -44,16 +45,18 @@ class OperatorSigner:
 
     Args:
         settings: the mesh's conventions.
-        password: opens the key, which the CA publishes encrypted.
+        password: opens the key, which the CA publishes encrypted, or the file of `provisioner_key` holds.
 
     Raises:
-        InputError: the operator's own root cannot be read, or is not the pinned one.
+        InputError: that file, or the operator's own root, cannot be read; or the root is not the pinned one.
     """
 
     def __init__(self, settings: Settings, password: Password) -> None:
         self._settings, self._password = settings, password
         self.root_pem = read_root(settings.operator_root_file)
         self.root_fingerprint = _root_fingerprint(self.root_pem, settings)
+        key_file = settings.provisioner_key
+        self._encrypted_key = encrypted_key.read_encrypted_key(Path(key_file).expanduser()) if key_file else ""
         self._client = CaClient(settings.ca_url, self.root_pem)
         self._key: KeySigner | None = None
         self._lock = Lock()
@@ -95,14 +98,17 @@ class OperatorSigner:
     def _signer(self, client: CaClient) -> RequestSigner:
         """One thread unlocks the key; the others wait for it."""
         with self._lock:
-            if self._key is None:
-                provisioner = jwk_provisioner.find(client, self._settings.provisioner)
-                if not provisioner.encrypted_key:
-                    what = f"the CA at {client.url} does not publish the key of '{provisioner.name}'"
-                    raise MintError(what, remedy="use signing: host")
-                key = jwk_provisioner.unlock(provisioner.encrypted_key, self._password.reveal())
-                self._key = KeySigner(provisioner.key_id, key)
+            self._key = self._key or self._unlock(client)
             return RequestSigner(client, self._key, self._settings.provisioner, self.root_fingerprint)
+
+    def _unlock(self, client: CaClient) -> KeySigner:
+        if self._encrypted_key:
+            return encrypted_key.unlock(self._encrypted_key, self._password.reveal())
+        provisioner = jwk_provisioner.find(client, self._settings.provisioner)
+        if not provisioner.encrypted_key:
+            what = f"the CA at {client.url} does not publish the key of '{provisioner.name}'"
+            raise MintError(what, remedy="set meshfab.provisioner_key, or use signing: host")
+        return encrypted_key.unlock(provisioner.encrypted_key, self._password.reveal(), provisioner.key_id)
 
 
 def mint_all(
@@ -147,10 +153,12 @@ def _request_words(service: Service) -> tuple[str, ...]:
 
 def _root_fingerprint(pem: str, settings: Settings) -> str:
     """The SHA-256 of the operator's root, hex; if one is pinned, it must be that."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.hashes import SHA256
-
-    fingerprints = [root.fingerprint(SHA256()).hex() for root in x509.load_pem_x509_certificates(pem.encode())]
+    fingerprints = certificate_chain.fingerprints(pem)
+    if not fingerprints:
+        raise InputError(
+            f"the root {settings.operator_root_file} holds no certificate",
+            remedy="set meshfab.operator_root to the mesh's root certificate on this machine",
+        )
     pin = settings.root_fingerprint or fingerprints[0]
     if pin not in fingerprints:
         what = f"{settings.operator_root_file} is not the pinned root {pin}"

@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from meshfab.config.password import Password, read_password
+from meshfab.config.password_source import obtain
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fabric import Connection
+
+    from meshfab.config.password import Password
 
 __all__ = ["provisioner_password"]
 
@@ -58,7 +60,7 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
 
     Raises:
         SecretLeftError: its removal could not be verified; the message has the command to run.
-        InputError: an argument or a setting cannot be used, or there is no password file here.
+        InputError: an argument or a setting cannot be used, or there is no password here.
         ConnectError: the host cannot be reached, or (HostKeyError) its key is not on record; nothing was sent.
         LockedError: another run works on the service.
         NotReadyError: the login cannot become root, sudo there would record the password, or systemd there cannot arm
@@ -66,7 +68,7 @@ def provisioner_password(c: Connection, name: str, *, settings: Settings | None 
         MintError: the file could not be put there.
     """
     settings = settings or Settings.load(c.config)
-    service, password = Service.of(name, settings), read_password(settings.password_file)
+    service, password = Service.of(name, settings), obtain(settings)
     with RootShell(c) as shell:
         _, answer = service_lock.take(shell, [service], check())
         require_safe(shell, answer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from meshfab.config.password import read_password
+from meshfab.config.password_source import obtain
 
 if TYPE_CHECKING:
     from meshfab.config.password import Password
@@ -66,7 +66,7 @@ def make_request(
     """A request for one service; reads the password where the run may need it. Its signer must be closed.
 
     Raises:
-        InputError: there is no password file that can be used. Nothing was connected.
+        InputError: there is no password that can be used. Nothing was connected.
     """
     means = minting_means(settings) if "mint" in parts and not dry_run else MintingMeans()
     return ProvisionRequest(
@@ -97,9 +97,9 @@ def minting_means(settings: Settings) -> MintingMeans:
     """What the setting `signing` asks for. It must be closed.
 
     Raises:
-        InputError: there is no password file, or no root of the operator's own, that can be used.
+        InputError: there is no password, or no root of the operator's own, that can be used.
     """
-    password = read_password(settings.password_file)
+    password = obtain(settings)
     if settings.signing == "host":
         return MintingMeans(password)
     from meshfab.provisioning.operator_signing import OperatorSigner

@@ -16,6 +16,7 @@ STRANGER = 4243
 FINGERPRINT = "ab" * 32
 POLICY = {
     "provisioner_password": "/elsewhere",
+    "provisioner_key": "/elsewhere",
     "ssh_config": "/elsewhere",
     "host_keys": "accept-new",
     "root_fingerprint": FINGERPRINT,
@@ -172,7 +173,7 @@ def test_root_under_sudo_reads_the_files_of_the_user_who_called_it(
 
 
 @pytest.mark.parametrize("prefix", ["invoke", "fabric"])
-@pytest.mark.parametrize("key", [*POLICY, "snippets"])
+@pytest.mark.parametrize("key", [*POLICY, "snippets", "provisioner_password_command"])
 def test_a_project_may_not_set_what_is_trusted(folder: Path, prefix: str, key: str) -> None:
     message = refusal(folder, f"meshfab: {{{key}: {POLICY.get(key, folder)}}}", prefix)
     assert message.startswith(f"{folder}/{prefix}.yaml sets meshfab.{key}, which a project may not decide -> ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from meshfab.ca.jwk_provisioner import JwkProvisioner
+from meshfab.ca.token_signer import KeySigner
 from meshfab.config.password import Password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
@@ -18,7 +20,7 @@ from meshfab.errors import InputError, MeshfabError, MintError
 from meshfab.provisioning.operator_signing import OperatorSigner, mint_all
 from meshfab.ssh.script import Answer, Request
 from tests.support.certificates import HOUR, NOW, SETTINGS, authority, pem_of, unsigned
-from tests.support.fake_ca import csr
+from tests.support.fake_ca import csr, encrypted, jwk
 from tests.support.fake_host import Host, RecordingShell, encoded
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ def test_the_key_is_unlocked_once_for_all_hosts(settings: Settings, mocker: Mock
     key = ec.generate_private_key(ec.SECP256R1())
     published = JwkProvisioner("lair", "kid", {}, "a.b.c.d.e")
     find = mocker.patch("meshfab.ca.jwk_provisioner.find", return_value=published)
-    unlock = mocker.patch("meshfab.ca.jwk_provisioner.unlock", return_value=key)
+    unlock = mocker.patch("meshfab.ca.encrypted_key.unlock", return_value=KeySigner("kid", key))
     sign = mocker.patch("meshfab.ca.signing.RequestSigner.sign", return_value="chain")
     signer = OperatorSigner(settings, Password("secret"))
     for _ in range(3):
@@ -147,3 +149,23 @@ def test_a_ca_that_publishes_no_key_is_told(settings: Settings, mocker: MockerFi
     mocker.patch("meshfab.ca.jwk_provisioner.find", return_value=JwkProvisioner("lair", "kid", {}))
     with pytest.raises(MintError, match="does not publish the key"):
         OperatorSigner(settings, Password("secret")).sign(mocker.Mock(), mocker.Mock())
+
+
+def test_a_local_key_serves_a_ca_that_lists_no_provisioners(
+    settings: Settings, mocker: MockerFixture, tmp_path: Path
+) -> None:
+    key, file = ec.generate_private_key(ec.SECP256R1()), tmp_path / "key"
+    file.write_text(encrypted(json.dumps(jwk(key, kid="its kid")).encode(), "secret"))
+    find = mocker.patch("meshfab.ca.jwk_provisioner.find", side_effect=MintError("does not list its provisioners"))
+    sign = mocker.patch("meshfab.ca.signing.RequestSigner.sign", autospec=True, return_value="chain")
+    signer = OperatorSigner(dataclasses.replace(settings, provisioner_key=str(file)), Password("secret"))
+    assert signer.sign(mocker.Mock(), mocker.Mock()) == "chain"
+    assert find.call_count == 0
+    assert sign.call_args.args[0].signer.key_id == "its kid"
+
+
+def test_a_root_file_without_a_certificate_is_told(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "root.pem").write_text("no certificate\n")
+    with pytest.raises(InputError, match="holds no certificate") as caught:
+        OperatorSigner(settings, Password("secret"))
+    assert "meshfab.operator_root" in caught.value.remedy

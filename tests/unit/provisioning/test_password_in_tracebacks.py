@@ -11,7 +11,9 @@ import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 
+from meshfab.config import password_source
 from meshfab.config.password import HiddenText, Password, hide_sudo_password, read_password
+from meshfab.config.settings import Settings
 from meshfab.errors import InputError, LostError, MintError, NotReadyError, SecretLeftError
 from meshfab.provisioning import mint, password_transfer
 from meshfab.provisioning.password_transfer import password_on_host
@@ -222,6 +224,28 @@ def test_a_password_file_that_is_refused(tmp_path: Path, end: bytes) -> None:
     file.write_bytes(SECRETS["provisioner"].encode() + end)
     with pytest.raises(InputError) as caught:
         read_password(file)
+    assert_hidden(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        ("{secret}", ("/bin/cat", "{file}", "/no/such/file")),
+        ("{secret}", ("/usr/bin/tail", "-f", "{file}")),
+        ("{secret}\0", ("/bin/cat", "{file}")),
+        ("\n{secret}", ("/bin/cat", "{file}")),
+    ],
+    ids=["fails", "does not end", "no text", "second line"],
+)
+def test_a_password_command_that_is_refused(
+    tmp_path: Path, content: str, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(password_source, "COMMAND_SECONDS", 0.5)
+    file = tmp_path / "password"
+    file.write_text(content.format(secret=SECRETS["provisioner"]))
+    settings = Settings(provisioner_password_command=[word.format(file=file) for word in command])  # type: ignore[arg-type]
+    with pytest.raises(InputError) as caught:
+        password_source.obtain(settings)
     assert_hidden(caught.value)
 
 

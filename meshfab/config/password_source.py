@@ -36,7 +36,7 @@ def obtain(settings: Settings) -> Password:
 def describe(settings: Settings) -> str:
     """The source in words, as `doctor` shows it."""
     if settings.ask_password:
-        return "prompted for in each run"
+        return "a prompt"
     if settings.provisioner_password_command:
         return f"the first line that {settings.provisioner_password_command[0]} prints"
     return str(settings.password_file)

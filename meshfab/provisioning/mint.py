@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from meshfab.checks import service_checks
+from meshfab.config import password_source
 from meshfab.errors import MeshfabError, MintError, NotReadyError
 from meshfab.host import answer_fields, certificate, facts
 from meshfab.provisioning import password_transfer
@@ -104,7 +105,7 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
     cases = {
         ("decrypt", "password", "decryption"): (
             "the CA's provisioner does not take this password",
-            f"see {settings.provisioner_password}",
+            f"it came from {password_source.describe(settings)}",
         ),
         ("provisioner with name", "provisioner not found", "flag '--provisioner'", "no provisioners"): (
             f"the CA has no provisioner '{settings.provisioner}'",

@@ -32,6 +32,7 @@ HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
 BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
 MOMENTS = ("before", "during", "amid", "after")
+SIGNING = ("host", "operator")
 # Five times the reaper's time in crash_operator.py.
 REAPED_SECONDS = 30.0
 
@@ -93,9 +94,13 @@ class Cell:
     fault: str
     boundary: int
     moment: str
+    signing: str = "host"
 
     def __str__(self) -> str:
-        return f"{self.fault}, {self.moment} {BOUNDARIES[self.boundary]}"
+        return f"signing: {self.signing}, {self.fault}, {self.moment} {BOUNDARIES[self.boundary]}"
+
+
+KINDS = ("leaks", "mixes", "outages", "unhealed")
 
 
 @dataclass
@@ -114,8 +119,9 @@ class Result:
 
 
 def cells() -> list[Cell]:
-    """Every cell: all faults at all moments of all boundaries."""
-    return [Cell(fault, boundary, moment) for fault, boundary, moment in itertools.product(FAULTS, BOUNDARIES, MOMENTS)]
+    """Every cell: all faults at all moments of all boundaries, in every way to mint."""
+    product = itertools.product(SIGNING, FAULTS, BOUNDARIES, MOMENTS)
+    return [Cell(fault, boundary, moment, signing) for signing, fault, boundary, moment in product]
 
 
 def prepare() -> None:
@@ -128,7 +134,7 @@ def prepare() -> None:
 def run_cell(cell: Cell, number: int) -> Result:
     """Strike once and look. `number` makes the name that this cell's new pair is asked for with."""
     fault, result = FAULTS[cell.fault], Result(cell)
-    wanted = ["provision", "--name", NAME, "--host", HOST, "--san", f"cell{number}.internal"]
+    wanted = ["provision", "--name", NAME, "--host", HOST, "--san", f"cell{number}.internal", "--signing", cell.signing]
     before = disk()
     try:
         said = _struck(cell, fault, wanted)
@@ -221,22 +227,27 @@ def _inv(*words: str) -> subprocess.CompletedProcess[str]:
 def main() -> int:
     """Try every cell and print the table."""
     prepare()
-    total: Counter[str] = Counter()
     tried = cells()
+    totals: dict[str, Counter[str]] = {signing: Counter() for signing in SIGNING}
     for number, cell in enumerate(tried, 1):
         began = time.monotonic()
         result = run_cell(cell, number)
-        for kind in ("leaks", "mixes", "outages", "unhealed"):
+        total = totals[cell.signing]
+        total["cells"] += 1
+        for kind in KINDS:
             total[kind] += bool(getattr(result, kind))
         verdict = "; ".join(result.costs) or "ok"
         print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
-    counts = ", ".join(f"{kind} {total[kind]}" for kind in ("leaks", "mixes", "outages", "unhealed"))
-    print(f"\ncells tried {len(tried)}, {counts}")
-    record(f"cells tried {len(tried)}, {counts}")
-    return int(any(total.values()))
+    lines = []
+    for signing, total in totals.items():
+        counts = ", ".join(f"{kind} {total[kind]}" for kind in KINDS)
+        lines.append(f"signing: {signing}: cells tried {total['cells']}, {counts}")
+    print("", *lines, sep="\n")
+    record(lines)
+    return int(any(total[kind] for total in totals.values() for kind in KINDS))
 
 
-def record(counts: str) -> None:
+def record(lines: list[str]) -> None:
     """Write the result between the markers of the page, with its date and versions."""
     show = "nginx -v 2>&1; systemctl --version | head -n 1; step version | head -n 1"
     versions = hosts.run(HOST, show).stdout.replace("nginx version: ", "").splitlines()
@@ -245,7 +256,8 @@ def record(counts: str) -> None:
     )
     before, _, rest = PAGE.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n{when}\n\n    {counts}\n\n{END}{after}")
+    counts = "\n".join(f"    {line}" for line in lines)
+    PAGE.write_text(f"{before}{BEGIN}\n{when}\n\n{counts}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -319,8 +319,8 @@ def _connected_to() -> set[str]:
 
 def _interrupted(*names: str) -> tuple[int, str]:
     """Ctrl-C into a sweep that still waits for one host."""
-    with terminal() as (stderr, shown), _check(*names, stderr=stderr) as child:
-        wait_until(lambda: f"1 of {len(names)} hosts" in shown(), "all hosts but one to answer", 60, 0.02)
+    with terminal() as screen, _check(*names, stderr=screen.fd) as child:
+        wait_until(lambda: f"1 of {len(names)} hosts" in screen.shown(), "all hosts but one to answer", 60, 0.02)
         os.kill(child.pid, signal.SIGINT)
         text, _ = child.communicate(timeout=60)
     return child.returncode, text

@@ -31,6 +31,12 @@ SAMPLE = [
     crash.Cell("/tmp full", 3, "before"),
     crash.Cell("CA stopped", 3, "before"),
     crash.Cell("CA slow", 3, "before"),
+    crash.Cell("kill -9", 3, "after", "operator"),
+    crash.Cell("Ctrl-C", 3, "during", "operator"),
+    crash.Cell("SIGTERM", 4, "during", "operator"),
+    crash.Cell("sshd killed", 3, "after", "operator"),
+    crash.Cell("host rebooted", 4, "amid", "operator"),
+    crash.Cell("CA stopped", 3, "after", "operator"),
 ]
 
 

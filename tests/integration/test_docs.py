@@ -119,6 +119,15 @@ def beyond(_mesh: Mesh, inv: Inv, folder: Path) -> None:
     (folder / "invoke.yaml").write_text(f"meshfab: {{ssh_config: {config}}}\n")
 
 
+def with_a_store(mesh: Mesh, _inv: Inv, folder: Path) -> None:
+    """The setting of the page, with a stand-in for `pass` that prints the password of the lab."""
+    store = folder / "pass"
+    store.write_text(f'#!/bin/sh\n[ "$*" = "show mesh/provisioner" ] && cat {mesh.lab.password}\necho user: ops\n')
+    store.chmod(0o755)
+    setting = blocks("docs/how-to/password-store.md", "yaml")[0]
+    (folder / "invoke.yaml").write_text(setting.replace("[pass,", f"[{store},"))
+
+
 def test_the_tutorial_is_true(mesh: Mesh, inv: Inv) -> None:
     demo(mesh, inv, CHECKOUT)
     play("docs/tutorial.md", CHECKOUT)
@@ -134,6 +143,8 @@ def test_the_tutorial_is_true(mesh: Mesh, inv: Inv) -> None:
         ("docs/how-to/mtls-upstream.md", demanding),
         ("docs/how-to/fleet.md", of_the_page),
         ("docs/how-to/jump-hosts.md", beyond),
+        ("docs/how-to/password-store.md", with_a_store),
+        ("docs/how-to/signing.md", None),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

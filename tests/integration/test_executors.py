@@ -174,23 +174,23 @@ def test_a_lost_scheduler_is_in_the_row_of_every_host(mesh: Mesh, tmp_path: Path
 def test_an_interrupted_sweep_says_what_it_knows_and_leaves_no_process(mesh: Mesh, number: signal.Signals) -> None:
     mesh.faults.cut("h3")
     try:
-        with terminal() as (stderr, shown):
+        with terminal() as screen:
             process = subprocess.Popen(
                 # A shell without a terminal starts its jobs with SIGINT ignored, and pytest may be one of them.
                 ["env", "--default-signal=INT", INV, "check-certs", *HANGING, "--executor", "processes"],
                 stdout=subprocess.PIPE,
-                stderr=stderr,
+                stderr=screen.fd,
                 text=True,
                 start_new_session=True,
             )
-            wait_until(lambda: "1 of 2 hosts" in shown(), "h1 to answer", 60, 0.05)
+            wait_until(lambda: "1 of 2 hosts" in screen.shown(), "h1 to answer", 60, 0.05)
             children = _children(process.pid)
             if number == signal.SIGINT:
                 os.killpg(process.pid, number)  # as a terminal does
             else:
                 process.kill()
             out, _ = process.communicate(timeout=60)
-            errors = shown()
+            errors = screen.shown()
     finally:
         mesh.faults.restore("h3")
     assert children

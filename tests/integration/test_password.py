@@ -20,6 +20,7 @@ from meshfab.provisioning import api, password_transfer, service_lock
 from meshfab.provisioning.password_transfer import provisioner_password
 from meshfab.ssh.connection import connect
 from meshfab.ssh.root_shell import RootShell
+from tests.support.terminal import terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,6 +160,43 @@ def test_a_password_file_that_others_can_read_is_a_warning_with_its_remedy(
     done = inv("provision", *SERVICE, env={"INVOKE_MESHFAB_PROVISIONER_PASSWORD": os.fspath(file)})
     assert done.returncode == 0
     assert f"chmod 600 {file}" in done.stderr
+
+
+def test_a_command_gives_the_password(mesh: Mesh, inv: Inv, tmp_path: Path) -> None:
+    settings = tmp_path / "mesh.yaml"
+    settings.write_text(f"meshfab: {{provisioner_password_command: [/bin/cat, {mesh.lab.password}]}}\n")
+    done = inv("-f", str(settings), "provision", *SERVICE, env={"INVOKE_MESHFAB_PROVISIONER_PASSWORD": "/no/such/file"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert left(mesh) == ""
+    settings.write_text("meshfab: {provisioner_password_command: [/bin/ls, /no/such/store]}\n")
+    refused = inv("-f", str(settings), "provision", "--name", NAME, "--host", "nowhere")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "/bin/ls" in refused.stderr
+    assert "No such file" in refused.stderr
+
+
+@pytest.mark.parametrize("signing", ["host", "operator"])
+def test_a_person_is_asked_once_and_their_answer_is_not_shown(
+    mesh: Mesh, inv: Inv, password: str, signing: str
+) -> None:
+    argv = [INV, "provision", *SERVICE, "--ask-password", "--signing", signing]
+    env = {**os.environ, "INVOKE_MESHFAB_PROVISIONER_PASSWORD": "/no/such/file"}
+    with terminal() as screen:
+        # A session of its own, whose terminal this becomes: a person is asked at /dev/tty.
+        child = subprocess.Popen(
+            ["setsid", "--ctty", "--wait", *argv], stdin=screen.fd, stdout=screen.fd, stderr=screen.fd, env=env
+        )
+        wait_until(lambda: "password of the provisioner" in screen.shown(), "the prompt", 60)
+        screen.type(f"{password}\n")
+        wait_until(lambda: bool(screen.shown()) and child.poll() is not None, "the run to end", 120)
+        said = screen.shown()
+    assert child.returncode == 0, said
+    assert said.count("password of the provisioner") == 1
+    assert password not in said
+    assert left(mesh) == ""
+    refused = inv("provision", *SERVICE, "--ask-password")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "no terminal" in refused.stderr
 
 
 def test_sudo_with_a_password_is_refused_in_one_line_or_given_it(mesh: Mesh, inv: Inv) -> None:

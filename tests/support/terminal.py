@@ -1,32 +1,49 @@
-"""A terminal for a command's standard error, so that it shows its progress there."""
+"""A terminal for a command: it shows its progress there, and asks a person."""
 
 from __future__ import annotations
 
 import os
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+
+@dataclass
+class Terminal:
+    """A terminal, and the person before it.
+
+    Attributes:
+        fd: the file descriptor to give to the command.
+    """
+
+    fd: int
+    _person: int
+    _shown: bytearray = field(default_factory=bytearray)
+
+    def shown(self) -> str:
+        """All that was shown so far."""
+        try:
+            while part := os.read(self._person, 65536):
+                self._shown.extend(part)
+        except OSError:
+            pass  # nothing more for now
+        return self._shown.decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        """What a person types."""
+        os.write(self._person, text.encode())
 
 
 @contextmanager
-def terminal() -> Iterator[tuple[int, Callable[[], str]]]:
-    """The file descriptor to give to the command, and all that was shown so far."""
-    ours, theirs = os.openpty()
-    os.set_blocking(ours, False)
-    shown = bytearray()
-
-    def read() -> str:
-        try:
-            while part := os.read(ours, 65536):
-                shown.extend(part)
-        except OSError:
-            pass  # nothing more for now
-        return shown.decode(errors="replace")
-
+def terminal() -> Iterator[Terminal]:
+    """A terminal for as long as the block."""
+    person, fd = os.openpty()
+    os.set_blocking(person, False)
     try:
-        yield theirs, read
+        yield Terminal(fd, person)
     finally:
-        os.close(ours)
-        os.close(theirs)
+        os.close(person)
+        os.close(fd)

@@ -47,7 +47,7 @@ def test_a_command_goes_before_the_file_and_a_prompt_before_both(tmp_path: Path,
     assert [password_source.describe(source) for source in sources] == [
         str(file),
         "the first line that /bin/echo prints",
-        "prompted for in each run",
+        "a prompt",
     ]
     # Others can read the file: that matters where it is the source.
     assert [password_source.source_exposure(source) is not None for source in sources] == [True, False, False]

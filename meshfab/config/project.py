@@ -60,6 +60,9 @@ def require_trusted(config: Any, trusted: object) -> None:
     how = f"if you trust the project, write `{line}` in {user_file}, or set {_VARIABLE}"
     _require_own(file, how)
     policy = [f"meshfab.{key}" for key in _POLICY if key in block] + [key for key in _FABRIC_POLICY if key in content]
+    if block.get("signing") == "host":
+        # A user who signs on this machine would send the password after all. The other way round is safe.
+        policy.append("meshfab.signing: host")
     if policy:
         what = f"{file} sets {policy[0]}, which a project may not decide"
         raise InputError(what, remedy=f"move it to {user_file}; or {how}")

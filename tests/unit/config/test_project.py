@@ -180,6 +180,11 @@ def test_a_project_may_not_set_what_is_trusted(folder: Path, prefix: str, key: s
     assert f"move it to ~/.{prefix}.yaml; or if you trust the project, write `meshfab: " in message
 
 
+def test_a_project_sends_no_password_of_a_user_who_signs_here(folder: Path) -> None:
+    assert "sets meshfab.signing: host, which" in refusal(folder, "meshfab: {signing: host}")
+    assert load(folder, "meshfab: {signing: operator}").signing == "operator"
+
+
 @pytest.mark.parametrize("key", FABRIC_POLICY)
 def test_a_project_may_not_set_how_hosts_are_reached(folder: Path, key: str) -> None:
     assert f"sets {key}, which" in refusal(folder, f"{key}: {FABRIC_POLICY[key]}")

@@ -23,6 +23,7 @@ COMMANDS = {
     "curl": "curl",
     "setfacl": "acl",
     "rsync": "rsync",
+    "strace": "strace",
 }
 
 

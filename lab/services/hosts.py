@@ -51,7 +51,7 @@ def run(
 def enter(host: str, argv: Sequence[str]) -> list[str]:
     """The command line that runs `argv` in all namespaces of a host."""
     namespaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd"]
-    return ["nsenter", f"--target={_leader(host)}", *namespaces, "--", *argv]
+    return ["nsenter", f"--target={leader(host)}", *namespaces, "--", *argv]
 
 
 def names() -> list[str]:
@@ -72,7 +72,7 @@ def record(platforms_of: Mapping[str, Platform]) -> None:
 
 def root(host: str) -> Path:
     """The host's root folder, as this process can open it. Do not follow absolute symbolic links below it."""
-    return Path(f"/proc/{_leader(host)}/root")
+    return Path(f"/proc/{leader(host)}/root")
 
 
 def describe_files(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> dict[str, str]:
@@ -101,11 +101,12 @@ def _list_file() -> Path:
     return current().state / "hosts.txt"
 
 
-def _leader(host: str) -> int:
-    leader = machine.leader(current(), host)
-    if leader is None:
+def leader(host: str) -> int:
+    """The host's PID 1, by its number on this machine."""
+    pid = machine.leader(current(), host)
+    if pid is None:
         raise LabError(f"{host} is not up; run: inv lab.status")
-    return leader
+    return pid
 
 
 def _walk(top: str) -> Iterable[str]:

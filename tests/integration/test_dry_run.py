@@ -57,10 +57,11 @@ def test_on_a_fresh_host_it_shows_every_step_and_every_file(site: Site, inv: Inv
     assert site.commands() == commands + 1
 
 
-def test_what_it_shows_is_what_is_then_done(site: Site, inv: Inv) -> None:
+@pytest.mark.parametrize("signing", ["host", "operator"])
+def test_what_it_shows_is_what_is_then_done(site: Site, inv: Inv, signing: str) -> None:
     lines = rehearsed(site, inv)
     shown = [line.split()[0] for line in lines if "would be done" in line]
-    said = assert_done(inv("provision", *site.words))
+    said = assert_done(inv("provision", *site.words, "--signing", signing))
     assert [line.split()[0] for line in said.splitlines()][: len(shown)] == shown
     vhost = [line[1:] for line in lines[lines.index(f"+++ {site.vhost}") + 2 : -1]]
     assert site.sh(f"cat {site.vhost}").splitlines() == vhost

@@ -53,9 +53,10 @@ def waiting(mesh: Mesh) -> int:
     return int(mesh.hosts.run(HOST, WAITING).stdout)
 
 
-def test_two_operators_at_once_end_with_one_valid_pair(mesh: Mesh, inv: Inv) -> None:
+@pytest.mark.parametrize("signing", ["host", "operator"])
+def test_two_operators_at_once_end_with_one_valid_pair(mesh: Mesh, inv: Inv, signing: str) -> None:
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(inv, "provision", *SERVICE) for _ in range(2)]
+        runs = [pool.submit(inv, "provision", *SERVICE, "--signing", signing) for _ in range(2)]
         done = [run.result() for run in runs]
     assert [(run.returncode, run.stderr) for run in done] == [(0, ""), (0, "")]
     minted = [run.stdout.count("  mint ") for run in done]

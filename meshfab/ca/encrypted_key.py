@@ -7,11 +7,10 @@ So it is decrypted here, with the primitives of `cryptography`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
+from meshfab.ca import base64url
 from meshfab.ca.token_signer import KeySigner
 from meshfab.errors import InputError, MintError, one_line
 
@@ -81,13 +80,15 @@ def unlock(encrypted_key: str, password: str, key_id: str = "") -> KeySigner:
     protected, wrapped, nonce, text, tag = _parts(encrypted_key)
     header = _header(protected)
     # RFC 7518, 4.8.1.1: the salt is the algorithm's name, a zero byte, and p2s.
-    salt = _KEY_WRAP.encode() + b"\0" + _decoded(header["p2s"])
+    salt = _KEY_WRAP.encode() + b"\0" + base64url.decode(header["p2s"])
     derived = PBKDF2HMAC(SHA256(), 16, salt, header["p2c"]).derive(password.encode())
     try:
-        content_key = aes_key_unwrap(derived, _decoded(wrapped))
+        content_key = aes_key_unwrap(derived, base64url.decode(wrapped))
         if len(content_key) != _ENCRYPTIONS[header["enc"]]:
             raise MintError(f"the provisioner's encrypted key has a content key of {len(content_key)} bytes")
-        jwk = AESGCM(content_key).decrypt(_decoded(nonce), _decoded(text) + _decoded(tag), protected.encode())
+        jwk = AESGCM(content_key).decrypt(
+            base64url.decode(nonce), base64url.decode(text) + base64url.decode(tag), protected.encode()
+        )
     except (InvalidUnwrap, InvalidTag):
         raise InputError(
             "the password does not open the provisioner's key",
@@ -107,7 +108,7 @@ def _parts(encrypted_key: str) -> list[str]:
 
 def _header(protected: str) -> dict[str, Any]:
     try:
-        header = json.loads(_decoded(protected))
+        header = json.loads(base64url.decode(protected))
     except (ValueError, RecursionError):
         raise _not_ours("its header is not JSON") from None
     if not isinstance(header, dict) or header.get("alg") != _KEY_WRAP or header.get("enc") not in _ENCRYPTIONS:
@@ -124,7 +125,7 @@ def _signer(raw: bytes, key_id: str) -> KeySigner:
     try:
         jwk = json.loads(raw)
         # RFC 7518, 6.2: a number is base64url of its bytes.
-        x, y, d = (int.from_bytes(_decoded(jwk[name]), "big") for name in ("x", "y", "d"))
+        x, y, d = (int.from_bytes(base64url.decode(jwk[name]), "big") for name in ("x", "y", "d"))
         if (jwk["kty"], jwk["crv"]) != ("EC", "P-256"):
             raise _not_ours("it is not a key on the curve P-256")
         key = ec.EllipticCurvePrivateNumbers(d, ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1())).private_key()
@@ -133,21 +134,7 @@ def _signer(raw: bytes, key_id: str) -> KeySigner:
         raise _not_ours("what is in it is not a JWK") from None
 
 
-def _decoded(text: Any) -> bytes:
-    """Decode base64url without padding (RFC 7515, 2).
-
-    Raises:
-        ValueError: it is something else.
-    """
-    if not isinstance(text, str):
-        raise ValueError("not base64url")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise ValueError("not base64url") from None
-
-
 def _not_ours(why: str) -> MintError:
     return MintError(
-        f"the provisioner's encrypted key cannot be used: {one_line(why)[:100]}", remedy="use signing: host"
+        f"the provisioner's encrypted key cannot be used: {one_line(why)[:100]}", remedy="use signing: host or agent"
     )

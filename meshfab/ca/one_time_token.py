@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
 import time
 from typing import TYPE_CHECKING
+
+from meshfab.ca import base64url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +45,7 @@ def make_token(
         "nbf": now,
         "exp": now + SECONDS,
         # RFC 7800's way to bind a token, with the hash of the request.
-        "cnf": {"x5rt#S256": _encoded(hashlib.sha256(csr).digest())},
+        "cnf": {"x5rt#S256": base64url.encode(hashlib.sha256(csr).digest())},
     }
-    signed = ".".join(_encoded(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
-    return f"{signed}.{_encoded(signer.sign(signed.encode()))}"
-
-
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    signed = ".".join(base64url.encode(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+    return f"{signed}.{base64url.encode(signer.sign(signed.encode()))}"

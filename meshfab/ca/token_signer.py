@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
-from meshfab.errors import MintError
+from meshfab.errors import MintError, one_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -55,6 +56,8 @@ class KeySigner:
 class AgentSigner:
     """The provisioner's key in ssh-agent, which may ask a person each time (`ssh-add -c`).
 
+    Threads may share it: one signs after the other, as questions and answers of all would mix on the agent's socket.
+
     Attributes:
         key_id: the `kid` of the key at the CA.
         key: a `paramiko.AgentKey` of the type ecdsa-sha2-nistp256 or ssh-ed25519.
@@ -62,6 +65,7 @@ class AgentSigner:
 
     key_id: str
     key: Any
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def algorithm(self) -> str:
@@ -78,9 +82,12 @@ class AgentSigner:
         from paramiko.ssh_exception import SSHException
 
         try:
-            signature = Message(bytes(self.key.sign_ssh_data(message)))
+            with self._lock:
+                signature = Message(bytes(self.key.sign_ssh_data(message)))
         except (SSHException, OSError, EOFError) as error:
-            raise MintError(f"ssh-agent does not sign with the provisioner's key ({error})") from None
+            what = f"ssh-agent does not sign with the provisioner's key ({one_line(str(error))[:200]})"
+            remedy = "was it refused at the agent's prompt (ssh-add -c), or has the agent ended? run this again"
+            raise MintError(what, remedy=remedy) from None
         signature.get_text()
         blob = signature.get_binary()
         if self.algorithm == "EdDSA":

@@ -39,7 +39,7 @@ _HELP = {
     "listen": "address for the vhost to listen on, or a network that contains it; repeat for more",
     "force": "overwrite a managed file that you edited; take an address from other servers of the host",
     "start": "start nginx if it is stopped",
-    "signing": "host: mint there, with the password; operator: sign here, and send no secret (default: the setting)",
+    "signing": "host: mint there, with the password; operator: sign here; agent: by ssh-agent (default: the setting)",
     "ask-password": "prompt for the provisioner's password, instead of reading it from its file or command",
     "rehearse": "also renew once through the installed unit, to test the renewal now",
     "dry-run": "read only: the plan and a diff of every file",

@@ -103,14 +103,14 @@ def exposure(file: Path) -> InputError | None:
 
 
 def require_operator() -> None:
-    """Require that this process may know the password: a worker never mints.
+    """Require that this process may use the password or the key: a worker never mints.
 
     Raises:
         NotReadyError: this is a worker process of check-certs or of Dask.
     """
     if is_worker():
         raise NotReadyError(
-            "the provisioner's password is not read in a worker process", remedy="mint on the operator's machine"
+            "the provisioner's password or key is not used in a worker process", remedy="mint on the operator's machine"
         )
 
 

@@ -44,7 +44,7 @@ def describe(settings: Settings) -> str:
 
 def source_exposure(settings: Settings) -> InputError | None:
     """What is wrong with the mode of the password's file, if it comes from one that exists."""
-    is_file = not (settings.ask_password or settings.provisioner_password_command)
+    is_file = settings.signing != "agent" and not (settings.ask_password or settings.provisioner_password_command)
     return exposure(settings.password_file) if is_file and settings.password_file.is_file() else None
 
 

@@ -21,7 +21,14 @@ from meshfab.errors import InputError
 
 # Settings below `meshfab` that a project cannot set unless the user trusts it.
 _POLICY = (
-    *("provisioner_password", "provisioner_password_command", "provisioner_key", "root_fingerprint", "operator_root"),
+    *(
+        "provisioner_password",
+        "provisioner_password_command",
+        "provisioner_key",
+        "agent_key",
+        "root_fingerprint",
+        "operator_root",
+    ),
     *("ssh_config", "host_keys", "snippets"),
 )
 # The same for Fabric's own keys: a `gateway` that is text and an SSH configuration name programs that run here, and the

@@ -28,7 +28,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "set a number of seconds from 0 to 63072000",
     ),
     "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
-    "signing": (lambda value: value in ("host", "operator"), "set host or operator"),
+    "signing": (lambda value: value in ("host", "operator", "agent"), "set host, operator or agent"),
+    "agent_key": (lambda value: value is None or isinstance(value, str), "set a fingerprint or comment"),
     "operator_root": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
     "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
     "ask_password": (lambda value: isinstance(value, bool), "set true or false"),
@@ -76,7 +77,10 @@ class Settings:
             `root` file does not hold exactly this certificate is refused. None takes `fingerprint` from the
             configuration of `step` on this machine, if its `ca-url` is ours.
         signing: "host" mints on the host, where the password lies for a moment. "operator" signs here, where the
-            password opens the provisioner's key, and the host sees neither.
+            password opens the provisioner's key, and the host sees neither. "agent" signs with the provisioner's key
+            in ssh-agent, and needs no password.
+        agent_key: fingerprint (`SHA256:…`) or comment of the provisioner's key in ssh-agent, for a CA that does not
+            list its provisioners; None finds it by the public key that the CA lists.
         operator_root: path of the mesh's root certificate on the operator's machine, for signing there; None takes
             `~/.step/certs/root_ca.crt` or, if there is none, the path of `root`.
         trusted_projects: folders, as absolute paths, whose settings file may belong to others and may set everything.
@@ -109,6 +113,7 @@ class Settings:
     ca_mtls: bool = True
     root_fingerprint: str | None = None
     signing: str = "host"
+    agent_key: str | None = None
     operator_root: str | None = None
     trusted_projects: tuple[str, ...] = ()
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from meshfab.ca import encrypted_key, jwk_provisioner
+from meshfab.ca import encrypted_key, jwk_provisioner, ssh_agent
 from meshfab.ca.certificate_request import CertificateRequest, check_request
 from meshfab.ca.client import CaClient, UnreachableCaError, read_root
 from meshfab.ca.signing import RequestSigner
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
-    from meshfab.ca.token_signer import KeySigner
+    from meshfab.ca.token_signer import AgentSigner, KeySigner, TokenSigner
     from meshfab.config.password import Password
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
@@ -45,20 +45,23 @@ class OperatorSigner:
 
     Args:
         settings: the mesh's conventions.
-        password: opens the key, which the CA publishes encrypted, or the file of `provisioner_key` holds.
+        password: opens the key, which the CA publishes encrypted, or the file of `provisioner_key` holds; None takes
+            the key in ssh-agent.
 
     Raises:
-        InputError: that file, or the operator's own root, cannot be read; or the root is not the pinned one.
+        InputError: that file, or the operator's own root, cannot be read; or the root is not the pinned one; or there
+            is no ssh-agent.
     """
 
-    def __init__(self, settings: Settings, password: Password) -> None:
+    def __init__(self, settings: Settings, password: Password | None) -> None:
         self._settings, self._password = settings, password
         self.root_pem = read_root(settings.operator_root_file)
         self.root_fingerprint = _root_fingerprint(self.root_pem, settings)
-        key_file = settings.provisioner_key
+        key_file = settings.provisioner_key if password else None
         self._encrypted_key = encrypted_key.read_encrypted_key(Path(key_file).expanduser()) if key_file else ""
         self._client = CaClient(settings.ca_url, self.root_pem)
-        self._key: KeySigner | None = None
+        self._key: TokenSigner | None = None
+        self._agent: Any = None if password else ssh_agent.open_agent()
         self._lock = Lock()
         self._is_reached = True
 
@@ -67,8 +70,10 @@ class OperatorSigner:
         return f"OperatorSigner({self._settings.ca_url!r})"
 
     def close(self) -> None:
-        """Close the connection to the CA."""
+        """Close the connections to the CA and to ssh-agent."""
         self._client.close()
+        if self._agent:
+            self._agent.close()
 
     def sign(self, request: CertificateRequest, c: Connection) -> str:
         """Have a request signed, and return the chain, PEM.
@@ -79,7 +84,7 @@ class OperatorSigner:
 
         Raises:
             InputError: the password does not open the provisioner's key.
-            MintError: the CA is not reached, or refuses.
+            MintError: the CA is not reached or refuses, or ssh-agent lacks the key or does not sign.
         """
         if self._is_reached:
             try:
@@ -96,19 +101,32 @@ class OperatorSigner:
                 raise MintError(f"{reason}, nor through the host", host=c.original_host, remedy=error.remedy) from None
 
     def _signer(self, client: CaClient) -> RequestSigner:
-        """One thread unlocks the key; the others wait for it."""
+        """One thread gets the key; the others wait for it."""
         with self._lock:
-            self._key = self._key or self._unlock(client)
+            if self._key is None:
+                self._key = self._unlock(client, self._password) if self._password else self._key_of_agent(client)
             return RequestSigner(client, self._key, self._settings.provisioner, self.root_fingerprint)
 
-    def _unlock(self, client: CaClient) -> KeySigner:
+    def _unlock(self, client: CaClient, password: Password) -> KeySigner:
         if self._encrypted_key:
-            return encrypted_key.unlock(self._encrypted_key, self._password.reveal())
+            return encrypted_key.unlock(self._encrypted_key, password.reveal())
         provisioner = jwk_provisioner.find(client, self._settings.provisioner)
         if not provisioner.encrypted_key:
             what = f"the CA at {client.url} does not publish the key of '{provisioner.name}'"
-            raise MintError(what, remedy="set meshfab.provisioner_key, or use signing: host")
-        return encrypted_key.unlock(provisioner.encrypted_key, self._password.reveal(), provisioner.key_id)
+            raise MintError(what, remedy="set meshfab.provisioner_key, or use signing: host or agent")
+        return encrypted_key.unlock(provisioner.encrypted_key, password.reveal(), provisioner.key_id)
+
+    def _key_of_agent(self, client: CaClient) -> AgentSigner:
+        keys = self._agent.get_keys()
+        if self._settings.agent_key:
+            return ssh_agent.signer_by_label(keys, self._settings.agent_key)
+        try:
+            provisioner = jwk_provisioner.find(client, self._settings.provisioner)
+        except MintError as error:
+            # A CA may keep the list from the outside.
+            error.remedy = error.remedy or "set meshfab.agent_key to the key's fingerprint, which `ssh-add -l` shows"
+            raise
+        return ssh_agent.signer_for(keys, provisioner)
 
 
 def mint_all(

@@ -97,11 +97,17 @@ def minting_means(settings: Settings) -> MintingMeans:
     """What the setting `signing` asks for. It must be closed.
 
     Raises:
-        InputError: there is no password, or no root of the operator's own, that can be used.
+        InputError: there is no password, ssh-agent, or root of the operator's own, that can be used.
     """
+    if settings.signing == "agent":
+        return MintingMeans(signer=_operator_signer(settings, None))
     password = obtain(settings)
     if settings.signing == "host":
         return MintingMeans(password)
+    return MintingMeans(signer=_operator_signer(settings, password))
+
+
+def _operator_signer(settings: Settings, password: Password | None) -> OperatorSigner:
     from meshfab.provisioning.operator_signing import OperatorSigner
 
-    return MintingMeans(signer=OperatorSigner(settings, password))
+    return OperatorSigner(settings, password)

@@ -40,7 +40,7 @@ class ShellChannel:
         self.stop_reason, self.sudo_output = "", b""
         self._host, self._received = host, 0
         self._out, self._err = AnswerStream(mark), AnswerStream(mark)
-        self._channel, bounded_pipe = c.create_session(), _bounded_pipe()
+        self._channel, bounded_pipe = _open_session(c), _bounded_pipe()
         self._channel.in_buffer, self._channel.in_stderr_buffer = bounded_pipe(), bounded_pipe()
 
     def run(self, command: str) -> None:
@@ -162,6 +162,15 @@ class ShellChannel:
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         lost = LostError("the connection dropped", host=self._host, remedy=RERUN)
         return explain_end(readable(output[:_END_BYTES]), status, self._host) or lost
+
+
+def _open_session(c: Connection) -> Any:
+    """Open a channel that lends the host no ssh-agent: root there could have it sign tokens for any name.
+
+    Fabric's `create_session` forwards the agent where the SSH configuration says so (ForwardAgent).
+    """
+    c.open()
+    return c.transport.open_session()
 
 
 @cache

@@ -107,7 +107,7 @@ def test_the_workers_of_dask_did_the_work_and_mint_nothing(dask: Dask, mesh: Mes
         assert {pool.submit(os.getpid).result(60)} <= {worker.pid for worker in dask.workers}
         from meshfab.config.password import read_password
 
-        with pytest.raises(Exception, match="the provisioner's password is not read in a worker process"):
+        with pytest.raises(Exception, match="the provisioner's password or key is not used in a worker process"):
             pool.submit(read_password, mesh.lab.password).result(60)
     finally:
         pool.shutdown()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from lab import layout
-from lab.machine.process import wait_until
-from lab.services import ca, hosts
+from lab.services import ca
 from meshfab import Settings, connect, provision
 from meshfab.ca.client import CaClient
 from meshfab.errors import MintError
+from tests.integration.host_trace import traced
 from tests.integration.on_host import Site, assert_done, assert_refused
 from tests.support.certificates import pem_of
 from tests.support.fake_ca import issue
@@ -66,27 +63,6 @@ def test_a_first_and_a_second_run(site: Site, inv: Inv) -> None:
     assert site.look() == before
     # The renewal is the same as ever.
     assert_done(inv("renew", *site.words))
-
-
-@contextmanager
-def traced(host: str, file: Path) -> Iterator[None]:
-    """What every process of a host executes (with its environment), opens, reads and writes, from the kernel."""
-    init = psutil.Process(hosts.leader(host))
-    attach = [word for process in (init, *init.children(recursive=True)) for word in ("-p", str(process.pid))]
-    calls = (
-        "trace=execve,execveat,open,openat,openat2,creat,%network,read,readv,write,writev,pwrite64,link,linkat,rename"
-    )
-    argv = ["strace", "-f", "-v", "-s", "65536", "-e", calls, "-o", str(file), *attach]
-    log = file.with_suffix(".log")
-    with log.open("w") as said:
-        strace = subprocess.Popen(argv, stderr=said)
-    try:
-        # A line for each process, whether it is attached or gone already.
-        wait_until(lambda: log.read_text().count("\n") >= len(attach) // 2, "strace to be attached", 60)
-        yield
-    finally:
-        strace.terminate()
-        strace.wait(60)
 
 
 def test_the_host_sees_no_secret(site: Site, inv: Inv, mesh: Mesh, tmp_path: Path) -> None:

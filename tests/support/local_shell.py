@@ -135,8 +135,12 @@ class LocalConnection:
         self.environment: dict[str, str] = {}
         self.channel_class = LocalChannel
         self.channels: list[LocalChannel] = []
+        self.transport = SimpleNamespace(open_session=self.open_session)
 
-    def create_session(self) -> LocalChannel:
+    def open(self) -> None:
+        pass
+
+    def open_session(self) -> LocalChannel:
         self.channels.append(self.channel_class(self.path, self.environment))
         return self.channels[-1]
 

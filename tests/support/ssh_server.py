@@ -60,6 +60,9 @@ class ServerConnection:
         self.client = SimpleNamespace(close=self.transport.close)
         self.config = SimpleNamespace(sudo=SimpleNamespace(password=None))
 
+    def open(self) -> None:
+        pass
+
     def create_session(self) -> Any:
         return self.transport.open_session(timeout=10)
 

@@ -319,7 +319,9 @@ def test_no_process_is_left_when_the_command_ends(number: signal.Signals, calls:
 def test_the_password_is_not_read_in_a_worker(pool: ProcessExecutor, tmp_path: Path) -> None:
     file = tmp_path / "provisioner"
     file.write_text(SECRET)
-    with pytest.raises(RuntimeError, match="NotReadyError: the provisioner's password is not read in a worker process"):
+    with pytest.raises(
+        RuntimeError, match="NotReadyError: the provisioner's password or key is not used in a worker process"
+    ):
         pool.submit(password.read_password, file).result(60)
 
 

@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from meshfab.ca import public_jwk
 from meshfab.ca.jwk_provisioner import JwkProvisioner
 from meshfab.ca.token_signer import KeySigner
 from meshfab.config.password import Password
@@ -18,10 +19,12 @@ from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, MintError
 from meshfab.provisioning.operator_signing import OperatorSigner, mint_all
+from meshfab.provisioning.request import minting_means
 from meshfab.ssh.script import Answer, Request
 from tests.support.certificates import HOUR, NOW, SETTINGS, authority, pem_of, unsigned
 from tests.support.fake_ca import csr, encrypted, jwk
 from tests.support.fake_host import Host, RecordingShell, encoded
+from tests.unit.ca.test_public_jwk import blob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from meshfab.ca.certificate_request import CertificateRequest
 
+ECDSA = blob(ec.generate_private_key(ec.SECP256R1()))
 WIKI, DOCS = (Service.of(name, SETTINGS) for name in ("wiki", "docs"))
 
 
@@ -169,3 +173,38 @@ def test_a_root_file_without_a_certificate_is_told(settings: Settings, tmp_path:
     with pytest.raises(InputError, match="holds no certificate") as caught:
         OperatorSigner(settings, Password("secret"))
     assert "meshfab.operator_root" in caught.value.remedy
+
+
+def agent_settings(settings: Settings, **more: str) -> Settings:
+    return dataclasses.replace(settings, signing="agent", provisioner_password="/nonexistent", **more)  # type: ignore[arg-type]
+
+
+def test_the_agent_signs_without_any_password(settings: Settings, mocker: MockerFixture) -> None:
+    agent = mocker.patch("meshfab.ca.ssh_agent.open_agent").return_value
+    provisioner = JwkProvisioner("lair", "kid", public_jwk.of_ssh_key(ECDSA))
+    find = mocker.patch("meshfab.ca.jwk_provisioner.find", return_value=provisioner)
+    sign = mocker.patch("meshfab.ca.signing.RequestSigner.sign", return_value="chain")
+    agent.get_keys.return_value = [mocker.Mock(blob=ECDSA)]
+    means = minting_means(agent_settings(settings))
+    assert means.password is None
+    assert means.signer
+    for _ in range(3):
+        assert means.signer.sign(mocker.Mock(), mocker.Mock()) == "chain"
+    assert (find.call_count, sign.call_count) == (1, 3)
+    means.close()
+    agent.close.assert_called_once_with()
+
+
+def test_a_ca_that_does_not_list_its_provisioners_needs_the_key_named(
+    settings: Settings, mocker: MockerFixture
+) -> None:
+    agent = mocker.patch("meshfab.ca.ssh_agent.open_agent").return_value
+    agent.get_keys.return_value = [mocker.Mock(blob=ECDSA, comment="mesh")]
+    find = mocker.patch("meshfab.ca.jwk_provisioner.find", side_effect=MintError("does not list its provisioners"))
+    sign = mocker.patch("meshfab.ca.signing.RequestSigner.sign", return_value="chain")
+    with pytest.raises(MintError) as raised:
+        OperatorSigner(agent_settings(settings), None).sign(mocker.Mock(), mocker.Mock())
+    assert "meshfab.agent_key" in raised.value.remedy
+    signer = OperatorSigner(agent_settings(settings, agent_key="mesh"), None)
+    assert signer.sign(mocker.Mock(), mocker.Mock()) == "chain"
+    assert (find.call_count, sign.call_count) == (1, 1)

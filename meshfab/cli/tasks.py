@@ -228,9 +228,18 @@ def doctor(c: Context, host: list[str]) -> None:
         raise Exit(code=status)
 
 
+@task
+def ca_template(c: Context) -> None:
+    """Print a template for the CA, with which the provisioner can issue the mesh's names only."""
+    with one_line_errors():
+        from meshfab.cli import ca_template as command
+
+        command.run(Settings.load(c.config))
+
+
 # Here, because Invoke logs INVOKE_SUDO_PASSWORD before it calls a task.
 debug_log.hide_passwords()
-ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor)
+ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor, ca_template)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(
     {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}

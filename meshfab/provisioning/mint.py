@@ -127,6 +127,10 @@ def _no_pair(answer: Answer, host: str, settings: Settings) -> MeshfabError:
             f"the CA at {settings.ca_url} does not chain to {settings.root}",
             "set meshfab.root to the CA's root",
         ),
+        ("request could not be completed",): (
+            "the CA refuses the request",
+            "see the template of this provisioner, and the CA's policy",
+        ),
     }
     if answer.status == ExitStatus.TIMED_OUT:
         output = "timeout: no answer within 60 s"

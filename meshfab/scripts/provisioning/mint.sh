@@ -16,7 +16,8 @@ done
 GOMAXPROCS=1 GOGC=off timeout 60 "$step" ca certificate --force --provisioner "$provisioner" --provisioner-password-file "$secret" \
 	--ca-url "$ca" --root "$root" "$@" "$first" "$stage/cert" "$stage/key" </dev/null >"$stage/output" 2>&1 || {
 	status=$?
-	print_error "$(tail -n 1 "$stage/output")"
+	# For a refusal of the CA, a hint about step itself follows the CA's words.
+	print_error "$(grep -v '^Re-run with STEPDEBUG' "$stage/output" | tail -n 1)"
 	exit "$status"
 }
 put cert "$(cat "$stage/cert")"

@@ -58,7 +58,10 @@ def _findings() -> str:
 
 def _checks() -> str:
     # The way in and the programs are named by loops, which no reader of the source can follow.
-    _matched(_codes("checks/preconditions", "checks/ca_checks", "fleet/doctor").keys() - words.CHECKS.keys())
+    _matched(
+        _codes("checks/preconditions", "checks/ca_checks", "checks/provisioner_checks", "fleet/doctor").keys()
+        - words.CHECKS.keys()
+    )
     return _table(("line", "what is checked"), [(f"`{code}`", what) for code, what in words.CHECKS.items()])
 
 

@@ -56,7 +56,10 @@ FINDINGS = {
 }
 
 CHECKS = {
+    "signing": "Which way of [signing](../how-to/signing.md) is in force.",
     "password": "The password file on your machine exists, is not empty, and is readable by you alone.",
+    "agent": "With `signing: agent`: ssh-agent answers, and has the provisioner's key.",
+    "operator-root": "With `signing: operator` and `agent`: the root certificate on your machine can be read.",
     "answer": "Shown only if the host's answer cannot be understood; the host is then *unknown*.",
     "host-key": "The host's SSH key is in `known_hosts`.",
     "login": "The login works.",
@@ -80,6 +83,12 @@ CHECKS = {
     "ca-name": "The CA's certificate has the name in `ca_url`.",
     "clock": "The host's clock differs from the CA's by 30 s at most.",
     "provisioner": "The CA has a JWK provisioner with the name in the settings.",
+    "provisioner-key": "Whether the CA publishes the provisioner's encrypted key, and with how many rounds of PBKDF2: "
+    "fewer than 600,000 are a warning, and with `signing: agent` any are.",
+    "provisioner-gone": "Shown only if the certificate of a declared service comes from a provisioner that the CA does "
+    "not have any more: each renewal ends with 401 'provisioner not found'.",
+    "provisioners-unused": "Shown only if there are provisioners from which no certificate of a declared service "
+    "comes, and all hosts of the settings were examined. Others may use them.",
     "lifetime": "The lifetime of certificates is long enough for a tick every 15 minutes (3 hours or more).",
     "disk": "Each folder that a run writes to is writable, and has free space and inodes.",
 }

@@ -99,6 +99,15 @@ def unlock(encrypted_key: str, password: str, key_id: str = "") -> KeySigner:
     return _signer(jwk, key_id)
 
 
+def rounds(encrypted_key: str) -> int:
+    """How often PBKDF2 hashes the password for one guess at it.
+
+    Raises:
+        MintError: the key is not of the form that step writes.
+    """
+    return int(_header(_parts(encrypted_key)[0])["p2c"])
+
+
 def _parts(encrypted_key: str) -> list[str]:
     parts = encrypted_key.split(".", 5)
     if len(parts) != 5:

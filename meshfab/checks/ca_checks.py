@@ -48,7 +48,16 @@ def check_ca(fields: Mapping[str, str], root: str | None, settings: Settings) ->
     if fields.get("ca.trusted"):
         yield _of_name(fields, settings)
     yield from _of_clock(fields, head)
-    yield from _of_provisioner(fields.get("ca.provisioners", ""), settings)
+    yield from _of_provisioner(fields, settings)
+
+
+def listed_provisioners(fields: Mapping[str, str]) -> list[dict[str, Any]] | None:
+    """The CA's provisioners as it describes them, at most a hundred; None if it does not list them."""
+    try:
+        table = json.loads(fields.get("ca.provisioners", "").replace("\r\n", "\n").partition("\n\n")[2])
+        return [provisioner for provisioner in table["provisioners"] or () if isinstance(provisioner, dict)]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def seconds(duration: str) -> float | None:
@@ -121,11 +130,9 @@ def _of_clock(fields: Mapping[str, str], head: str) -> Iterator[Finding]:
         yield Finding("clock", "ok", "the host's clock is the CA's")
 
 
-def _of_provisioner(answer: str, settings: Settings) -> Iterator[Finding]:
-    try:
-        table = json.loads(answer.replace("\r\n", "\n").partition("\n\n")[2])
-        listed = [provisioner for provisioner in table["provisioners"] or () if isinstance(provisioner, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError):
+def _of_provisioner(fields: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
+    listed = listed_provisioners(fields)
+    if listed is None:
         yield Finding("provisioner", "unknown", "the CA does not list its provisioners", "see the CA's log")
         return
     name = settings.provisioner

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from meshfab.checks import ca_checks, client_addresses, preconditions
+from meshfab.ca import client, ssh_agent
+from meshfab.checks import ca_checks, client_addresses, preconditions, provisioner_checks
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
 from meshfab.config import inventory, password_source, validation
@@ -31,7 +33,7 @@ class Readiness:
     """The preconditions of one machine.
 
     Attributes:
-        host: the host, as it was named; empty for the operator's own machine.
+        host: the host, as it was named; empty for the operator's own machine, and for what all hosts together show.
         checks: a finding for each precondition, with status ok where it is met.
     """
 
@@ -66,15 +68,24 @@ def doctor(
     """
     settings = settings or Settings.load(config if config is not None else {})
     names = check_certs.requested_hosts(hosts, settings)
-    results = [Readiness("", of_operator(settings))]
-    if on_result:
-        on_result(results[0])
+    results: list[Readiness] = []
+
+    def add(result: Readiness) -> None:
+        results.append(result)
+        if on_result:
+            on_result(result)
+
+    add(Readiness("", of_operator(settings)))
     with ThreadPoolExecutor(min(settings.parallel, len(names))) as pool:
-        examined = pool.map(partial(examine, settings=settings, config=config), names)
-        for name, checks in zip(names, examined, strict=True):
-            results.append(Readiness(name, checks))
-            if on_result:
-                on_result(results[-1])
+        examinations = []
+        for name, examination in zip(
+            names, pool.map(partial(_examine, settings=settings, config=config), names), strict=True
+        ):
+            examinations.append(examination)
+            add(Readiness(name, examination.checks))
+    # Only who has seen every host that has services knows of a provisioner that none of them uses.
+    if set(inventory.hosts(settings)) <= set(names) and (unused := _unused(examinations, settings)):
+        add(Readiness("", (unused,)))
     return tuple(results)
 
 
@@ -83,8 +94,27 @@ def exit_status(results: Iterable[Readiness]) -> int:
     return EXIT[worst(result.status for result in results)]
 
 
+@dataclass(frozen=True)
+class _Examination:
+    """What one host's answer says.
+
+    Attributes:
+        checks: a finding for each precondition.
+        provisioners: the names of the CA's provisioners; None if they are not known.
+        minters: the provisioners of the certificates of declared services.
+    """
+
+    checks: tuple[Finding, ...]
+    provisioners: frozenset[str] | None = None
+    minters: frozenset[str] = frozenset()
+
+
 def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding, ...]:
     """Check every precondition of one host, with one connection and one command."""
+    return _examine(host, settings, config).checks
+
+
+def _examine(host: str, settings: Settings, config: Any = None) -> _Examination:
     declared = inventory.services(host, settings)
     try:
         with session.shell_within(host, settings, config, session.HOST_SECONDS) as shell:
@@ -92,26 +122,82 @@ def examine(host: str, settings: Settings, config: Any = None) -> tuple[Finding,
             state = facts.parse(probe_answer, shell.host, settings, declared)
             reached = client_addresses.peer(shell.c)
         answers = answer_fields.parse_fields(doctor_answer.out, shell.host)
-        return (*preconditions.check_login(None), *_of_host(state, answers, settings, declared, reached))
+        listed, minters = ca_checks.listed_provisioners(answers), provisioner_checks.minters(state, declared)
+        checks = (
+            *preconditions.check_login(None),
+            *_of_host(state, answers, settings, declared, reached),
+            *_of_provisioners(listed or [], minters, settings, declared, host),
+        )
+        names = None if listed is None else frozenset(str(provisioner.get("name")) for provisioner in listed)
+        return _Examination(checks, names, frozenset(minters.values()))
     except MeshfabError as error:
-        return tuple(preconditions.check_login(error))
+        return _Examination(tuple(preconditions.check_login(error)))
     except Exception as error:  # a host may answer anything; its answer must not hide the other hosts
         what = f"its answer cannot be judged: {type(error).__name__}: {one_line(str(error))[:200]}"
-        return (Finding("answer", "unknown", what, f"try `ssh {host} true`: is it the right host?"),)
+        return _Examination((Finding("answer", "unknown", what, f"try `ssh {host} true`: is it the right host?"),))
 
 
 def of_operator(settings: Settings) -> tuple[Finding, ...]:
     """The preconditions of the operator's own machine."""
+    checks = [
+        _of_agent() if settings.signing == "agent" else _of_password(settings),
+        provisioner_checks.describe_signing(settings),
+    ]
+    if settings.signing != "host":
+        checks.append(_of_operator_root(settings))
+    return tuple(checks)
+
+
+def _of_password(settings: Settings) -> Finding:
     try:
         # A prompt has nothing that could be checked before.
         if not settings.ask_password:
             password_source.obtain(settings)
     except InputError as error:
-        return (Finding("password", "critical", error.what, error.remedy),)
+        return Finding("password", "critical", error.what, error.remedy)
     exposure = password_source.source_exposure(settings)
     if exposure:
-        return (Finding("password", "warning", exposure.what, exposure.remedy),)
-    return (Finding("password", "ok", password_source.describe(settings)),)
+        return Finding("password", "warning", exposure.what, exposure.remedy)
+    return Finding("password", "ok", password_source.describe(settings))
+
+
+def _of_agent() -> Finding:
+    try:
+        with closing(ssh_agent.open_agent()) as agent:
+            return Finding("agent", "ok", f"ssh-agent answers, and has {len(agent.get_keys())} keys")
+    except MeshfabError as error:
+        return Finding("agent", "critical", error.what, error.remedy)
+
+
+def _of_operator_root(settings: Settings) -> Finding:
+    try:
+        client.read_root(settings.operator_root_file)
+    except InputError as error:
+        return Finding("operator-root", "critical", error.what, error.remedy)
+    return Finding("operator-root", "ok", str(settings.operator_root_file))
+
+
+def _of_provisioners(
+    listed: list[dict[str, Any]], minters: dict[str, str], settings: Settings, declared: Sequence[Service], host: str
+) -> Iterator[Finding]:
+    """What the CA's list means for the way of signing, and for the certificates that are on the host."""
+    if ours := provisioner_checks.ours(listed, settings.provisioner):
+        yield provisioner_checks.check_published(ours, settings)
+        if settings.signing == "agent":
+            # Without an agent, the operator's own line says so.
+            with suppress(MeshfabError), closing(ssh_agent.open_agent()) as agent:
+                yield provisioner_checks.check_agent(ours, agent.get_keys())
+    yield from provisioner_checks.check_gone(listed, minters, declared, host)
+
+
+def _unused(examinations: Sequence[_Examination], settings: Settings) -> Finding | None:
+    """The provisioners that no declared service uses; None also where a host was not asked, or no minter is known."""
+    lists = [examination.provisioners for examination in examinations]
+    minters = {name for examination in examinations for name in examination.minters}
+    if None in lists or not minters:
+        return None
+    listed = frozenset().union(*(names for names in lists if names))
+    return provisioner_checks.check_unused(listed, minters, settings)
 
 
 def _request(settings: Settings, declared: Sequence[Service]) -> Request:

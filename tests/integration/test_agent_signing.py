@@ -129,3 +129,41 @@ def test_many_services_on_several_hosts_share_the_agent(inv: Inv, agent: Agent, 
     said = assert_done(inv("-f", str(file), "apply", env=settings(agent)))
     assert all(site.served() == site.serial() != "" for site in sites), said
     assert "0 changed" in assert_done(inv("-f", str(file), "apply", env=settings(agent)))
+
+
+def test_doctor_tells_what_is_in_force(inv: Inv, agent: Agent, keys: dict[str, AgentKeyFile]) -> None:
+    done = inv("doctor", "--host", "h2", env=settings(agent))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "password is used" in done.stdout
+    assert f"ssh-agent has the key of provisioner 'agent-ecdsa' ({keys['ecdsa'].fingerprint})" in done.stdout
+    assert "publishes no encrypted key of 'agent-ecdsa'" in done.stdout
+    # The lab's own provisioner has an encrypted key, as step makes it.
+    assert "600,000 rounds" in inv("doctor", "--host", "h2").stdout
+    agent.add("-D")
+    done = inv("doctor", "--host", "h2", env=settings(agent))
+    assert done.returncode == 2
+    assert f"does not have the key of provisioner 'agent-ecdsa' ({keys['ecdsa'].fingerprint})" in done.stdout
+
+
+def test_a_provisioner_that_is_gone_is_told_before_its_renewals_fail(
+    site: Site, inv: Inv, agent: Agent, tmp_path: Path
+) -> None:
+    file = tmp_path / "mesh.yaml"
+    file.write_text(f"meshfab:\n  services:\n    {site.name}: {{host: {site.host}}}\n")
+    assert_done(inv("-f", str(file), "mint", *site.words, env=settings(agent)))
+    ours, removed = ("-f", str(file), "doctor"), ca.remove_provisioner(KINDS["ecdsa"])
+    try:
+        said = inv(*ours).stdout
+        # What the finding says is so.
+        assert_done(inv("renew-enable", *site.words))
+        assert "not found" in inv("renew", *site.words).stderr
+    finally:
+        ca.add_provisioner(removed)
+    (line,) = (line for line in said.splitlines() if "provisioner-gone" in line)
+    assert "critical" in line
+    assert "'agent-ecdsa'" in line
+    said = inv(*ours).stdout
+    assert "provisioner-gone" not in said
+    (line,) = (line for line in said.splitlines() if "provisioners-unused" in line)
+    assert "'agent-ed25519'" in line
+    assert "'agent-ecdsa'" not in line

@@ -44,6 +44,7 @@ def test_a_host_that_is_ready_has_a_line_for_each_precondition(inv: Inv) -> None
         "password", "host-key", "login", "sudo", "step", "openssl", "setfacl", "getfacl", "flock", "systemd-run",
         "programs", "systemd", "nginx", "nginx-configuration", "nginx-running", "nginx-user", "root", "dns", "ca",
         "ca-root", "ca-name", "clock", "provisioner", "lifetime", "disk",
+        "signing", "provisioner-key",
     }  # fmt: skip
     assert "1.22.1" in done.stdout and "www-data" in done.stdout
 

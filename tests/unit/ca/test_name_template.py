@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from meshfab.ca.name_template import allowed_names, name_template
 from meshfab.config.settings import Settings
 
-SERVICES = {
+SERVICES: dict[str, dict[str, Any]] = {
     "wiki": {"hosts": ["h1", "h2"], "sans": ["docs.internal"]},
     "vlc-admin": {"host": "h1"},
 }

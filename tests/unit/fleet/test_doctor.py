@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -87,3 +88,38 @@ def test_an_answer_that_breaks_a_parser_is_unknown_for_its_host_alone(
     assert line.message == "its answer cannot be judged: OverflowError: too large -\\x3e curl evil\\x1b[2J"
     assert "evil" not in line.remedy
     assert "login" in {check.code for check in good.checks}
+
+
+def ca_list(*names: str) -> bytes:
+    listed = json.dumps({"provisioners": [{"name": name, "type": "JWK"} for name in names]}).encode()
+    return record("ca.provisioners", b"HTTP/1.0 200 OK\r\n\r\n" + listed)
+
+
+@pytest.mark.parametrize(
+    ("minted", "hosts", "unused"),
+    [("lair", ["h1", "h2"], True), ("", ["h1", "h2"], False), ("lair", ["h1"], False)],
+    ids=["all hosts", "no minter is known", "one host of two"],
+)
+def test_provisioners_are_called_unused_only_by_who_has_seen_every_host(
+    answers: dict[str, tuple[bytes, bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    minted: str,
+    hosts: list[str],
+    unused: bool,
+) -> None:
+    answers.update(dict.fromkeys(("h1", "h2"), (Host().answer().out, ca_list("lair", "old"))))
+    found = {"gongfoo": minted} if minted else {}
+    monkeypatch.setattr("meshfab.checks.provisioner_checks.minters", lambda _state, _services: found)
+    settings = Settings(services={"gongfoo": {"hosts": ["h1", "h2"]}})
+    last = doctor.doctor(hosts, settings=settings)[-1]
+    assert ([check.code for check in last.checks] == ["provisioners-unused"]) is unused
+    if unused:
+        assert "'old'" in last.checks[0].message
+        assert "lair" not in last.checks[0].message
+
+
+def test_without_a_password_or_an_agent_the_operators_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    settings = Settings(signing="agent", provisioner_password="/nonexistent", operator_root="/nonexistent")
+    found = {check.code: check.status for check in doctor.of_operator(settings)}
+    assert found == {"agent": "critical", "signing": "ok", "operator-root": "critical"}

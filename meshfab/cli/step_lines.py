@@ -31,6 +31,10 @@ class StepPrinter:
         """A step that was done."""
         self._line(verb, text, _GREEN)
 
+    def note(self, label: str, text: str) -> None:
+        """Something that the operator has to do or to know."""
+        self._line(label, text, _YELLOW)
+
     def outcome(self, outcome: Outcome, seconds: float) -> None:
         """The outcome of a run."""
         for note in outcome.notes:

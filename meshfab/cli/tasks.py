@@ -13,6 +13,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from meshfab.cli import step_command
+from meshfab.cli.ca_tasks import ca_template, provisioner_key
 from meshfab.cli.error_lines import one_line_errors
 from meshfab.cli.step_command import garbage_collector_paused, run_request, warn_of_exposure
 from meshfab.config import debug_log
@@ -228,18 +229,11 @@ def doctor(c: Context, host: list[str]) -> None:
         raise Exit(code=status)
 
 
-@task
-def ca_template(c: Context) -> None:
-    """Print a template for the CA, with which the provisioner can issue the mesh's names only."""
-    with one_line_errors():
-        from meshfab.cli import ca_template as command
-
-        command.run(Settings.load(c.config))
-
-
 # Here, because Invoke logs INVOKE_SUDO_PASSWORD before it calls a task.
 debug_log.hide_passwords()
-ns = Collection(provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor, ca_template)
+ns = Collection(
+    provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor, provisioner_key, ca_template
+)
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(
     {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}

@@ -10,20 +10,24 @@ docs/explanation/promises.md.
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import meshfab
 from lab.faults import faults
 from lab.services import ca, hosts
+from tests.integration import ssh_agent
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGE = CHECKOUT / "docs" / "explanation" / "promises.md"
@@ -32,7 +36,8 @@ HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
 BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
 MOMENTS = ("before", "during", "amid", "after")
-SIGNING = ("host", "operator")
+SIGNING = ("host", "operator", "agent")
+AGENT_PROVISIONER = "crash-agent"
 # Five times the reaper's time in crash_operator.py.
 REAPED_SECONDS = 30.0
 
@@ -124,37 +129,57 @@ def cells() -> list[Cell]:
     return [Cell(fault, boundary, moment, signing) for signing, fault, boundary, moment in product]
 
 
-def prepare() -> None:
-    """A service that is served, to start from."""
-    done = _inv("provision", "--name", NAME, "--host", HOST)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
+@contextmanager
+def prepared(folder: Path) -> Iterator[dict[str, dict[str, str]]]:
+    """A service that is served, to start from, and what the environment adds in each way to mint."""
+    key = ssh_agent.make_key(folder / "key", "ecdsa")
+    ca.add_provisioner({"type": "JWK", "name": AGENT_PROVISIONER, "key": key.jwk, "claims": ca.CLAIMS})
+    try:
+        done = _inv({}, "provision", "--name", NAME, "--host", HOST)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        with ssh_agent.started(folder) as agent:
+            agent.add(str(key.path))
+            yield {
+                "host": {},
+                "operator": {},
+                "agent": {"INVOKE_MESHFAB_PROVISIONER": AGENT_PROVISIONER, **agent.env},
+            }
+    finally:
+        ca.remove_provisioner(AGENT_PROVISIONER)
 
 
-def run_cell(cell: Cell, number: int) -> Result:
-    """Strike once and look. `number` makes the name that this cell's new pair is asked for with."""
+def run_cell(cell: Cell, number: int, env: Mapping[str, str]) -> Result:
+    """Strike once and look.
+
+    Args:
+        cell: what to try.
+        number: makes the name that this cell's new pair is asked for with.
+        env: what the environment adds for its way to mint.
+    """
     fault, result = FAULTS[cell.fault], Result(cell)
     wanted = ["provision", "--name", NAME, "--host", HOST, "--san", f"cell{number}.internal", "--signing", cell.signing]
     before = disk()
     try:
-        said = _struck(cell, fault, wanted)
+        said = _struck(cell, fault, wanted, env)
         result.leaks += leaks(fault.at_once, said)
         result.mixes += mixes(before, f"cell{number}.internal")
         result.outages += outages(before)
     finally:
         fault.mend()
-    healed = _inv(*wanted)
+    healed = _inv(env, *wanted)
     if healed.returncode or _left("/etc/nginx"):
         result.unhealed.append(f"one more run: {healed.returncode} {healed.stderr} {_left('/etc/nginx')}")
     return result
 
 
-def _struck(cell: Cell, fault: Fault, wanted: list[str]) -> str:
+def _struck(cell: Cell, fault: Fault, wanted: list[str], env: Mapping[str, str]) -> str:
     argv = [sys.executable, str(Path(__file__).with_name("crash_operator.py")), str(cell.boundary), cell.moment]
     # A background job of a script is started deaf to Ctrl-C, and so would be what it starts.
     operator = subprocess.Popen(
         ["env", "--default-signal=INT", *argv, *wanted],
         cwd=CHECKOUT,
+        env={**os.environ, **env},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -217,27 +242,31 @@ def outages(before: tuple[str, str]) -> list[str]:
     return [] if leaf in (before[0], disk()[0]) and leaf else [f"clients get {leaf or 'nothing'}"]
 
 
-def _inv(*words: str) -> subprocess.CompletedProcess[str]:
+def _inv(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     argv = [str(Path(sys.executable).with_name("inv")), *words]
     return subprocess.run(
-        argv, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False
+        argv,
+        cwd=CHECKOUT,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
 def main() -> int:
     """Try every cell and print the table."""
-    prepare()
     tried = cells()
     totals: dict[str, Counter[str]] = {signing: Counter() for signing in SIGNING}
-    for number, cell in enumerate(tried, 1):
-        began = time.monotonic()
-        result = run_cell(cell, number)
-        total = totals[cell.signing]
-        total["cells"] += 1
-        for kind in KINDS:
-            total[kind] += bool(getattr(result, kind))
-        verdict = "; ".join(result.costs) or "ok"
-        print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
+    with TemporaryDirectory() as folder, prepared(Path(folder)) as environments:
+        for number, cell in enumerate(tried, 1):
+            began = time.monotonic()
+            result = run_cell(cell, number, environments[cell.signing])
+            totals[cell.signing].update(["cells", *(kind for kind in KINDS if getattr(result, kind))])
+            verdict = "; ".join(result.costs) or "ok"
+            print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
     lines = []
     for signing, total in totals.items():
         counts = ", ".join(f"{kind} {total[kind]}" for kind in KINDS)

@@ -37,21 +37,26 @@ SAMPLE = [
     crash.Cell("sshd killed", 3, "after", "operator"),
     crash.Cell("host rebooted", 4, "amid", "operator"),
     crash.Cell("CA stopped", 3, "after", "operator"),
+    crash.Cell("kill -9", 3, "after", "agent"),
+    crash.Cell("Ctrl-C", 4, "during", "agent"),
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def served_service(mesh: Mesh) -> Iterator[None]:
+def environments(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
+    """A service that is served, and the environment of each way to mint."""
     mesh.reset(crash.HOST)
     mesh.dns.point(crash.NAME, crash.HOST)
-    crash.prepare()
-    yield
+    with crash.prepared(tmp_path_factory.mktemp("crash")) as environments:
+        yield environments
     mesh.reset(crash.HOST)
 
 
 @pytest.mark.parametrize("cell", SAMPLE, ids=str)
-def test_a_fault_costs_no_password_no_pair_and_no_service(cell: crash.Cell) -> None:
-    result = crash.run_cell(cell, SAMPLE.index(cell))
+def test_a_fault_costs_no_password_no_pair_and_no_service(
+    cell: crash.Cell, environments: dict[str, dict[str, str]]
+) -> None:
+    result = crash.run_cell(cell, SAMPLE.index(cell), environments[cell.signing])
     assert result.costs == []
 
 

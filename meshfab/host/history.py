@@ -1,0 +1,145 @@
+"""The history of a service's pair: each certificate that was in place on the host, its generations. Pure: text in and out.
+
+The host keeps it in `/var/lib/meshfab/<name>.history` (root:root 0600), one line a generation, oldest first:
+`serial not_before not_after key_digest provisioner state`, separated by one blank. `meshfab-history` in unit-files/ writes
+it. A revocation at step-ca concerns one serial, so whoever revokes a service's certificates needs them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    from meshfab.host.certificate import Leaf
+
+FOLDER = "/var/lib/meshfab"
+MAX_LINES = 200
+# A provisioner's name of 100 characters has up to 400 bytes in UTF-8, three characters for each.
+_MAX_PROVISIONER = 100
+_MAX_LINE = 2000
+# 20 bytes by RFC 5280, 4.1.2.2; up to year 9999.
+_LINE = re.compile(
+    r"([0-9A-F]{1,128}) (\d{1,12}) (\d{1,12}) ([0-9a-f]{64}) ([A-Za-z0-9._~%@+-]{1,1200}) (live|revoked)", re.ASCII
+)
+_MAX_EPOCH = 253_402_300_799
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One certificate that was in place.
+
+    Attributes:
+        serial: its serial number.
+        not_before: start of validity, UTC.
+        not_after: end of validity, UTC.
+        key_digest: SHA-256 of its public key (DER SubjectPublicKeyInfo), lower-case hex.
+        provisioner: the CA's provisioner that issued it; empty if that is not known.
+        is_revoked: whether the CA has accepted its revocation.
+    """
+
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    key_digest: str
+    provisioner: str = ""
+    is_revoked: bool = False
+
+
+@dataclass(frozen=True)
+class History:
+    """The generations of a service, oldest first.
+
+    Attributes:
+        generations: one for each serial.
+        unreadable: how many lines are no generation, or beyond the limit.
+    """
+
+    generations: tuple[Generation, ...] = ()
+    unreadable: int = 0
+
+    def has(self, leaf: Leaf) -> bool:
+        """Whether this certificate is recorded."""
+        return any(generation.serial == leaf.serial for generation in self.generations)
+
+    def live(self, now: datetime) -> tuple[Generation, ...]:
+        """The generations that the CA would still renew: neither expired nor revoked."""
+        return tuple(
+            generation for generation in self.generations if generation.not_after > now and not generation.is_revoked
+        )
+
+    def key_since(self, key_digest: str) -> datetime | None:
+        """When the oldest certificate with that key was issued; None if there is none."""
+        return min((each.not_before for each in self.generations if each.key_digest == key_digest), default=None)
+
+
+def parse(text: str) -> History:
+    """Parse a history as a host answers it, whatever it contains: what is no generation is counted and left out."""
+    generations: dict[int, Generation] = {}
+    rows = text.split("\n", MAX_LINES)
+    unreadable = int(any(rows[MAX_LINES:]))
+    for row in filter(None, rows[:MAX_LINES]):
+        generation = _parse_line(row)
+        if generation is None or generation.serial in generations:
+            unreadable += 1
+        else:
+            generations[generation.serial] = generation
+    return History(tuple(generations.values()), unreadable)
+
+
+def digest(leaf: Leaf) -> str:
+    """The digest of a certificate's public key, as the history has it."""
+    return hashlib.sha256(leaf.public).hexdigest()
+
+
+def line(leaf: Leaf, provisioner: str = "") -> str:
+    """The line of a certificate that is in place, with the provisioner that issued it, if that is known."""
+    serial = f"{leaf.serial:X}"
+    fields = (
+        serial.zfill(len(serial) + len(serial) % 2),  # openssl prints whole bytes
+        f"{leaf.not_before.timestamp():.0f}",
+        f"{leaf.not_after.timestamp():.0f}",
+        digest(leaf),
+        _encode(provisioner),
+        "live",
+    )
+    return " ".join(fields)
+
+
+def _parse_line(row: str) -> Generation | None:
+    match = _LINE.fullmatch(row) if len(row) <= _MAX_LINE else None
+    if match is None:
+        return None
+    start, end, provisioner = int(match[2]), int(match[3]), _decode(match[5])
+    if not start <= end <= _MAX_EPOCH or provisioner is None:
+        return None
+    return Generation(
+        serial=int(match[1], 16),
+        not_before=datetime.fromtimestamp(start, timezone.utc),
+        not_after=datetime.fromtimestamp(end, timezone.utc),
+        key_digest=match[4],
+        provisioner=provisioner,
+        is_revoked=match[6] == "revoked",
+    )
+
+
+def _encode(provisioner: str) -> str:
+    if not provisioner or len(provisioner) > _MAX_PROVISIONER or not provisioner.isprintable():
+        return _UNKNOWN
+    return "%2D" if provisioner == _UNKNOWN else quote(provisioner, safe="@+")
+
+
+def _decode(text: str) -> str | None:
+    """The provisioner's name; empty if it is unknown, None if nobody would give a provisioner this name."""
+    if text == _UNKNOWN:
+        return ""
+    try:
+        name = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return None
+    return name if len(name) <= _MAX_PROVISIONER and name.isprintable() else None

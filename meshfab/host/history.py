@@ -1,8 +1,10 @@
-"""The history of a service's pair: each certificate that was in place on the host, its generations. Pure: text in and out.
+"""The history of a service's pair: every certificate that was in place on the host. Pure: text in and out.
 
-The host keeps it in `/var/lib/meshfab/<name>.history` (root:root 0600), one line a generation, oldest first:
-`serial not_before not_after key_digest provisioner state`, separated by one blank. `meshfab-history` in unit-files/ writes
-it. A revocation at step-ca concerns one serial, so whoever revokes a service's certificates needs them all.
+The host keeps it in `/var/lib/meshfab/<name>.history` (root:root 0600), one line a certificate ("generation"), oldest
+first: `serial not_before not_after key_digest provisioner state`, separated by one blank. Only `meshfab-history` (in
+unit-files/) writes it: `meshfab-history add NAME LINE`, `meshfab-history revoked NAME SERIAL`. A revocation at step-ca
+concerns one serial, so whoever revokes a service's certificates needs them all. It also takes the certificate itself:
+`/var/lib/meshfab/<name>.past/<serial>.pem` has those that a renewal replaced, until they expire.
 """
 
 from __future__ import annotations

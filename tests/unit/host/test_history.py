@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshfab.host import certificate, history
+from meshfab.host import certificate, history, resources
 from tests.support.certificates import HOUR, NOW, authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DIGEST = "ab" * 32
 GOOD = f"0A1B 1795435200 1795521600 {DIGEST} lair live"
@@ -86,3 +91,61 @@ def test_what_is_live_is_neither_expired_nor_revoked() -> None:
     (live,) = parsed.live(parsed.generations[0].not_after - timedelta(seconds=1))
     assert live.serial == 0x0A1B
     assert parsed.live(live.not_after) == ()
+
+
+def _run(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run the host's program with another folder than /var/lib/meshfab."""
+    program = (resources.folder("unit-files") / "meshfab-history").read_text().replace(history.FOLDER, str(folder))
+    return subprocess.run(["sh", "-s", *args], input=program, capture_output=True, text=True, check=False)
+
+
+def _row(serial: int, end: int = 4_000_000_000, key: str = DIGEST, state: str = "live") -> str:
+    return f"{serial:04X} 1 {end} {key} lair {state}"
+
+
+def test_the_host_adds_a_certificate_once(tmp_path: Path) -> None:
+    folder = tmp_path / "meshfab"
+    for _ in range(2):
+        assert _run(folder, "add", "web", _row(1), "web", _row(2), "other", _row(3)).returncode == 0
+    assert (folder / "web.history").read_text() == f"{_row(1)}\n{_row(2)}\n"
+    assert (folder / "other.history").read_text() == f"{_row(3)}\n"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "web.history").stat().st_mode & 0o777 == 0o600
+    assert sorted(file.name for file in folder.iterdir()) == ["other.history", "web.history"]
+
+
+def test_the_host_notes_a_revocation(tmp_path: Path) -> None:
+    _run(tmp_path, "add", "web", _row(1), "web", _row(2))
+    for _ in range(2):
+        assert _run(tmp_path, "revoked", "web", "0001").returncode == 0
+    assert (tmp_path / "web.history").read_text() == f"{_row(1, state='revoked')}\n{_row(2)}\n"
+    assert _run(tmp_path, "revoked", "web", "0099").returncode == 0
+    assert _run(tmp_path, "revoked", "nothing", "0001").returncode == 0
+    assert not (tmp_path / "nothing.history").exists()
+
+
+def test_a_full_history_loses_expired_ones_first_and_keeps_the_age_of_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "web.history"
+    rows = [_row(0, end=5), *(_row(number) for number in range(1, 197)), _row(197, end=5), _row(198, state="revoked")]
+    file.write_text("".join(f"{row}\n" for row in [*rows, _row(199)]))
+    for number, lost in ((200, _row(197, end=5)), (201, _row(198, state="revoked"))):
+        done = _run(tmp_path, "add", "web", _row(number))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert lost not in file.read_text()
+    assert file.read_text().splitlines()[0] == _row(0, end=5), "the oldest certificate of the key"
+    done = _run(tmp_path, "add", "web", _row(202))
+    assert "the live certificates 0001 are not in it any more" in done.stderr
+    assert len(file.read_text().splitlines()) == history.MAX_LINES
+
+
+def test_a_history_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "meshfab").write_text("in the way")
+    done = _run(tmp_path / "meshfab", "add", "web", _row(1))
+    assert done.returncode == 1
+    assert done.stderr
+
+
+@pytest.mark.parametrize("args", [("drop", "web", "1"), ("add", "../web", "1"), ("add", "", "1")])
+def test_the_host_refuses_other_arguments(tmp_path: Path, args: tuple[str, ...]) -> None:
+    assert _run(tmp_path, *args).returncode == 1
+    assert list(tmp_path.iterdir()) == []

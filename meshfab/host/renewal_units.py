@@ -18,6 +18,7 @@ UNITS = {
     "/etc/systemd/system/step@.service": ("step@.service", "0644"),
     "/etc/systemd/system/step@.timer": ("step@.timer", "0644"),
     "/usr/local/libexec/meshfab-tick": ("meshfab-tick", "0755"),
+    "/usr/local/libexec/meshfab-history": ("meshfab-history", "0755"),
 }
 
 

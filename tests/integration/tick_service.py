@@ -244,6 +244,7 @@ def install_units(host: str) -> None:
     """Install the units and meshfab-tick as meshfab does."""
     for name, folder, mode in (
         ("meshfab-tick", "/usr/local/libexec", "0755"),
+        ("meshfab-history", "/usr/local/libexec", "0755"),
         ("step@.service", "/etc/systemd/system", "0644"),
         ("step@.timer", "/etc/systemd/system", "0644"),
     ):
@@ -257,6 +258,6 @@ def install_units(host: str) -> None:
 
 def uninstall_units(host: str) -> None:
     """Remove what `install_units` and the tests have added to the host."""
-    units = "/etc/systemd/system/step@.service /etc/systemd/system/step@.timer"
-    hosts.run(host, f"rm -rf {units} {HELPER} /etc/meshfab /run/meshfab /var/lib/meshfab; systemctl daemon-reload")
+    files = "/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/local/libexec/meshfab-*"
+    hosts.run(host, f"rm -rf {files} /etc/meshfab /run/meshfab /var/lib/meshfab; systemctl daemon-reload")
     hosts.run(host, "rmdir --ignore-fail-on-non-empty -p /usr/local/libexec; rm -rf /etc/own-tls /srv/tls", check=False)

@@ -65,7 +65,8 @@ list_unwritable() {
 # put_services VHOST-FOLDER SERVICE...: the files of each service: name fqdn cert key secret files-of-meshfab
 put_services() {
 	conf_dir=${1:-/etc/nginx/conf.d}
-	files='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer /usr/local/libexec/meshfab-tick'
+	files='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer'
+	files="$files /usr/local/libexec/meshfab-tick /usr/local/libexec/meshfab-history"
 	stats=''
 	shift
 	while [ $# -ge 6 ]; do

@@ -215,7 +215,7 @@ def test_a_dry_run_reads_and_writes_nothing(simulate: Simulate, c: Connection) -
     outcome = api.provision(c, "gongfoo", settings=SETTINGS, dry_run=True)
     assert simulation.shell.scripts == ["facts+probe", "read"]
     assert [step.verb for step in outcome.changed] == ["mint", "units", "timer", "vhost"]
-    assert len(outcome.diffs) == 5
+    assert len(outcome.diffs) == 6
     assert any("+++ /etc/nginx/conf.d/gongfoo.internal.conf" in diff for diff in outcome.diffs)
     assert not SETTINGS.password_file.exists()
 

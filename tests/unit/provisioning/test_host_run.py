@@ -100,7 +100,7 @@ def test_all_services_of_a_host_share_one_script_of_each_kind(run_on: RunOn) -> 
     ((_, _, _, _, *args),) = host.calls("lock")
     assert args[::3] == sorted(NAMES), "the same order for all operators"
     ((_, timers, _, *args),) = host.calls("install_units")
-    assert len(args[::3]) == len(set(args[::3])) == 3 + len(NAMES)
+    assert len(args[::3]) == len(set(args[::3])) == 4 + len(NAMES)
     assert timers.split() == [f"step@{name}.timer" for name in NAMES]
     ((_, _, _, _, *args),) = host.calls("install_config")
     assert args[::4] == [f"/etc/nginx/conf.d/{name}.internal.conf" for name in NAMES]

@@ -66,6 +66,7 @@ def test_a_fresh_host_gets_every_step_in_order() -> None:
         "/etc/systemd/system/step@.service",
         "/etc/systemd/system/step@.timer",
         "/usr/local/libexec/meshfab-tick",
+        "/usr/local/libexec/meshfab-history",
         "/etc/meshfab/gongfoo.env",
     }
     assert plan.vhost_path is not None

@@ -26,6 +26,10 @@ FINDINGS = {
         "The last tick failed; critical if less than a third of the lifetime is left.",
         "as its message says, then `inv renew`",
     ),
+    "key-old": (
+        "The key is older than `rekey_after`, by more than a day: the renewal tried to replace it and failed.",
+        "`inv rekey`, which shows the reason",
+    ),
     "served-stale": ("TLS clients receive another certificate than the one on disk.", _PROVISION),
     "not-served": (
         "No server answers for the name; a warning if you declared `vhost: false` and have not written the vhost yet.",

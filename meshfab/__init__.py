@@ -19,7 +19,7 @@ if _typing.TYPE_CHECKING:
     from meshfab.fleet.check_certs import check_certs
     from meshfab.fleet.doctor import Readiness, doctor
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
-    from meshfab.provisioning.forced_renewal import renew
+    from meshfab.provisioning.forced_renewal import rekey, renew
     from meshfab.provisioning.outcome import Outcome
     from meshfab.provisioning.password_transfer import provisioner_password
     from meshfab.ssh.connection import connect
@@ -40,6 +40,7 @@ __all__ = [
     "ns",
     "provision",
     "provisioner_password",
+    "rekey",
     "renew",
     "renew_enable",
     "wire_nginx",
@@ -56,6 +57,7 @@ _MODULES = {
     "mint": "meshfab.provisioning.api",
     "provision": "meshfab.provisioning.api",
     "provisioner_password": "meshfab.provisioning.password_transfer",
+    "rekey": "meshfab.provisioning.forced_renewal",
     "renew": "meshfab.provisioning.forced_renewal",
     "renew_enable": "meshfab.provisioning.api",
     "wire_nginx": "meshfab.provisioning.api",

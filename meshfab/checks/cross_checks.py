@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
 from meshfab.errors import NginxError
-from meshfab.host import certificate
+from meshfab.host import certificate, history
 from meshfab.nginx import change, config_dump, previous_options, server_blocks
 from meshfab.nginx.listeners import Endpoint
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from meshfab.host.discovery import Discovery
 
 
+_REKEY_GRACE = timedelta(days=1)
+
+
 def check_last_tick(discovery: Discovery, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
     """The last tick failed: its own message, or systemd's result when the tick left no message."""
     name = f"step@{service.name}.service"
@@ -30,6 +34,18 @@ def check_last_tick(discovery: Discovery, service: Service, leaf: Leaf | None) -
     if tick_message or unit.active == "failed" or unit.result not in ("", "success"):
         what = tick_message or f"{unit.result or unit.active}, see journalctl -u {name} there"
         yield Finding("renewal-failed", urgency(leaf, discovery.state.now), f"the last renewal failed: {what}")
+
+
+def check_key_age(discovery: Discovery, service: Service, leaf: Leaf | None) -> Iterator[Finding]:
+    """The key is older than the age at which the tick replaces it, by more than a day: it failed at that many times."""
+    if leaf is None or service.rekey_seconds is None:
+        return
+    known_since = discovery.state.services[service.name].history.key_since(history.digest(leaf))
+    age = discovery.state.now - min(known_since or leaf.not_before, leaf.not_before)
+    limit = timedelta(seconds=service.rekey_seconds)
+    if age > limit + _REKEY_GRACE:
+        what = f"its key is {_span(age)} old, and rekey_after is {_span(limit)}"
+        yield Finding("key-old", "warning", what)
 
 
 def check_served(
@@ -128,6 +144,10 @@ def _awaits_vhost(discovery: Discovery, service: Service) -> bool:
     if service.name not in discovery.declared or service.vhost or config_dump.config_error(discovery.state):
         return False
     return not server_blocks.find(discovery.state, service)
+
+
+def _span(span: timedelta) -> str:
+    return f"{span.days} d" if span.days > 1 else f"{span // timedelta(hours=1)} h"
 
 
 def _listed(addresses: Iterable[str]) -> str:

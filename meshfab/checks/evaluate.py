@@ -79,6 +79,7 @@ def _service_findings(
     if cross_checks.is_in_use(discovery, service):
         findings += service_checks.check_renewal(discovery.state, service, renewal_units.wanted(service, settings))
         findings += cross_checks.check_last_tick(discovery, service, leaf)
+        findings += cross_checks.check_key_age(discovery, service, leaf)
         findings += cross_checks.check_served(discovery, service, observation, leaf)
         findings += cross_checks.check_dns(discovery, service, observation)
     findings += cross_checks.check_orphan(discovery, service)
@@ -99,6 +100,7 @@ def _report(
         served_serial=_serial(answer),
         served=None if answer is None else leaf is not None and answer.der == leaf.der,
         timer=TimerReport(timer.enabled == "enabled", timer.active == "active", result, elapse(timer.elapses)),
+        history=discovery.state.services[service.name].history,
         findings=_sorted(findings),
         **_life(leaf),
     )

@@ -58,6 +58,7 @@ def for_service(finding: Finding, service: Service, discovery: Discovery, reache
     renewal = {
         "cert-expiring": f"inv renew {options}",
         "renewal-failed": f"repair what it names, then inv renew {options}",
+        "key-old": f"inv rekey {options}",
         "timer-missing": f"inv renew-enable {options}",
         "unit-drift": f"inv renew-enable {options}",
     }.get(finding.code)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshfab.checks.finding import Finding, Status
+    from meshfab.host.history import History
 
 # As monitoring plugins do. The worst wins; a known fault outweighs an unknown state.
 EXIT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
@@ -48,6 +49,9 @@ class CertificateReport:
         served_serial: that of the leaf that a TLS client gets; None when nothing answered or it was not asked for.
         served: whether that is the one on disk; None when it was not asked for.
         timer: None for the host's own pair, which has none of ours.
+        history: the host's record of its certificates that have not expired, and the first one of the key in use: the
+            `generations`, each with `serial`, `not_before` and `not_after` (UTC), `key_digest` (SHA-256), `provisioner`
+            and `is_revoked`, and the number of its `unreadable` lines; None for the host's own pair.
         findings: worst first, each with its `code`, `status`, `message` and `remedy`, the command that heals it.
     """
 
@@ -61,6 +65,7 @@ class CertificateReport:
     served_serial: str | None = None
     served: bool | None = None
     timer: TimerReport | None = None
+    history: History | None = None
     findings: tuple[Finding, ...] = ()
 
     @property

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meshfab.checks.report import CertificateReport, Report, TimerReport
+    from meshfab.host.history import History
 
 SCHEMA = Path(__file__).resolve().parent / "schemas" / "check-certs.schema.json"
 
@@ -48,6 +49,7 @@ def _certificate(certificate: CertificateReport, now: datetime) -> dict[str, Any
         "sans": list(certificate.sans),
         "served_serial": certificate.served_serial,
         "timer": _timer(certificate.timer),
+        "history": _history(certificate.history),
         "findings": [
             {"code": f.code, "status": f.status, "message": f.message, "remedy": f.remedy} for f in certificate.findings
         ],
@@ -62,6 +64,25 @@ def _timer(timer: TimerReport | None) -> dict[str, Any] | None:
         "active": timer.active,
         "last_result": timer.last_result,
         "next": _time(timer.next),
+    }
+
+
+def _history(history: History | None) -> dict[str, Any] | None:
+    if history is None:
+        return None
+    return {
+        "generations": [
+            {
+                "serial": str(generation.serial),
+                "not_before": _time(generation.not_before),
+                "not_after": _time(generation.not_after),
+                "key_digest": generation.key_digest,
+                "provisioner": generation.provisioner,
+                "revoked": generation.is_revoked,
+            }
+            for generation in history.generations
+        ],
+        "unreadable": history.unreadable,
     }
 
 

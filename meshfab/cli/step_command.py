@@ -69,6 +69,22 @@ def renew(c: Context, host: str, service: Service, settings: Settings) -> None:
     printer.outcome(outcome, time.monotonic() - began)
 
 
+def rekey(c: Context, host: str, service: Service, settings: Settings, *, dry_run: bool) -> None:
+    """Replace the key and print the outcome, or print what would be done."""
+    began = time.monotonic()
+
+    def work(connection: Connection, printer: StepPrinter) -> Outcome:
+        from meshfab.provisioning import forced_renewal
+
+        return forced_renewal.rekey_service(connection, service, settings, printer.step, dry_run=dry_run)
+
+    outcome, printer = _on_host(c, host, settings, work)
+    if dry_run:
+        printer.dry_run(outcome)
+    else:
+        printer.outcome(outcome, time.monotonic() - began)
+
+
 def _on_host(
     c: Context, host: str, settings: Settings, work: Callable[[Connection, StepPrinter], Outcome]
 ) -> tuple[Outcome, StepPrinter]:

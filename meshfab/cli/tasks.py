@@ -175,6 +175,15 @@ def renew(c: Context, name: str, host: str = "") -> None:
         step_command.renew(c, host, service, settings)
 
 
+@task(help=_helped("name", "host", "dry-run"))
+def rekey(c: Context, name: str, host: str = "", dry_run: bool = False) -> None:
+    """Replace the key of a service without a password, and have the CA revoke the old key's certificates."""
+    with one_line_errors(), garbage_collector_paused():
+        settings = Settings.load(c.config)
+        service = Service.of(name, settings)
+        step_command.rekey(c, host, service, settings, dry_run=dry_run or c.config.run.dry)
+
+
 @task(help={"host": _HOSTS, **_helped("force", "start", *_MINTING, "dry-run")}, iterable=["host"])
 def apply(
     c: Context,
@@ -232,7 +241,7 @@ def doctor(c: Context, host: list[str]) -> None:
 # Here, because Invoke logs INVOKE_SUDO_PASSWORD before it calls a task.
 debug_log.hide_passwords()
 ns = Collection(
-    provision, mint, renew_enable, wire_nginx, apply, renew, check_certs, doctor, provisioner_key, ca_template
+    provision, mint, renew_enable, wire_nginx, apply, renew, rekey, check_certs, doctor, provisioner_key, ca_template
 )
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(

@@ -12,7 +12,7 @@ from meshfab.errors import InputError
 if TYPE_CHECKING:
     from meshfab.config.settings import Settings
 
-_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "verify_upstream", "keep_host", "vhost", "listen"}
+_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "verify_upstream", "keep_host", "vhost", "listen", "rekey_after"}
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
@@ -76,6 +76,7 @@ def _service(name: str, settings: Settings) -> Service:
     for key in ("mtls", "verify_upstream", "keep_host", "vhost"):
         if not isinstance(options.get(key, False), bool):
             raise InputError(f"meshfab.services.{name}.{key} is {options[key]!r}", remedy="set true or false")
+    settings.rekey_seconds(name)  # its message names the service
     try:
         return Service.of(
             name,

@@ -27,6 +27,7 @@ class Service:
         mtls: whether nginx presents the pair to the upstream as a client certificate.
         verify_upstream: whether nginx verifies the name and the chain of an https upstream.
         keep_host: whether nginx sends the client's `Host` to an https upstream, instead of the upstream's own name.
+        rekey_seconds: the age at which the renewal replaces the key (the setting `rekey_after`); None keeps it.
         vhost: whether meshfab writes the vhost.
         listen: the value that replaces `Settings.listen`; None when not given.
         cert: path of the certificate with its chain.
@@ -44,6 +45,7 @@ class Service:
     listen: tuple[str, ...] | None = None
     verify_upstream: bool = True
     keep_host: bool = False
+    rekey_seconds: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse options of an https upstream for another one, and to verify what nginx cannot verify."""
@@ -112,6 +114,7 @@ class Service:
             cert=f"{settings.cert_dir}/{fqdn}.pem",
             key=f"{settings.key_dir}/{fqdn}.pem",
             listen=None if not listen else tuple(validation.listen(value) for value in listen),
+            rekey_seconds=settings.rekey_seconds(name),
         )
 
     @property

@@ -83,6 +83,8 @@ class Settings:
             list its provisioners; None finds it by the public key that the CA lists.
         operator_root: path of the mesh's root certificate on the operator's machine, for signing there; None takes
             `~/.step/certs/root_ca.crt` or, if there is none, the path of `root`.
+        rekey_after: the age at which the renewal replaces a key, such as "12h", "30d" or "4w"; None keeps keys. A
+            declared service may have its own, also "never".
         trusted_projects: folders, as absolute paths, whose settings file may belong to others and may set everything.
 
     Raises:
@@ -115,6 +117,7 @@ class Settings:
     signing: str = "host"
     agent_key: str | None = None
     operator_root: str | None = None
+    rekey_after: str | None = None
     trusted_projects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -138,6 +141,25 @@ class Settings:
             if not is_valid(getattr(self, key)):
                 raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", remedy=remedy)
         self._check_nginx()
+        self.rekey_seconds("")
+
+    def rekey_seconds(self, name: str) -> int | None:
+        """The age in seconds at which the key of a service is replaced; None keeps it.
+
+        Raises:
+            InputError: the value is not an age, or the CA cannot re-key.
+        """
+        options = self.services.get(name)
+        value, subject = self.rekey_after, f"{KEY}.rekey_after"
+        if isinstance(options, Mapping) and "rekey_after" in options:
+            value, subject = options["rekey_after"], f"{KEY}.services.{name}.rekey_after"
+        if value in (None, "never"):
+            return None
+        if not self.ca_mtls:
+            raise InputError(
+                f"{subject} needs mTLS with the CA, and {KEY}.ca_mtls is false", remedy="remove one of them"
+            )
+        return validation.age(value, subject)
 
     def _check_nginx(self) -> None:
         # A single address, written without a list in YAML.

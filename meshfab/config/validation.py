@@ -180,6 +180,19 @@ def fingerprint(value: object, subject: str) -> str:
     return digits
 
 
+def age(value: object, subject: str) -> int:
+    """Check an age, a number of hours, days or weeks, and return it in seconds.
+
+    >>> age("30d", "the age")
+    2592000
+    """
+    text = _text(value, subject)
+    match = re.fullmatch(r"([1-9][0-9]{0,3})([hdw])", text, re.ASCII)
+    if not match:
+        raise InputError(f"{subject} {_excerpt(text)} is not an age", remedy="write it as 12h, 30d or 4w")
+    return int(match[1]) * {"h": 3600, "d": 86400, "w": 604800}[match[2]]
+
+
 def _text(value: object, subject: str) -> str:
     if not isinstance(value, str):
         raise InputError(f"{subject} must be text, not {type(value).__name__}", remedy="put it in quotes")

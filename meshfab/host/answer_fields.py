@@ -19,6 +19,7 @@ _MAX_VALUE = 512 * _KIB
 _MAX_VALUES = {
     "nginx.conf": 3 * _MIB,
     "texts": 8 * _MIB,
+    "histories": 4 * _MIB,
     **dict.fromkeys(("keys", "units", "stats", "digests", "resolved", "ca.provisioners"), _MIB),
 }
 _MAX_FIELDS = 10_000

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from meshfab.errors import ConnectError
-from meshfab.host import answer_fields, host_addresses, nginx_config
+from meshfab.host import answer_fields, history, host_addresses, nginx_config
+from meshfab.host.history import History
 from meshfab.host.nginx_config import NginxConfig
 from meshfab.host.nginx_grammar import ServerBlocks
 from meshfab.ssh.script import Request
@@ -70,6 +71,7 @@ class ServiceState:
         secret: the path of a password file on the host.
         is_secret_folder: whether that path is a folder, which meshfab never makes.
         vhosts: the text of each vhost and snippet file of the service's name, by path.
+        history: its certificates that have not expired, and the first one of the key in use.
     """
 
     cert: str | None = None
@@ -80,6 +82,7 @@ class ServiceState:
     secret: str | None = None
     is_secret_folder: bool = False
     vhosts: Mapping[str, str] = field(default_factory=dict)
+    history: History = field(default_factory=History)
 
 
 @dataclass(frozen=True)
@@ -135,14 +138,7 @@ def request(settings: Settings, services: Sequence[Service]) -> Request:
     """The request for a probe, to send it together with other scripts."""
     args = [settings.root, settings.conf_dir or ""]
     for service in services:
-        args += [
-            service.name,
-            service.fqdn,
-            service.cert,
-            service.key,
-            service.secret,
-            " ".join(service.files),
-        ]
+        args += [service.name, service.fqdn, service.cert, service.key, service.secret, " ".join(service.files)]
     return Request("facts+probe", tuple(args))
 
 
@@ -207,20 +203,21 @@ def _services(answers: Mapping[str, str], names: Iterable[str]) -> dict[str, Ser
         name, mark, path = key.partition("/vhost:")
         if mark:
             vhosts.setdefault(name, {})[path] = text
-    return {name: _service(answers, name, vhosts.get(name, {})) for name in names}
-
-
-def _service(answers: Mapping[str, str], name: str, vhosts: Mapping[str, str]) -> ServiceState:
-    return ServiceState(
-        cert=answers.get(f"{name}/cert"),
-        public=answers.get(f"{name}/public"),
-        acl=answers.get(f"{name}/acl", "")[:_MAX_ACL],
-        staged=answers.get(f"{name}/staged"),
-        has_leftovers=f"{name}/leftovers" in answers,
-        secret=answers.get(f"{name}/secret"),
-        is_secret_folder=f"{name}/secret-folder" in answers,
-        vhosts=vhosts,
-    )
+    histories = history.parse_all(answers.get("histories", ""))
+    return {
+        name: ServiceState(
+            cert=answers.get(f"{name}/cert"),
+            public=answers.get(f"{name}/public"),
+            acl=answers.get(f"{name}/acl", "")[:_MAX_ACL],
+            staged=answers.get(f"{name}/staged"),
+            has_leftovers=f"{name}/leftovers" in answers,
+            secret=answers.get(f"{name}/secret"),
+            is_secret_folder=f"{name}/secret-folder" in answers,
+            vhosts=vhosts.get(name, {}),
+            history=histories.get(name, History()),
+        )
+        for name in names
+    }
 
 
 def _stats(text: str) -> dict[str, Stat]:

@@ -16,17 +16,19 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from meshfab.host import answer_fields
+
 if TYPE_CHECKING:
     from meshfab.host.certificate import Leaf
 
 FOLDER = "/var/lib/meshfab"
 MAX_LINES = 200
-# A provisioner's name of 100 characters has up to 400 bytes in UTF-8, three characters for each.
-_MAX_PROVISIONER = 100
+# As in meshfab.config.validation; a character has up to 4 bytes in UTF-8, each written as three characters.
+_MAX_PROVISIONER = 128
 _MAX_LINE = 2000
 # 20 bytes by RFC 5280, 4.1.2.2; up to year 9999.
 _LINE = re.compile(
-    r"([0-9A-F]{1,128}) (\d{1,12}) (\d{1,12}) ([0-9a-f]{64}) ([A-Za-z0-9._~%@+-]{1,1200}) (live|revoked)", re.ASCII
+    r"([0-9A-F]{1,128}) (\d{1,12}) (\d{1,12}) ([0-9a-f]{64}) ([A-Za-z0-9._~%@+-]{1,1536}) (live|revoked)", re.ASCII
 )
 _MAX_EPOCH = 253_402_300_799
 _UNKNOWN = "-"
@@ -94,20 +96,29 @@ def parse(text: str) -> History:
     return History(tuple(generations.values()), unreadable)
 
 
+def parse_all(text: str) -> dict[str, History]:
+    """The same for the histories of many services: rows "<name> <line>" (facts.sh). Returns them by name."""
+    texts: dict[str, list[str]] = {}
+    for row in answer_fields.rows(text):
+        name, _, rest = row.partition(" ")
+        texts.setdefault(name, []).append(rest)
+    return {name: parse("\n".join(rows)) for name, rows in texts.items()}
+
+
 def digest(leaf: Leaf) -> str:
     """The digest of a certificate's public key, as the history has it."""
     return hashlib.sha256(leaf.public).hexdigest()
 
 
-def line(leaf: Leaf, provisioner: str = "") -> str:
-    """The line of a certificate that is in place, with the provisioner that issued it, if that is known."""
+def line(leaf: Leaf) -> str:
+    """The line of a certificate that is in place."""
     serial = f"{leaf.serial:X}"
     fields = (
         serial.zfill(len(serial) + len(serial) % 2),  # openssl prints whole bytes
         f"{leaf.not_before.timestamp():.0f}",
         f"{leaf.not_after.timestamp():.0f}",
         digest(leaf),
-        _encode(provisioner),
+        _encode(leaf.provisioner),
         "live",
     )
     return " ".join(fields)

@@ -25,9 +25,9 @@ UNITS = {
 # Folders that the unit may write without a drop-in: step@.service has ReadWritePaths=-/etc/nginx, and
 # ProtectSystem=full makes only /usr and /etc read-only.
 _OPEN_TO_THE_UNIT = ("/etc/nginx/", "/var/", "/srv/", "/opt/")
-_DROP_IN = """# Written by meshfab: the certificate lies outside /etc/nginx.
+_DROP_IN = """# Written by meshfab: the pair lies outside /etc/nginx.
 [Service]
-ReadWritePaths={folder}
+ReadWritePaths={folders}
 """
 
 
@@ -36,9 +36,10 @@ def wanted(service: Service, settings: Settings) -> list[File]:
     folder = resources.folder("unit-files")
     units = [File(path, mode, (folder / name).read_text(encoding="utf-8")) for path, (name, mode) in UNITS.items()]
     service_files = [File(service.env_file, "0644", _env(service, settings))]
-    folder_of_certs = service.cert.rpartition("/")[0]
-    if not f"{folder_of_certs}/".startswith(_OPEN_TO_THE_UNIT):
-        service_files.append(File(service.drop_in, "0644", _DROP_IN.format(folder=folder_of_certs)))
+    folders = dict.fromkeys(path.rpartition("/")[0] for path in (service.cert, service.key))
+    closed = [folder for folder in folders if not f"{folder}/".startswith(_OPEN_TO_THE_UNIT)]
+    if closed:
+        service_files.append(File(service.drop_in, "0644", _DROP_IN.format(folders=" ".join(closed))))
     return [*units, *service_files]
 
 
@@ -71,5 +72,7 @@ def _env(service: Service, settings: Settings) -> str:
         "KEY": service.key,
         "MTLS": "true" if settings.ca_mtls else "false",
     }
+    if service.rekey_seconds:
+        values["REKEY_AFTER"] = str(service.rekey_seconds)
     lines = [f"MESHFAB_{key}={value}" for key, value in values.items()]
     return "\n".join([f"# Written by meshfab: what {service.timer} renews. Read by meshfab-tick.", *lines, ""])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from meshfab.errors import LostError, MeshfabError, SecretLeftError
 from meshfab.host import answer_fields, certificate
 from meshfab.nginx import vhost
-from meshfab.provisioning import mint, operator_signing, password_transfer, renew_enable, rollback, wire_nginx
+from meshfab.provisioning import mint, operator_signing, password_transfer, record, renew_enable, rollback, wire_nginx
 from meshfab.provisioning.verify import ServingCheck
 from meshfab.ssh.script import Request
 
@@ -51,11 +51,11 @@ def execute(
         MeshfabError: a step failed; every pair and vhost is as it was before.
     """
     results: dict[str, Leaf | MeshfabError | None] = {}
-    ready, staged = [], _sign(shell, before.state, plans, request)
+    ready, minted, staged = [], {}, _sign(shell, before.state, plans, request)
     for plan in plans:
         try:
             if plan.reason("mint") is not None:
-                leaf = _mint(shell, before.state, plan, request, staged)
+                leaf = minted[plan.service.name] = _mint(shell, before.state, plan, request, staged)
                 message = f"new pair, valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC: {plan.reason('mint')}"
                 on_step(plan.service, "mint", message)
             ready.append(plan)
@@ -64,7 +64,7 @@ def execute(
         except MeshfabError as error:
             results[plan.service.name] = error
     if ready:
-        results.update(_execute_batch(shell, probe, before, ready, staged, on_step))
+        results.update(_execute_batch(shell, probe, before, ready, minted, staged, on_step))
     return results
 
 
@@ -102,6 +102,7 @@ def _execute_batch(
     probe: EndpointProbe,
     before: HostObservation,
     plans: Sequence[Plan],
+    minted: Mapping[str, Leaf],
     staged: SignedPairs,
     on_step: OnStep,
 ) -> dict[str, Leaf | MeshfabError | None]:
@@ -113,7 +114,7 @@ def _execute_batch(
         if _touches_serving(plan)
     }
     pair_requests = _pair_requests(state, plans, staged)
-    answers = shell.batch([*(request for request, _ in pair_requests), *_shared_requests(state, plans)])
+    answers = shell.batch([*(request for request, _ in pair_requests), *_shared_requests(state, plans, minted)])
     if not answers[-1].ok:
         done = pair_requests[: len(answers) - 1]
         moved = [plan for request, plan in done if request.script == "commit"]
@@ -122,6 +123,9 @@ def _execute_batch(
         for step in plan.steps:
             if step.verb != "mint":
                 on_step(plan.service, step.verb, f"{_done(step.verb, plan)}: {step.reason}")
+    for answer in answers:
+        if answer.script == "record" and answer.text:
+            on_step(plans[0].service, "record", f"not recorded: {answer.text}; the next tick tries again")
     # The last answer has the certificates that are on disk now: the proof compares with these, not with the intention.
     texts = answer_fields.parse_fields(answers[-1].out, shell.host)
     on_disk = {plan.service.name: certificate.leaf_of(texts.get(plan.service.cert)) for plan in plans}
@@ -176,12 +180,14 @@ def _pair_requests(state: HostState, plans: Sequence[Plan], staged: SignedPairs)
     return requests
 
 
-def _shared_requests(state: HostState, plans: Sequence[Plan]) -> list[Request]:
-    """The requests that the services share: units and nginx at the same time, then reading the certificates."""
+def _shared_requests(state: HostState, plans: Sequence[Plan], minted: Mapping[str, Leaf]) -> list[Request]:
+    """The requests that the services share: units and nginx at the same time, the history, then reading the result."""
     nginx_requests = wire_nginx.requests(state, plans)
     unit_requests = renew_enable.requests(state, plans, background=bool(nginx_requests))
     read_request = Request("read", tuple(plan.service.cert for plan in plans))
-    return [*unit_requests[:1], *nginx_requests, *unit_requests[1:], read_request]
+    # After the units, which bring the program that records.
+    last_requests = [*record.requests(state, plans, minted), read_request]
+    return [*unit_requests[:1], *nginx_requests, *unit_requests[1:], *last_requests]
 
 
 def _had_files(state: HostState, service: Service) -> bool:
@@ -210,6 +216,7 @@ def _done(verb: str, plan: Plan) -> str:
         "sweep": "removed",
         "finish": "the staged certificate is moved into place",
         "rights": "owner, mode and ACL set",
+        "record": "recorded",
         "units": "installed",
         "timer": f"{plan.service.timer} enabled and started",
         "vhost": f"{written} written, {loaded}",

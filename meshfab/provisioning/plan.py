@@ -40,7 +40,9 @@ _MINT_HEALS = {
 class Step:
     """One thing to do, and why."""
 
-    verb: Literal["finish", "sweep", "mint", "rights", "units", "timer", "vhost", "snippet", "reload", "renew"]
+    verb: Literal[
+        "finish", "sweep", "mint", "rights", "record", "units", "timer", "vhost", "snippet", "reload", "renew", "rekey"
+    ]
     reason: str
 
 
@@ -105,7 +107,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         wanted = renewal_units.wanted(service, settings)
         drift = renewal_units.drift(state, wanted)
         files = [file for file in wanted if file.path in drift]
-        steps += _renewal_steps(state, service, wanted)
+        steps += [*_record_steps(state, service, steps), *_renewal_steps(state, service, wanted)]
     nginx_change = change.NginxChange()
     if "wire-nginx" in parts:
         heals = any(step.verb in ("mint", "finish") for step in steps)
@@ -193,6 +195,15 @@ def _completes(staged: str | None, public: str | None, state: HostState, service
     completed_state = dataclasses.replace(state.services[service.name], cert=staged)
     completed_host = dataclasses.replace(state, services={**state.services, service.name: completed_state})
     return not any(finding.code in _MINT_HEALS for finding in service_checks.check_pair(completed_host, service))
+
+
+def _record_steps(state: HostState, service: Service, steps: list[Step]) -> list[Step]:
+    """A new pair is recorded without a step of its own; an adopted one, or one by a tick with a full disk, is not."""
+    leaf = certificate.leaf_of(state.services[service.name].cert)
+    is_new = any(step.verb in ("mint", "finish") for step in steps)
+    if leaf is None or is_new or state.services[service.name].history.has(leaf):
+        return []
+    return [Step("record", "the host's history lacks this certificate")]
 
 
 def _renewal_steps(state: HostState, service: Service, wanted: list[File]) -> list[Step]:

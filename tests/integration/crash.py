@@ -1,8 +1,8 @@
-"""The crash matrix: every fault at every boundary of `provision`, and what it must never cost.
+"""The crash matrix: every fault at every boundary of `provision` and of `rekey`, and what it must never cost.
 
-A cell starts from a service that is served, asks for a new pair (one more name), strikes, and looks at the host from
-within: the password is gone, the pair is whole and nginx serves it. Then the fault is mended, and one more run
-converges.
+A cell starts from a service that is served, asks for a new pair (one more name, or a new key), strikes, and looks at
+the host from within: the password is gone, the pair is whole and nginx serves it. Then the fault is mended, and one
+more run converges: no certificate of the key before a re-key can be renewed.
 `lab/operator python -m tests.integration.crash` tries every cell and writes the result into
 docs/explanation/promises.md.
 """
@@ -34,9 +34,15 @@ PAGE = CHECKOUT / "docs" / "explanation" / "promises.md"
 BEGIN, END = "<!-- crash-matrix:begin -->", "<!-- crash-matrix:end -->"
 HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
-BOUNDARIES = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
+_PROVISION = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
+# Each command, and its round trips.
+BOUNDARIES = {
+    "provision": _PROVISION,
+    "provision --signing operator": _PROVISION,
+    "provision --signing agent": _PROVISION,
+    "rekey": {1: "probe", 2: "tick", 3: "proof"},
+}
 MOMENTS = ("before", "during", "amid", "after")
-SIGNING = ("host", "operator", "agent")
 AGENT_PROVISIONER = "crash-agent"
 # Five times the reaper's time in crash_operator.py.
 REAPED_SECONDS = 30.0
@@ -99,10 +105,10 @@ class Cell:
     fault: str
     boundary: int
     moment: str
-    signing: str = "host"
+    command: str = "provision"
 
     def __str__(self) -> str:
-        return f"signing: {self.signing}, {self.fault}, {self.moment} {BOUNDARIES[self.boundary]}"
+        return f"{self.fault}, {self.moment} {BOUNDARIES[self.command][self.boundary]} of {self.command}"
 
 
 KINDS = ("leaks", "mixes", "outages", "unhealed")
@@ -124,14 +130,17 @@ class Result:
 
 
 def cells() -> list[Cell]:
-    """Every cell: all faults at all moments of all boundaries, in every way to mint."""
-    product = itertools.product(SIGNING, FAULTS, BOUNDARIES, MOMENTS)
-    return [Cell(fault, boundary, moment, signing) for signing, fault, boundary, moment in product]
+    """Every cell: all faults at all moments of all boundaries of all commands."""
+    return [
+        Cell(fault, boundary, moment, command)
+        for command, boundaries in BOUNDARIES.items()
+        for fault, boundary, moment in itertools.product(FAULTS, boundaries, MOMENTS)
+    ]
 
 
 @contextmanager
 def prepared(folder: Path) -> Iterator[dict[str, dict[str, str]]]:
-    """A service that is served, to start from, and what the environment adds in each way to mint."""
+    """A service that is served, to start from, and what the environment adds for each command."""
     key = ssh_agent.make_key(folder / "key", "ecdsa")
     ca.add_provisioner({"type": "JWK", "name": AGENT_PROVISIONER, "key": key.jwk, "claims": ca.CLAIMS})
     try:
@@ -140,11 +149,8 @@ def prepared(folder: Path) -> Iterator[dict[str, dict[str, str]]]:
             raise RuntimeError(done.stderr)
         with ssh_agent.started(folder) as agent:
             agent.add(str(key.path))
-            yield {
-                "host": {},
-                "operator": {},
-                "agent": {"INVOKE_MESHFAB_PROVISIONER": AGENT_PROVISIONER, **agent.env},
-            }
+            with_agent = {"INVOKE_MESHFAB_PROVISIONER": AGENT_PROVISIONER, **agent.env}
+            yield {command: with_agent if command.endswith("agent") else {} for command in BOUNDARIES}
     finally:
         ca.remove_provisioner(AGENT_PROVISIONER)
 
@@ -155,22 +161,39 @@ def run_cell(cell: Cell, number: int, env: Mapping[str, str]) -> Result:
     Args:
         cell: what to try.
         number: makes the name that this cell's new pair is asked for with.
-        env: what the environment adds for its way to mint.
+        env: what the environment adds for its command.
     """
     fault, result = FAULTS[cell.fault], Result(cell)
-    wanted = ["provision", "--name", NAME, "--host", HOST, "--san", f"cell{number}.internal", "--signing", cell.signing]
-    before = disk()
+    wanted, new_name = [*cell.command.split(), "--name", NAME, "--host", HOST], FQDN
+    if wanted[0] == "provision":
+        new_name = f"cell{number}.internal"
+        wanted += ["--san", new_name]
+    before, old_key = disk(), _key_digest()
     try:
         said = _struck(cell, fault, wanted, env)
         result.leaks += leaks(fault.at_once, said)
-        result.mixes += mixes(before, f"cell{number}.internal")
+        result.mixes += mixes(before, new_name)
         result.outages += outages(before)
     finally:
         fault.mend()
     healed = _inv(env, *wanted)
     if healed.returncode or _left("/etc/nginx"):
         result.unhealed.append(f"one more run: {healed.returncode} {healed.stderr} {_left('/etc/nginx')}")
+    if cell.command == "rekey" and (live := _live(old_key)):
+        result.unhealed.append(f"the old key still renews {live}")
     return result
+
+
+def _key_digest() -> str:
+    """The digest of the key in use, as the history has it."""
+    line = f"openssl pkey -in /etc/nginx/tls/key/{FQDN}.pem -pubout -outform DER | sha256sum"
+    return hosts.run(HOST, line).stdout.split()[0]
+
+
+def _live(key_digest: str) -> str:
+    """The serials of a key that are not revoked."""
+    line = f'awk \'$4 == "{key_digest}" && $6 == "live" {{ print $1 }}\' /var/lib/meshfab/{NAME}.history'
+    return hosts.run(HOST, line).stdout.strip()
 
 
 def _struck(cell: Cell, fault: Fault, wanted: list[str], env: Mapping[str, str]) -> str:
@@ -207,7 +230,8 @@ def leaks(at_once: bool, said: str) -> list[str]:
 
 def _left(folder: str) -> str:
     """Password files, and files of an interrupted move."""
-    names = r"-name '*-provisioner' -o -name '.meshfab-*' -o -name '.*.old' -o -name '.*.new'"
+    suffixes = ("old", "new", "tick", "prev", "replaced")
+    names = " -o ".join(["-name '*-provisioner'", "-name '.meshfab-*'", *(f"-name '.*.{each}'" for each in suffixes)])
     return hosts.run(HOST, rf"find {folder} \( {names} \)", check=False).stdout.strip()
 
 
@@ -259,18 +283,18 @@ def _inv(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str
 def main() -> int:
     """Try every cell and print the table."""
     tried = cells()
-    totals: dict[str, Counter[str]] = {signing: Counter() for signing in SIGNING}
+    totals: dict[str, Counter[str]] = {command: Counter() for command in BOUNDARIES}
     with TemporaryDirectory() as folder, prepared(Path(folder)) as environments:
         for number, cell in enumerate(tried, 1):
             began = time.monotonic()
-            result = run_cell(cell, number, environments[cell.signing])
-            totals[cell.signing].update(["cells", *(kind for kind in KINDS if getattr(result, kind))])
+            result = run_cell(cell, number, environments[cell.command])
+            totals[cell.command].update(["cells", *(kind for kind in KINDS if getattr(result, kind))])
             verdict = "; ".join(result.costs) or "ok"
             print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
     lines = []
-    for signing, total in totals.items():
+    for command, total in totals.items():
         counts = ", ".join(f"{kind} {total[kind]}" for kind in KINDS)
-        lines.append(f"signing: {signing}: cells tried {total['cells']}, {counts}")
+        lines.append(f"{command}: cells tried {total['cells']}, {counts}")
     print("", *lines, sep="\n")
     record(lines)
     return int(any(total[kind] for total in totals.values() for kind in KINDS))

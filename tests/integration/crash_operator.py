@@ -66,7 +66,7 @@ class Struck(RootShell):
                 sys.stdin.readline()
 
     def _wait_until_amid(self) -> None:
-        if "mint" not in self.names:
+        if "mint" not in self.names and "renew" not in self.names:
             time.sleep(_AMID_SECONDS)
             return
 

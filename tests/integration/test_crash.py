@@ -31,20 +31,28 @@ SAMPLE = [
     crash.Cell("/tmp full", 3, "before"),
     crash.Cell("CA stopped", 3, "before"),
     crash.Cell("CA slow", 3, "before"),
-    crash.Cell("kill -9", 3, "after", "operator"),
-    crash.Cell("Ctrl-C", 3, "during", "operator"),
-    crash.Cell("SIGTERM", 4, "during", "operator"),
-    crash.Cell("sshd killed", 3, "after", "operator"),
-    crash.Cell("host rebooted", 4, "amid", "operator"),
-    crash.Cell("CA stopped", 3, "after", "operator"),
-    crash.Cell("kill -9", 3, "after", "agent"),
-    crash.Cell("Ctrl-C", 4, "during", "agent"),
+    crash.Cell("kill -9", 3, "after", "provision --signing operator"),
+    crash.Cell("Ctrl-C", 3, "during", "provision --signing operator"),
+    crash.Cell("SIGTERM", 4, "during", "provision --signing operator"),
+    crash.Cell("sshd killed", 3, "after", "provision --signing operator"),
+    crash.Cell("host rebooted", 4, "amid", "provision --signing operator"),
+    crash.Cell("CA stopped", 3, "after", "provision --signing operator"),
+    crash.Cell("kill -9", 3, "after", "provision --signing agent"),
+    crash.Cell("Ctrl-C", 4, "during", "provision --signing agent"),
+    crash.Cell("kill -9", 2, "amid", "rekey"),
+    crash.Cell("SIGTERM", 2, "amid", "rekey"),
+    crash.Cell("link cut", 2, "amid", "rekey"),
+    crash.Cell("host rebooted", 2, "during", "rekey"),
+    crash.Cell("host rebooted", 2, "amid", "rekey"),
+    crash.Cell("pair's disk full", 2, "before", "rekey"),
+    crash.Cell("CA stopped", 2, "before", "rekey"),
+    crash.Cell("CA stopped", 2, "amid", "rekey"),
 ]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def environments(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
-    """A service that is served, and the environment of each way to mint."""
+    """A service that is served, and the environment of each command."""
     mesh.reset(crash.HOST)
     mesh.dns.point(crash.NAME, crash.HOST)
     with crash.prepared(tmp_path_factory.mktemp("crash")) as environments:
@@ -56,7 +64,7 @@ def environments(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_fault_costs_no_password_no_pair_and_no_service(
     cell: crash.Cell, environments: dict[str, dict[str, str]]
 ) -> None:
-    result = crash.run_cell(cell, SAMPLE.index(cell), environments[cell.signing])
+    result = crash.run_cell(cell, SAMPLE.index(cell), environments[cell.command])
     assert result.costs == []
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from meshfab.checks import preconditions
-from meshfab.host import facts, renewal_units
+from meshfab.host import certificate, facts, history, renewal_units
 from meshfab.nginx import change, previous_options, vhost
 from meshfab.provisioning.observe import ServiceObservation
 from meshfab.provisioning.plan import Plan, make_plan
@@ -70,6 +70,7 @@ class Host:
     now: datetime = NOW
     addresses: str = "10.87.0.12 "
     unwritable: str = ""
+    history: str | None = ""
 
     def __post_init__(self) -> None:
         self.pair = self.pair or good_pair(*self.service.names)
@@ -116,6 +117,7 @@ class Host:
             f"{name}/leftovers": "yes" if self.leftovers or self.staged is not None else None,
             f"{name}/secret": self.service.secret if self.secret else None,
             **{f"{name}/vhost:{path}": text for path, text in self.vhosts.items()},
+            "histories": self._history(),
             "stats": "\n".join(self._stats()),
             "units": "\n".join(self.units.values()),
         }
@@ -132,6 +134,11 @@ class Host:
             return f"nginx version: nginx/{self.version}\n{self.refusal}\n"
         head = f"nginx version: nginx/{self.version}\nnginx: configuration file test is successful\n"
         return head + "".join(f"# configuration file {path}:\n{text}\n" for path, text in self.conf.items())
+
+    def _history(self) -> str | None:
+        """The history has the certificate on disk, unless a test says otherwise."""
+        leaf = certificate.leaf_of(self.cert)
+        return f"{self.service.name} {history.line(leaf)}" if self.history == "" and leaf else self.history
 
     def _stats(self) -> list[str]:
         rows = [(self.service.cert, self.cert, self.cert_rights), (self.service.key, self.public, self.key_rights)]

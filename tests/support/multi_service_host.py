@@ -77,6 +77,7 @@ class MultiServiceHost:
             "restore_pair",
             "remove_config",
             "set_permissions",
+            "record",
         }
         self.shell.answers = {name: self._answer(name, effects.get(name, lambda _: b"")) for name in names}
 
@@ -88,7 +89,8 @@ class MultiServiceHost:
         hosts = list(self.services.values())
         conf = {path: text for host in hosts for path, text in host.conf.items()}
         fields_of_each = [replace(host, conf=conf, refusal=self._refusal(conf)).fields() for host in hosts]
-        joined = {key: "\n".join(fields[key] for fields in fields_of_each) for key in ("digests", "stats", "units")}
+        keys = ("digests", "stats", "units", "histories")
+        joined = {key: "\n".join(fields.get(key, "") for fields in fields_of_each) for key in keys}
         joined["units"] += "\n" + unit("nginx.service")
         return {key: value for fields in fields_of_each for key, value in fields.items()} | joined
 

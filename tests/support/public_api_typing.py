@@ -20,6 +20,7 @@ from meshfab import (
     ns,
     provision,
     provisioner_password,
+    rekey,
     renew,
     renew_enable,
     wire_nginx,
@@ -60,6 +61,7 @@ def steps(host: str) -> datetime | None:
         outcome: Outcome = provision(c, service.name, settings=settings, dry_run=True, on_step=said)
         provision(c, service.name, upstream="https://app.internal:8443", verify_upstream=False, keep_host=True)
         renewed: Outcome = renew(c, service.name, settings=settings)
+        rekey(c, service.name, settings=settings, dry_run=True, on_step=said)
         with provisioner_password(c, service.name) as path:
             print(path.upper())
     done: list[str] = [f"{step.verb}: {step.reason}" for step in outcome.changed]

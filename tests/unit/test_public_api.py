@@ -44,6 +44,7 @@ def test_the_public_names_are_these() -> None:
         "ns",
         "provision",
         "provisioner_password",
+        "rekey",
         "renew",
         "renew_enable",
         "wire_nginx",

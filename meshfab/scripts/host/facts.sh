@@ -62,12 +62,26 @@ list_unwritable() {
 	done
 }
 
+# list_generations FILE...: what matters of histories, a row "<name> <line>" for each: certificates that have not expired,
+# and the first one of the key in use, which tells the age of the key.
+list_generations() {
+	# shellcheck disable=SC2016  # awk's own words
+	awk -v now="$(date +%s)" '
+		pass == 1 { key[FILENAME] = $4; next }
+		NF != 6 || $3 > now || ($4 == key[FILENAME] && !(FILENAME in known)) {
+			if ($4 == key[FILENAME]) known[FILENAME]
+			name = FILENAME
+			gsub(/^.*\/|\.history$/, "", name)
+			print name, $0
+		}' pass=1 "$@" pass=2 "$@" 2>/dev/null
+}
+
 # put_services VHOST-FOLDER SERVICE...: the files of each service: name fqdn cert key secret files-of-meshfab
 put_services() {
 	conf_dir=${1:-/etc/nginx/conf.d}
 	files='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer'
 	files="$files /usr/local/libexec/meshfab-tick /usr/local/libexec/meshfab-history"
-	stats=''
+	stats='' histories=''
 	shift
 	while [ $# -ge 6 ]; do
 		name=$1 fqdn=$2 cert=$3 key=$4 secret=$5
@@ -80,6 +94,7 @@ put_services() {
 			put "$name/acl" "$(getfacl -cpE -- "$key" 2>/dev/null)"
 		fi
 		has_text "$name/staged" "${cert%/*}/.${cert##*/}.new"
+		[ ! -f "/var/lib/meshfab/$name.history" ] || histories="$histories /var/lib/meshfab/$name.history"
 		for file in "$cert" "$key"; do
 			file=${file%/*}/.${file##*/}
 			if [ -e "$file.old" ] || [ -e "$file.new" ]; then put "$name/leftovers" yes; fi
@@ -94,6 +109,8 @@ put_services() {
 	done
 	# One line for each file: name|kind|owner:group|mode. Words split: meshfab/config/validation.py checked every path.
 	put_texts
+	# shellcheck disable=SC2086
+	[ -z "$histories" ] || put histories "$(list_generations $histories)"
 	# shellcheck disable=SC2086
 	put unwritable "$(list_unwritable "$conf_dir/any" /etc/nginx/sites-available/any \
 		/etc/nginx/snippets/any /run/meshfab/any /tmp/any $stats $files)"

@@ -13,6 +13,7 @@ from meshfab.checks import evaluate
 from meshfab.checks.endpoint_probe import EndpointObservation
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
+from meshfab.host import certificate, history, renewal_units
 from meshfab.host.discovery import OWN
 from meshfab.host.facts import Stat, Unit
 from meshfab.host.tls_client import Served
@@ -59,6 +60,34 @@ def test_a_failed_tick_is_as_bad_as_the_time_that_is_left(left: timedelta, statu
     words = next(one for one in tea.findings if one.code == "renewal-failed")
     assert "not renewed: the CA cannot be reached" in words.message and "\n" not in words.message
     assert words.remedy.endswith("inv renew --name tea --host h2")
+
+
+@pytest.mark.parametrize(
+    ("issued", "rekey_after", "found"),
+    [
+        (40 * 24 * HOUR, "30d", {"key-old": "warning"}),
+        (30 * 24 * HOUR + 23 * HOUR, "30d", {}),
+        (40 * 24 * HOUR, None, {}),
+        (None, "12h", {}),
+    ],
+    ids=["old", "the next ticks may still do it", "off", "recorded by nobody"],
+)
+def test_a_key_that_was_not_replaced_at_its_age_is_found(
+    issued: timedelta | None, rekey_after: str | None, found: dict[str, str]
+) -> None:
+    settings = Settings(rekey_after=rekey_after)
+    service = Service.of("tea", settings)
+    state, leaf = service_state("tea.internal"), certificate.read_leaf(pair("tea.internal").pem)
+    if issued:
+        state = replace(state, history=history.parse(history.line(replace(leaf, serial=1, not_before=NOW - issued))))
+    digests = {file.path: file.digest for file in renewal_units.wanted(service, settings)}
+    seen = survey(services={"tea": state, OWN: service_state("h2.internal")}, digests=digests)
+    tea = judged(replace(seen, services=(service,)), settings=settings)[0]
+    assert codes(tea) == found
+    assert tea.history == state.history
+    for finding in tea.findings:
+        assert finding.message == "its key is 40 d old, and rekey_after is 30 d"
+        assert finding.remedy == "inv rekey --name tea --host h2"
 
 
 @pytest.mark.parametrize("result", ["exit-code", "timeout", "core-dump"])

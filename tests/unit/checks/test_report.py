@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import CertificateReport, HostReport, Report, TimerReport
 from meshfab.cli import html_report, json_report, prometheus, table
+from meshfab.host import history
 from tests.support.certificates import HOUR, NOW
 
 if TYPE_CHECKING:
@@ -101,6 +102,23 @@ def test_the_document_keeps_to_its_schema() -> None:
     lost = said["hosts"][2]
     assert (lost["remedy"], lost["certificates"], said["hosts"][0]["remedy"]) == ("see to it", [], "")
     assert "curl evil" in lost["error"]
+
+
+def test_a_history_keeps_to_the_schema_whatever_the_host_answered() -> None:
+    rows = [f"{number:02X} 1 4000000000 {'ab' * 32} %3Cscript%3E revoked" for number in range(300)]
+    report = Report(NOW, (HostReport("h1", (certificate(history=history.parse("\n".join(rows))),)),))
+    said = json.loads(json_report.text(report))
+    jsonschema.validate(said, json.loads(json_report.SCHEMA.read_text()))
+    told = said["hosts"][0]["certificates"][0]["history"]
+    assert (len(told["generations"]), told["unreadable"]) == (200, 1)
+    assert told["generations"][1] == {
+        "serial": "1",
+        "not_before": "1970-01-01T00:00:01Z",
+        "not_after": "2096-10-02T07:06:40Z",
+        "key_digest": "ab" * 32,
+        "provisioner": "<script>",
+        "revoked": True,
+    }
 
 
 def test_the_schema_refuses_what_the_interface_does_not_have() -> None:

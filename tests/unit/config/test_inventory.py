@@ -42,6 +42,7 @@ def test_a_host_has_the_services_that_name_it() -> None:
         ({"host": "h2", "sans": "a.internal"}, "meshfab.services.tea.sans is not a list"),
         ({"host": "h2", "sans": ["a b"]}, "is not a DNS name"),
         ({"host": "h2", "mtls": "yes"}, "meshfab.services.tea.mtls"),
+        ({"host": "h2", "rekey_after": "5 d"}, "meshfab.services.tea.rekey_after '5 d' is not an age"),
         ({"host": "h2", "mtls": True}, "needs an https upstream"),
         ({"host": "h2", "upstream": "ftp://x"}, "the upstream"),
         ({"host": "h2", "verify_upstream": 0}, "meshfab.services.tea.verify_upstream"),

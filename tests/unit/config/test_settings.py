@@ -13,6 +13,7 @@ from invoke.config import Config
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError
+from meshfab.host import renewal_units
 from tests.support.certificates import SETTINGS
 
 BAD_VALUES: dict[str, object] = {
@@ -270,3 +271,34 @@ def test_a_name_that_makes_the_fqdn_too_long_is_refused() -> None:
     long = Settings(domain=".".join(["d" * 63] * 3))
     with pytest.raises(InputError):
         Service.of("n" * 63, long)
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "own", "seconds"),
+    [
+        (None, {}, None),
+        ("30d", {}, 2592000),
+        ("30d", {"rekey_after": "12h"}, 43200),
+        ("4w", {"rekey_after": "never"}, None),
+    ],
+)
+def test_a_service_may_have_its_own_age_for_its_key(
+    everywhere: str | None, own: dict[str, str], seconds: int | None
+) -> None:
+    settings = Settings(rekey_after=everywhere, services={"web": {"host": "h1", **own}})
+    service = Service.of("web", settings)
+    assert service.rekey_seconds == seconds
+    env = next(file.text for file in renewal_units.wanted(service, settings) if file.path == service.env_file)
+    assert (f"MESHFAB_REKEY_AFTER={seconds}" in env) == (seconds is not None)
+
+
+@pytest.mark.parametrize("value", ["30", "0d", "d", "1.5d", "30d\n", "30 d", 30, "", "99999d"])
+def test_an_age_that_cannot_be_used_is_refused(value: Any) -> None:
+    with pytest.raises(InputError, match="rekey_after"):
+        Settings(rekey_after=value)
+
+
+def test_a_key_cannot_be_replaced_without_mtls() -> None:
+    with pytest.raises(InputError, match="needs mTLS"):
+        Settings(rekey_after="30d", ca_mtls=False)
+    assert Settings(rekey_after="never", ca_mtls=False).rekey_seconds("web") is None

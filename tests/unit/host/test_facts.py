@@ -141,3 +141,12 @@ def test_every_value_arrives_unchanged(fields: dict[str, str]) -> None:
 
 def test_what_follows_a_broken_record_is_dropped() -> None:
     assert answer_fields.parse_fields(b"a 1\nx\nb 2\nx\nc 1\ny\n", "h2") == {"a": "x"}
+
+
+def test_histories_are_those_of_the_services_whatever_the_host_adds() -> None:
+    host = Host()
+    good = host.fields()["histories"]
+    fields = host.fields() | {"histories": f"{good}\ngongfoo garbage\nother {good.partition(' ')[2]}\n\nx"}
+    have = parse(encoded(fields)).services["gongfoo"].history
+    assert [generation.serial for generation in have.generations] == [good_pair().certificate.serial_number]
+    assert have.unreadable == 1

@@ -163,6 +163,7 @@ def test_a_fresh_host_gets_every_script_and_a_second_run_the_probe_only(
         "install_units",
         "install_config",
         "wait_background",
+        "record",
     ]
     simulation.shell.sent.clear()
     again = api.provision(c, "gongfoo", settings=settings)
@@ -191,7 +192,7 @@ def test_each_step_function_sends_the_probe_only_to_a_converged_host(
 
 
 ALONE: dict[str, tuple[Callable[..., Outcome], set[str]]] = {
-    "mint": (api.mint, {"put_password", "mint", "remove_password", "commit"}),
+    "mint": (api.mint, {"put_password", "mint", "remove_password", "commit", "record"}),
     "renew-enable": (api.renew_enable, {"install_units"}),
     "wire-nginx": (api.wire_nginx, {"install_config"}),
 }
@@ -446,3 +447,13 @@ def test_an_endpoint_that_the_operator_cannot_reach_is_asked_from_the_host(
 def test_the_public_names_are_those_of_this_module() -> None:
     for name in ("provision", "mint", "renew_enable", "wire_nginx"):
         assert getattr(meshfab, name) is getattr(api, name)
+
+
+def test_a_certificate_that_the_host_cannot_record_fails_no_run(
+    simulate: Simulate, c: Connection, settings: Settings
+) -> None:
+    simulation = simulate(Simulation(Host(**FRESH)))
+    simulation.shell.answers["record"] = lambda request: Answer(request.script, 0, b"printf: No space left\n", "")
+    outcome = api.provision(c, "gongfoo", settings=settings, on_step=lambda *step: simulation.steps.append(step))
+    assert outcome.leaf is not None
+    assert ("record", "not recorded: printf: No space left; the next tick tries again") in simulation.steps

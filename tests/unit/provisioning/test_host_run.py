@@ -90,7 +90,7 @@ def test_all_services_of_a_host_share_one_script_of_each_kind(run_on: RunOn) -> 
     of_each = ["put_password", "mint", "remove_password"] * 3 + ["commit"] * 3
     assert host.shell.scripts == [
         "facts+discover", "lock", "check_transfer",
-        *of_each, "install_units", "install_config", "wait_background", "read",
+        *of_each, "install_units", "install_config", "wait_background", "record", "read",
     ]  # fmt: skip
     assert all(verbs(outcome) == ["mint", "units", "timer", "vhost"] for outcome in outcomes.values())
     assert all(

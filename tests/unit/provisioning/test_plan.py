@@ -441,3 +441,16 @@ def test_the_expiry_is_evaluated_by_the_clock_of_the_host() -> None:
     host = host_with_vhost(now=NOW + 25 * HOUR)
     assert certificate.read_leaf(host.cert or "").not_after > NOW
     assert verbs(plan_for(host)) == ["mint", "reload"]
+
+
+def test_a_certificate_that_nobody_recorded_is_recorded_and_only_that() -> None:
+    plan = plan_for(Host(history=None).with_vhost())
+    assert [(step.verb, step.reason) for step in plan.steps] == [
+        ("record", "the host's history lacks this certificate")
+    ]
+    assert verbs(plan_for(Host().with_vhost())) == []
+    assert verbs(plan_for(Host(history=None).with_vhost(), parts={"mint"})) == []
+
+
+def test_a_new_pair_needs_no_step_to_be_recorded() -> None:
+    assert "record" not in verbs(plan_for(Host(cert=None, history=None).with_vhost(), None))

@@ -8,7 +8,7 @@ from meshfab.ca import encrypted_key, jwk_provisioner, public_jwk, ssh_agent
 from meshfab.checks import remedies
 from meshfab.checks.finding import Finding
 from meshfab.errors import MintError
-from meshfab.host import certificate, step_extension
+from meshfab.host import certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,8 +83,8 @@ def minters(state: HostState, services: Sequence[Service]) -> dict[str, str]:
     found: dict[str, str] = {}
     for service in services:
         leaf = certificate.leaf_of(state.services[service.name].cert)
-        if leaf and leaf.not_after > state.now and (name := step_extension.provisioner_name(leaf)):
-            found[service.name] = name
+        if leaf and leaf.not_after > state.now and leaf.provisioner:
+            found[service.name] = leaf.provisioner
     return found
 
 

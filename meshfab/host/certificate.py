@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from meshfab.host import step_extension
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime, timedelta
-
-    from cryptography.x509 import Certificate
 
 BEGIN = "-----BEGIN CERTIFICATE-----"
 # Leaf, one or two intermediates, perhaps the root.
@@ -31,9 +30,6 @@ _MAX_NAMES = 250
 _MAX_NAME = 253
 # RFC 5280, 4.1.2.2, allows 20 bytes.
 _MAX_SERIAL_BITS = 8 * 64
-# A DER sequence that begins with the type, a number, and the name (certificates' authority/provisioner/extension.go).
-_PROVISIONER_OID = "1.3.6.1.4.1.37476.9000.64.1"
-_PROVISIONER = re.compile(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..)\x02\x01.\x04([\x00-\x7f])", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -174,17 +170,8 @@ def _parsed(raw: bytes, *, is_pem: bool) -> Leaf:
         not_before=leaf.not_valid_before_utc,
         not_after=leaf.not_valid_after_utc,
         issuers=issuers,
-        provisioner=_provisioner(leaf),
+        provisioner=step_extension.provisioner_name(leaf),
     )
-
-
-def _provisioner(leaf: Certificate) -> str:
-    for extension in leaf.extensions:
-        if extension.oid.dotted_string == _PROVISIONER_OID:
-            der: bytes = extension.value.public_bytes()
-            match = _PROVISIONER.match(der)
-            return der[match.end() :][: match[1][0]].decode("utf-8", "replace") if match else ""
-    return ""
 
 
 def is_key_of(leaf: Leaf, public_pem: str) -> bool:

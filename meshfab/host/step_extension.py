@@ -8,20 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from meshfab.host.certificate import Leaf
+    from cryptography.x509 import Certificate
 
 _OID = "1.3.6.1.4.1.37476.9000.64.1"
 _SEQUENCE, _INTEGER, _OCTET_STRING = 0x30, 0x02, 0x04
 _MAX_NAME = 256
 
 
-def provisioner_name(leaf: Leaf) -> str:
+def provisioner_name(certificate: Certificate) -> str:
     """The name of the provisioner that minted it; empty if it does not say, as with disableSmallstepExtensions."""
     from cryptography import x509
 
     try:
-        extensions = x509.load_der_x509_certificate(leaf.der).extensions
-        extension = extensions.get_extension_for_oid(x509.ObjectIdentifier(_OID)).value
+        extension = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier(_OID)).value
         _, after_type = _element(_element(extension.public_bytes(), _SEQUENCE)[0], _INTEGER)
         return _element(after_type, _OCTET_STRING)[0][:_MAX_NAME].decode()
     except Exception:  # the parser raises a dozen unrelated types for damaged bytes

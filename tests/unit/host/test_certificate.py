@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshfab.host import certificate, certificate_chain
-from tests.support.certificates import HOUR, NOW, authority, distinguished_name, good_pair, pem_of
+from tests.support.certificates import HOUR, NOW, authority, good_pair, pem_of
 
 FQDN = "gongfoo.internal"
 
@@ -174,27 +174,3 @@ def test_a_mesh_with_ed25519_keys_is_as_good() -> None:
 def test_a_leaf_is_expiring_in_the_last_third_of_its_life(left: timedelta, is_expiring: bool) -> None:
     leaf = certificate.read_leaf(authority().pair(FQDN, start=NOW, life=24 * HOUR).pem)
     assert leaf.is_expiring(leaf.not_after - left) is is_expiring
-
-
-@pytest.mark.parametrize(
-    ("der", "name"),
-    [
-        ("303602010104046c616972042b", "lair"),
-        ("3081b602010104046c616972", "lair"),
-        ("30820136020101040361c3a9", "aé"),
-        ("3003020101", ""),
-        ("30360201010481ff6c", ""),
-        ("", ""),
-        ("0500", ""),
-        ("300502010104ff", ""),
-        ("30050201010402ff", "\ufffd"),
-    ],
-)
-def test_the_provisioner_is_read_from_smallsteps_extension(der: str, name: str) -> None:
-    assert certificate.read_leaf(authority().pair("a.internal").pem).provisioner == ""
-    key, issuer = ed25519.Ed25519PrivateKey.generate(), distinguished_name("root")
-    extension = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.37476.9000.64.1"), bytes.fromhex(der))
-    builder = x509.CertificateBuilder().subject_name(issuer).issuer_name(issuer).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(NOW).not_valid_after(NOW + HOUR)
-    leaf = builder.add_extension(extension, False).sign(key, None)
-    assert certificate.read_leaf(pem_of(leaf)).provisioner == name

@@ -9,7 +9,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from meshfab.host.certificate import read_der
-from meshfab.host.step_extension import provisioner_name
 from tests.support.certificates import HOUR, NOW, distinguished_name, unsigned
 
 OID = x509.ObjectIdentifier("1.3.6.1.4.1.37476.9000.64.1")
@@ -29,7 +28,7 @@ def named(value: bytes | None) -> str:
     builder = unsigned("wiki.internal", distinguished_name("CA"), key, NOW, HOUR)
     if value is not None:
         builder = builder.add_extension(x509.UnrecognizedExtension(OID, value), False)
-    return provisioner_name(read_der(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)))
+    return read_der(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)).provisioner
 
 
 @pytest.mark.parametrize("kid", [b"kid", b"k" * 300])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 
 from lab.errors import LabError
@@ -15,6 +15,10 @@ DOMAIN = "internal"
 PREFIX_LENGTH = 16
 OPERATOR_ADDRESS = "10.87.0.1"
 CA_ADDRESS = "10.87.0.2"
+# Beside IPv4, every machine of the mesh has an address of this network.
+IPV6_PREFIX_LENGTH = 64
+OPERATOR_IPV6 = "fd87::1"
+CA_IPV6 = "fd87::2"
 CA_URL = f"https://ca.{DOMAIN}"
 PROVISIONER = "lair"
 BRIDGE = "mesh"
@@ -27,6 +31,7 @@ ROOT_ON_HOST = Path("/etc/pki/ca-trust/source/anchors/root-internal.pem")
 ALIAS_BLOCK_LENGTH = 22
 ALIAS_NETWORK = "10.87.128.0/17"
 _FIRST_HOST = IPv4Address("10.87.0.10")
+_FIRST_IPV6 = IPv6Address("fd87::a")
 _MAX_HOSTS = 4000
 # The lab's name becomes the name of a network namespace, a folder and a control group; all of them accept a short
 # lower-case word. It is not a part of any interface name, which Linux limits to 15 characters.
@@ -116,6 +121,11 @@ def host_names(count: int) -> list[str]:
 def address(host: str) -> str:
     """The mesh address of a host."""
     return str(_FIRST_HOST + number(host))
+
+
+def ipv6(host: str) -> str:
+    """The IPv6 address of a host; it is the only one of a host of the variant `ipv6-only`."""
+    return str(_FIRST_IPV6 + number(host))
 
 
 def fqdn(host: str) -> str:

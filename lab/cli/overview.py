@@ -19,6 +19,6 @@ def show() -> None:
     print_line("ca", f"{layout.CA_ADDRESS:<13} {layout.CA_URL} {answering}")
     for host, platform in hosts.platforms_by_host().items():
         state = "up" if machine.is_up(lab, host) else "down"
-        print_line(host, f"{layout.address(host):<13} {layout.flavour(host):<7} {platform!s:<8} {state}")
+        print_line(host, f"{hosts.address(host):<13} {layout.flavour(host):<7} {platform!s:<8} {state}")
     for fqdn, address in sorted(dns.service_addresses().items()):
         print_line(fqdn, address)

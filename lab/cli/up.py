@@ -14,7 +14,18 @@ from lab import layout
 from lab.cli import teardown
 from lab.cli.progress import print_line, step
 from lab.errors import LabError
-from lab.machine import binaries, cache, image, machine, namespace_holder, packages, platforms, snapshot, sysctl
+from lab.machine import (
+    binaries,
+    cache,
+    host_list,
+    image,
+    machine,
+    namespace_holder,
+    packages,
+    platforms,
+    snapshot,
+    sysctl,
+)
 from lab.machine.platforms import Platform
 from lab.machine.process import spawn
 from lab.services import ca, dns, hosts, identity, network, operator_home
@@ -153,7 +164,7 @@ def _worker_threads(lab: Lab, keep: bool) -> Iterator[ThreadPoolExecutor]:
 
 def _start_network(lab: Lab, platforms_of: Mapping[str, Platform], tools: Binaries, owner: int | None) -> None:
     lab.state.mkdir(parents=True, mode=0o755)
-    hosts.record(platforms_of)
+    host_list.write(lab, platforms_of)
     (lab.state / "step-ca").write_text(f"{tools.step_ca}\n")
     sysctl.ensure_inotify_limit(len(platforms_of))
     operator_home.create(lab)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lab import layout
 from lab.errors import LabError
-from lab.machine import cgroups, namespace_holder
+from lab.machine import cgroups, host_list, namespace_holder
 from lab.machine.process import (
     CLEAN_ENVIRONMENT,
     children,
@@ -63,13 +63,16 @@ def mount_root(lab: Lab, host: str) -> None:
 
 def _configure(lab: Lab, host: str, root: Path) -> None:
     etc = root / "etc"
-    address, fqdn = layout.address(host), layout.fqdn(host)
+    address, fqdn = host_list.address(lab, host), layout.fqdn(host)
+    resolver = layout.OPERATOR_IPV6 if ":" in address else layout.OPERATOR_ADDRESS
     (etc / "hostname").write_text(f"{host}\n")
     (etc / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n{address} {fqdn} {host}\n")
     (etc / "resolv.conf").unlink(missing_ok=True)
-    (etc / "resolv.conf").write_text(f"nameserver {layout.OPERATOR_ADDRESS}\n")
+    (etc / "resolv.conf").write_text(f"nameserver {resolver}\n")
     (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
-    (etc / "default" / "mesh").write_text(f"ADDRESS={address}/{layout.PREFIX_LENGTH}\n")
+    (etc / "default" / "mesh").write_text(
+        f"ADDRESS={layout.address(host)}/{layout.PREFIX_LENGTH}\nIPV6={layout.ipv6(host)}/{layout.IPV6_PREFIX_LENGTH}\n"
+    )
     for kind in ("ed25519", "ecdsa"):
         path = etc / "ssh" / f"ssh_host_{kind}_key"
         run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", fqdn, "-f", str(path)])
@@ -114,7 +117,7 @@ def boot(lab: Lab, host: str) -> bool:
 
 def wait_until_ready(lab: Lab, host: str, seconds: float = 60) -> None:
     """Wait until SSH logins are possible and nginx answers."""
-    address = layout.address(host)
+    address = host_list.address(lab, host)
     pid = running_pid(_pid_file(lab, host))
 
     def is_ready() -> bool:

@@ -26,6 +26,11 @@ class Platform:
     def __str__(self) -> str:
         return "+".join((self.release, *self.variants))
 
+    @property
+    def is_ipv6_only(self) -> bool:
+        """Whether the host has no IPv4 address but that of its loopback."""
+        return "ipv6-only" in self.variants
+
 
 def parse(text: str) -> Platform:
     """The platform that `trixie` or `trixie+sudo-rs+umask-077` names.

@@ -23,6 +23,7 @@ Type=oneshot
 RemainAfterExit=yes
 EnvironmentFile=/etc/default/mesh
 ExecStart=/usr/sbin/ip address replace ${ADDRESS} dev host0
+ExecStart=/usr/sbin/ip address replace ${IPV6} dev host0 nodad
 ExecStart=/usr/sbin/ip link set dev host0 up
 
 [Install]

@@ -35,7 +35,8 @@ def create(lab: Lab, step: Path) -> None:
         path.write_text(secrets.token_urlsafe(24) + "\n")
     argv = [str(step), "ca", "init", "--deployment-type", "standalone", "--name", "Mesh lab"]
     argv += ["--dns", f"ca.{layout.DOMAIN}", "--dns", layout.CA_ADDRESS]
-    argv += ["--address", f"{layout.CA_ADDRESS}:443", "--provisioner", layout.PROVISIONER]
+    # All addresses of the lab's namespace: step-ca cannot be given one of IPv4 and one of IPv6.
+    argv += ["--address", ":443", "--provisioner", layout.PROVISIONER]
     argv += ["--password-file", str(key_password), "--provisioner-password-file", str(lab.password)]
     # In the lab's namespaces, where the teardown finds it even if the process that brings the lab up was killed.
     run(namespace_holder.nsenter(lab, *argv), env={**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})

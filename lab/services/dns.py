@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
-from lab.machine import cache, namespace_holder
+from lab.machine import cache, host_list, namespace_holder
 from lab.machine.process import running_pid, send_signal, spawn, wait_until
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ _ALIAS_COMMENT = " # alias"
 def start(lab: Lab, hosts: list[str]) -> None:
     """Start the DNS server with the names of the CA and of the hosts."""
     lines = [f"{layout.CA_ADDRESS} ca.{layout.DOMAIN}"]
-    lines += [f"{layout.address(host)} {layout.fqdn(host)}" for host in hosts]
+    # Only where a host needs it: a slow CA, for example, is one at its IPv4 address.
+    if any(platform.is_ipv6_only for platform in host_list.read(lab).values()):
+        lines.append(f"{layout.CA_IPV6} ca.{layout.DOMAIN}")
+    lines += [f"{host_list.address(lab, host)} {layout.fqdn(host)}" for host in hosts]
     _host_file(lab).write_text("\n".join(lines) + "\n")
     _service_file(lab).touch()
     argv = namespace_holder.nsenter(
@@ -34,6 +37,7 @@ def start(lab: Lab, hosts: list[str]) -> None:
         "--bind-interfaces",
         "--except-interface=lo",
         f"--listen-address={layout.OPERATOR_ADDRESS}",
+        f"--listen-address={layout.OPERATOR_IPV6}",
         "--no-resolv",
         "--no-hosts",
         "--cache-size=0",
@@ -54,7 +58,7 @@ def service_addresses() -> dict[str, str]:
 
 def point(name: str, host: str) -> bool:
     """Make `<name>.internal` resolve to a host, whatever it resolved to before. Returns whether that is a change."""
-    return _set_service_address(current(), name, layout.address(host))
+    return _set_service_address(current(), name, host_list.address(current(), host))
 
 
 def point_at(name: str, address: str) -> bool:

@@ -9,14 +9,13 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import layout
 from lab.errors import LabError
 from lab.layout import current
-from lab.machine import machine, platforms
+from lab.machine import host_list, machine
 from lab.machine.process import CLEAN_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lab.machine.platforms import Platform
 
@@ -61,13 +60,7 @@ def names() -> list[str]:
 
 def platforms_by_host() -> dict[str, Platform]:
     """The platform of each host of the lab, up or down."""
-    rows = (line.split() for line in _list_file().read_text().splitlines())
-    return {name: platforms.parse(platform) for name, platform in rows}
-
-
-def record(platforms_of: Mapping[str, Platform]) -> None:
-    """Write down which hosts the lab has."""
-    _list_file().write_text("".join(f"{name} {platform}\n" for name, platform in platforms_of.items()))
+    return host_list.read(current())
 
 
 def root(host: str) -> Path:
@@ -94,11 +87,7 @@ def checksum(host: str, folders: Iterable[str] = ("/etc", "/usr/local")) -> str:
 
 def address(host: str) -> str:
     """The mesh address of a host."""
-    return layout.address(host)
-
-
-def _list_file() -> Path:
-    return current().state / "hosts.txt"
+    return host_list.address(current(), host)
 
 
 def leader(host: str) -> int:

@@ -39,10 +39,12 @@ table bridge faults {
 
 
 def start(lab: Lab) -> None:
-    """Create the bridge, its two addresses, and the nftables table for the hosts whose link is cut."""
+    """Create the bridge with the addresses of the operator and the CA, and the table of the links that are cut."""
     commands = ["link set lo up", f"link add {layout.BRIDGE} address {_BRIDGE_MAC} type bridge"]
     for address in (layout.OPERATOR_ADDRESS, layout.CA_ADDRESS):
         commands.append(f"address add {address}/{layout.PREFIX_LENGTH} dev {layout.BRIDGE}")
+    for address in (layout.OPERATOR_IPV6, layout.CA_IPV6):
+        commands.append(f"address add {address}/{layout.IPV6_PREFIX_LENGTH} dev {layout.BRIDGE} nodad")
     commands.append(f"link set {layout.BRIDGE} up")
     run(namespace_holder.nsenter(lab, "ip", "-batch", "-"), stdin="\n".join(commands) + "\n")
     run(namespace_holder.nsenter(lab, "nft", "-f", "-"), stdin=_RULES)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import layout
-from lab.machine import cache, machine, namespace_holder
+from lab.machine import cache, host_list, machine, namespace_holder
 from lab.machine.process import run
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def write_known_hosts(lab: Lab, hosts: list[str]) -> None:
         ssh = namespace_holder.path_from_outside(lab, machine.root_path(lab, host)) / "etc" / "ssh"
         for path in sorted(ssh.glob("ssh_host_*_key.pub"), reverse=True):
             kind, key = path.read_text().split()[:2]
-            lines.append(f"{layout.fqdn(host)},{host},{layout.address(host)} {kind} {key}\n")
+            lines.append(f"{layout.fqdn(host)},{host},{host_list.address(lab, host)} {kind} {key}\n")
     (lab.home / ".ssh" / "known_hosts").write_text("".join(lines))
 
 

@@ -57,7 +57,7 @@ def host(value: object) -> str:
     if not match or int((match[3] or ":0")[1:]) > 65535:
         raise InputError(
             f"the host {_excerpt(text)} is not a host name",
-            remedy="use a name from ~/.ssh/config, or [user@]host[:port]",
+            remedy="use a name from ~/.ssh/config, or [user@]host[:port]; an IPv6 address in brackets",
         )
     return text
 

@@ -30,12 +30,18 @@ def own(text: str) -> tuple[str, ...]:
 
 
 def resolved(text: str) -> dict[str, frozenset[str]]:
-    """The addresses of each name, from rows "<name> <address>"; what is not an address is left out."""
+    """The addresses of each name, from rows "<name> <address>"; what is not an address is left out.
+
+    A host without IPv4 gives the IPv4 addresses of a name as ::ffff:10.0.0.1.
+    """
     words: dict[str, list[str]] = {}
     for row in answer_fields.rows(text):
         name, _, word = row.partition(" ")
         words.setdefault(name, []).append(word)
-    return {name: frozenset(map(str, _parsed(words[name][:_MAX_RESOLVED]))) for name in words}
+    return {
+        name: frozenset(str(getattr(address, "ipv4_mapped", None) or address) for address in _parsed(addresses))
+        for name, addresses in ((name, words[name][:_MAX_RESOLVED]) for name in words)
+    }
 
 
 def _parsed(words: Iterable[str]) -> Iterator[IPv4Address | IPv6Address]:

@@ -59,7 +59,8 @@ class Site(ServiceOnHost):
 
     def served(self, port: int = 443) -> str:
         """The serial of what a client gets at the host's mesh address."""
-        at = f"{hosts.address(self.host)}:{port}"
+        address = hosts.address(self.host)
+        at = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         return self.sh(
             f"openssl s_client -connect {at} -servername {self.fqdn} </dev/null 2>/dev/null"
             " | openssl x509 -noout -serial 2>/dev/null",

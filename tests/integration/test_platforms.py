@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab import layout
 from lab.errors import LabError
 from lab.services import hosts
 from tests.integration.on_host import Site, assert_done, assert_refused, curl
@@ -96,6 +97,18 @@ def test_check_certs_finds_nothing(site: Site, run: Inv) -> None:
     (report,) = json.loads(assert_done(run("check-certs", "--host", site.host, "--format", "json")))["hosts"]
     found = {pair["name"]: (pair["status"], pair["findings"]) for pair in report["certificates"]}
     assert found[site.name] == ("ok", [])
+
+
+def test_a_name_that_leads_to_another_host_is_found(mesh: Mesh, site: Site, run: Inv) -> None:
+    mesh.dns.point_at(site.name, layout.OPERATOR_ADDRESS)
+    try:
+        done = run("check-certs", "--host", site.host)
+    finally:
+        mesh.dns.point(site.name, site.host)
+    address = layout.OPERATOR_ADDRESS
+    both = f"dns-mismatch: {site.fqdn} resolves to {address} here and {address} on the host, which is no address"
+    assert f"warning  {site.host} {site.name}: {both}" in done.stdout
+    assert done.returncode == 1
 
 
 def remove_the_pair(site: Site) -> None:

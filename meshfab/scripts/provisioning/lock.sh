@@ -1,6 +1,6 @@
 # Take the locks of services until this shell ends, and remove what must not outlast it.
-# $1 the operator, $2 the time by this host's clock or '', $3 seconds to wait for each, $4 seconds after which this shell ends by
-# itself, then for each service: name, password file, staging folder
+# $1 the operator, $2 the time by this host's clock or '', $3 seconds to wait for each, $4 seconds after which this shell
+# ends by itself, then for each service: name, password file, staging folder
 # Prints `waited` if another run held one. status_busy: another run still holds one.
 # shellcheck shell=sh disable=SC2154,SC2086
 # The arguments are paths without blanks.

@@ -152,6 +152,12 @@ def test_the_usual_forms_of_a_host_are_accepted(value: str) -> None:
     assert validation.host(value) == value
 
 
+def test_an_ipv6_address_without_brackets_is_told_to_have_them() -> None:
+    with pytest.raises(InputError, match="is not a host name") as caught:
+        validation.host("fd00::1")
+    assert "an IPv6 address in brackets" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -22,9 +22,9 @@ def reset(host: str) -> None:
     faults.undelay(host)
     if machine.is_up(lab, host):
         try:
-            hosts.run(host, _STOP_ACTIVITY)
+            hosts.run(host, _STOP_ACTIVITY, timeout=60)
             changed_paths = snapshot.restore_files(lab, host)
-            hosts.run(host, _RELOAD_SERVICES, input=changed_paths)
+            hosts.run(host, _RELOAD_SERVICES, input=changed_paths, timeout=60)
             return
         except (LabError, subprocess.TimeoutExpired):
             pass

@@ -28,7 +28,7 @@ def run(
     *,
     input: str | None = None,  # noqa: A002 - the name that subprocess.run uses
     check: bool = True,
-    timeout: float | None = 60,
+    timeout: float | None = 300,
 ) -> subprocess.CompletedProcess[str]:
     """Run a shell command line, or a list of arguments, as root on a host."""
     argv = ["sh", "-c", command] if isinstance(command, str) else list(command)

@@ -53,7 +53,7 @@ class Inv(Protocol):
         *args: str,
         env: Mapping[str, str] | None = None,
         cwd: Path = CHECKOUT,
-        timeout: float = 120,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]: ...
 
 
@@ -72,7 +72,7 @@ def inv(mesh: Mesh) -> Inv:  # noqa: ARG001
         *args: str,
         env: Mapping[str, str] | None = None,
         cwd: Path = CHECKOUT,
-        timeout: float = 120,
+        timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [command, *args],

@@ -86,7 +86,7 @@ def test_an_interrupted_apply_ends_while_a_host_drips_and_says_that_the_password
         process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT
         )
-        wait_until(lambda: all(sh(host, "pgrep -x step") for host in ("h2", "h3")), "two mints to begin", 20, 0.05)
+        wait_until(lambda: all(sh(host, "pgrep -x step") for host in ("h2", "h3")), "two mints to begin", 60, 0.05)
         replace_login_shell("h2", DRIP)
         # The clean-up needs a new connection, and gets this shell.
         sh("h2", "pkill -KILL -u ops sshd")
@@ -107,7 +107,7 @@ def test_an_interrupted_apply_ends_while_a_host_drips_and_says_that_the_password
     assert err.startswith("h2: THE PASSWORD MAY STILL LIE at /tmp/tea-provisioner")
     # The shell on the host ended with its channel, and its trap has removed it.
     for host in ("h2", "h3"):
-        wait_until(lambda host=host: sh(host, "ls /tmp/tea-provisioner 2>/dev/null") == "", "the removal", 10, 0.1)  # type: ignore[misc]
+        wait_until(lambda host=host: sh(host, "ls /tmp/tea-provisioner 2>/dev/null") == "", "the removal", 60, 0.1)  # type: ignore[misc]
     sh("h2", "usermod -s /bin/bash ops")
     healed = inv(*words)
     assert healed.returncode == 0, healed.stdout

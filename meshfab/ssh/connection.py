@@ -184,12 +184,16 @@ def ensure_open(c: Connection, seconds: float | None = None) -> Connection:
         remedy = f"allow one of {', '.join(error.supported)} with {error.option} in its sshd_config"
         raise ConnectError(f"no SSH connection to {c.host} port {c.port}: {error}", host=name, remedy=remedy) from None
     except (OSError, SSHException, EOFError, OverflowError) as error:
-        raise ConnectError(
-            f"no SSH connection to {c.host} port {c.port} ({error})",
-            host=name,
-            remedy=f"try `ssh {name} true`",
-        ) from None
+        message = f"no SSH connection to {c.host} port {c.port} ({error})"
+        raise ConnectError(message, host=name, remedy=_remedy(name, error)) from None
     return c
+
+
+def _remedy(name: str, error: Exception) -> str:
+    remedy = f"try `ssh {name} true`"
+    if "protocol banner" in str(error):
+        remedy += "; OpenSSH 9.8 and newer refuses an address for some time after failed logins (PerSourcePenalties)"
+    return remedy
 
 
 def ensure_jump_host_open(c: Connection, seconds: float | None = None) -> None:

@@ -36,8 +36,8 @@ def test_each_address_is_checked_as_a_host(names: list[str], inv: Inv) -> None:
 def test_neither_memory_nor_threads_grow_with_the_hosts(names: list[str]) -> None:
     few, many = (measure(check_certs(names[:count], "--executor", "threads")) for count in (FEW, MANY))
     assert (few.status, many.status) == (0, 0)
-    # 16 hosts at a time. Each has a worker thread, paramiko's reader, a deadline thread and a thread for its service. On
-    # a busy machine, the reader of the host before it may not have ended yet.
+    # 16 hosts at a time. Each has a worker, paramiko's reader, a deadline thread and a thread for its service;
+    # on a busy machine, the reader of the host before it may not have ended.
     assert many.threads <= 16 * 5 + 4
     assert (many.megabytes - few.megabytes) / (MANY - FEW) < 0.15
     assert (many.cpu - few.cpu) / (MANY - FEW) < 0.05

@@ -217,6 +217,7 @@ def test_an_unreachable_host_is_an_error_of_one_line_with_a_remedy(
     assert str(caught.value).startswith("h2: ")
     assert caught.value.remedy
     assert "\n" not in str(caught.value)
+    assert ("PerSourcePenalties" in caught.value.remedy) == (message == "banner")
 
 
 def test_an_invoke_context_is_refused() -> None:

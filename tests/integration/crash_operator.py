@@ -1,4 +1,4 @@
-"""An operator's `inv provision` that stops at one boundary of its remote commands, for a fault to strike there.
+"""An operator's `inv provision` or `inv rekey` that stops at a boundary of its remote commands, where a fault strikes.
 
 Usage: crash_operator.py BOUNDARY MOMENT inv-arguments…; BOUNDARY counts the run's round trips from 1, MOMENT is
 `before` (nothing sent yet), `during` (sent, not waited for), `amid` (a while later: the password lies there, and `step`
@@ -16,7 +16,7 @@ from invoke.program import Program
 
 from lab.machine.process import wait_until
 from lab.services import hosts
-from meshfab.provisioning import host_run, password_transfer, service_lock
+from meshfab.provisioning import forced_renewal, host_run, password_transfer, service_lock
 from meshfab.ssh import connection, root_shell
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.shell_channel import ShellChannel
@@ -91,7 +91,7 @@ class StoppingChannel(ShellChannel):
 
 
 if __name__ == "__main__":
-    for module in (host_run, password_transfer):
+    for module in (host_run, password_transfer, forced_renewal):
         vars(module)["RootShell"] = Struck
     vars(root_shell)["ShellChannel"] = StoppingChannel
     Program(version="0").run(["inv", *sys.argv[3:]])

@@ -145,6 +145,7 @@ def test_the_tutorial_is_true(mesh: Mesh, inv: Inv) -> None:
         ("docs/how-to/jump-hosts.md", beyond),
         ("docs/how-to/password-store.md", with_a_store),
         ("docs/how-to/signing.md", None),
+        ("docs/how-to/rekey.md", demo),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -48,6 +48,7 @@ def test_on_a_fresh_host_it_shows_every_step_and_every_file(site: Site, inv: Inv
         "/etc/systemd/system/step@.service",
         "/etc/systemd/system/step@.timer",
         "/usr/local/libexec/meshfab-tick",
+        "/usr/local/libexec/meshfab-history",
         f"/etc/meshfab/{site.name}.env",
         site.vhost,
     ]

@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lab import layout
+from meshfab.checks.finding import Finding
 from meshfab.host import certificate, history
+from tests.integration.conditions import heal
 from tests.integration.service_on_host import ServiceOnHost
 
 if TYPE_CHECKING:
@@ -69,13 +71,21 @@ def renews(number: int) -> bool:
     return "saved in" in output
 
 
-def recorded(inv: Inv) -> list[dict[str, object]]:
-    """The history, as `check-certs` reports it."""
+def reported(inv: Inv) -> dict[str, Any]:
+    """The service, as `check-certs` reports it."""
     report = json.loads(inv("check-certs", "--host", HOST, "--format", "json").stdout)
     (own,) = [one for one in report["hosts"][0]["certificates"] if one["name"] == NAME]
-    assert own["history"]["unreadable"] == 0
-    generations: list[dict[str, object]] = own["history"]["generations"]
-    return generations
+    return dict(own)
+
+
+def recorded(inv: Inv) -> list[dict[str, Any]]:
+    history_now = reported(inv)["history"]
+    assert history_now["unreadable"] == 0
+    return list(history_now["generations"])
+
+
+def findings(inv: Inv) -> list[Finding]:
+    return [Finding(**finding) for finding in reported(inv)["findings"]]
 
 
 def test_a_provision_records_its_certificate_and_a_second_one_changes_nothing(inv: Inv) -> None:
@@ -167,19 +177,23 @@ def test_a_rekey_needs_mtls(inv: Inv) -> None:
     assert "the CA re-keys over mTLS only" in done.stderr
 
 
-def test_the_age_reaches_the_host_and_what_did_not_happen_is_found_and_healed(inv: Inv) -> None:
+def test_the_age_reaches_the_host_and_what_did_not_happen_is_found_and_healed(
+    inv: Inv, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The history says how old the key is; a unit that did not replace it leaves a finding."""
-    by_age = {"INVOKE_MESHFAB_REKEY_AFTER": "30d"}
-    assert "env differs" in inv("provision", *SERVICE, env=by_age).stdout
+    monkeypatch.setenv("INVOKE_MESHFAB_REKEY_AFTER", "30d")
+    assert "env differs" in inv("provision", *SERVICE).stdout
     assert "MESHFAB_REKEY_AFTER=2592000" in SERVED.sh(f"cat /etc/meshfab/{NAME}.env")
-    words = SERVED.sh(f"tail -n 1 /var/lib/meshfab/{NAME}.history").split(" ")
-    words[0], words[1], words[2] = "0A", str(int(words[1]) - 40 * 86400), str(int(words[1]) - 39 * 86400)
-    SERVED.sh(f"cd /var/lib/meshfab; sed -i '1i {' '.join(words).strip()}' {NAME}.history")
-    done = inv("check-certs", "--host", HOST, env=by_age)
-    assert "key-old: its key is 40 d old, and rekey_after is 30 d" in done.stdout
-    assert f"-> inv rekey --name {NAME} --host {HOST}" in done.stdout
+    words = SERVED.sh(f"tail -n 1 /var/lib/meshfab/{NAME}.history").split()
+    words[:3] = ["0A", str(int(words[1]) - 40 * 86400), str(int(words[1]) - 39 * 86400)]
+    SERVED.sh(f"sed -i '1i {' '.join(words)}' /var/lib/meshfab/{NAME}.history")
+    (finding,) = findings(inv)
+    assert (finding.code, finding.status) == ("key-old", "warning")
+    assert finding.message == "its key is 40 d old, and rekey_after is 30 d"
     old = leaf()
-    assert inv("rekey", *SERVICE, env=by_age).returncode == 0
+    heal(finding)
     assert leaf().public != old.public
-    assert "key-old" not in inv("check-certs", "--host", HOST, env=by_age).stdout
+    assert findings(inv) == []
+    monkeypatch.delenv("INVOKE_MESHFAB_REKEY_AFTER")
     assert inv("provision", *SERVICE).returncode == 0
+    assert "REKEY_AFTER" not in SERVED.sh(f"cat /etc/meshfab/{NAME}.env")

@@ -22,6 +22,7 @@ if _typing.TYPE_CHECKING:
     from meshfab.provisioning.forced_renewal import rekey, renew
     from meshfab.provisioning.outcome import Outcome
     from meshfab.provisioning.password_transfer import provisioner_password
+    from meshfab.provisioning.revocation import Revocation, revoke
     from meshfab.ssh.connection import connect
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Outcome",
     "Readiness",
     "Report",
+    "Revocation",
     "Service",
     "Settings",
     "apply",
@@ -43,6 +45,7 @@ __all__ = [
     "rekey",
     "renew",
     "renew_enable",
+    "revoke",
     "wire_nginx",
 ]
 _MODULES = {
@@ -50,6 +53,7 @@ _MODULES = {
     "Outcome": "meshfab.provisioning.outcome",
     "Readiness": "meshfab.fleet.doctor",
     "Report": "meshfab.checks.report",
+    "Revocation": "meshfab.provisioning.revocation",
     "apply": "meshfab.fleet.apply",
     "check_certs": "meshfab.fleet.check_certs",
     "connect": "meshfab.ssh.connection",
@@ -60,6 +64,7 @@ _MODULES = {
     "rekey": "meshfab.provisioning.forced_renewal",
     "renew": "meshfab.provisioning.forced_renewal",
     "renew_enable": "meshfab.provisioning.api",
+    "revoke": "meshfab.provisioning.revocation",
     "wire_nginx": "meshfab.provisioning.api",
 }
 

@@ -11,6 +11,7 @@
     ├── LockedError        another run works on the same service
     ├── MintError          the CA did not issue a usable certificate
     ├── RenewError         the renewal unit failed, or did not change the certificate
+    ├── RevokeError        the CA did not revoke a certificate
     ├── NginxError         nginx rejects its configuration
     │   └── EditedError    a file that meshfab wrote was edited by hand
     ├── ServedError        TLS clients do not get the certificate that is on disk
@@ -37,6 +38,7 @@ __all__ = [
     "NginxError",
     "NotReadyError",
     "RenewError",
+    "RevokeError",
     "SecretLeftError",
     "ServedError",
     "StoppedError",
@@ -115,6 +117,10 @@ class MintError(MeshfabError):
 
 class RenewError(MeshfabError):
     """The renewal unit failed, or the certificate is still the old one; the old pair is in place."""
+
+
+class RevokeError(MeshfabError):
+    """The CA did not revoke a certificate, or could not be asked; what is needed to revoke it is still there."""
 
 
 class NginxError(MeshfabError):

@@ -1,12 +1,12 @@
-"""Have the CA sign the requests of hosts, with a provisioner's key that stays on the operator's side."""
+"""Have the CA sign requests of hosts, or revoke serials, with a provisioner's key that stays on the operator's side."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab.ca.one_time_token import make_token
-from meshfab.errors import MintError
+from meshfab.ca.one_time_token import make_revoke_token, make_token
+from meshfab.errors import MintError, RevokeError
 
 if TYPE_CHECKING:
     from meshfab.ca.certificate_request import CertificateRequest
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # PEM. A leaf and two intermediates have 3 KB.
 _MAX_CHAIN = 64 * 1024
+# RFC 5280, 5.3.1.
+CESSATION_OF_OPERATION = 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,24 @@ class RequestSigner:
         if not pem or len(pem) > _MAX_CHAIN:
             raise MintError(f"the CA at {self.client.url} answered without a chain", remedy="see its log")
         return pem
+
+    def revoke(self, serial: int) -> bool:
+        """Have the CA renew the certificate of this serial no more; False if it was revoked already.
+
+        Raises:
+            RevokeError: the CA refuses.
+            MintError: the CA is not reached.
+        """
+        audience = f"{self.client.url}/1.0/revoke"
+        token = make_revoke_token(self.signer, self.provisioner, audience, self.root_fingerprint, serial)
+        body = {"serial": str(serial), "ott": token, "reasonCode": CESSATION_OF_OPERATION, "passive": True}
+        answer = self.client.post("/1.0/revoke", body)
+        if answer.status == 200:
+            return True
+        if "is already revoked" in answer.message:
+            return False
+        error = _explain(answer, self.client.url, self.provisioner)
+        raise RevokeError(error.what, remedy=error.remedy)
 
 
 def _explain(answer: CaAnswer, url: str, provisioner: str) -> MintError:

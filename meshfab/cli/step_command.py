@@ -8,7 +8,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from meshfab.config.password_source import source_exposure
 from meshfab.errors import SudoAsksError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.provisioning.outcome import Outcome
     from meshfab.provisioning.request import Part
+
+T = TypeVar("T")
 
 
 def run_request(
@@ -49,7 +51,7 @@ def run_request(
 
         return api.run(connection, request, printer.step)
 
-    outcome, printer = _on_host(c, host, settings, work)
+    outcome, printer = on_host(c, host, settings, work)
     if dry_run:
         printer.dry_run(outcome)
     else:
@@ -65,7 +67,7 @@ def renew(c: Context, host: str, service: Service, settings: Settings) -> None:
 
         return forced_renewal.renew_service(connection, service, settings, printer.step)
 
-    outcome, printer = _on_host(c, host, settings, work)
+    outcome, printer = on_host(c, host, settings, work)
     printer.outcome(outcome, time.monotonic() - began)
 
 
@@ -78,16 +80,16 @@ def rekey(c: Context, host: str, service: Service, settings: Settings, *, dry_ru
 
         return forced_renewal.rekey_service(connection, service, settings, printer.step, dry_run=dry_run)
 
-    outcome, printer = _on_host(c, host, settings, work)
+    outcome, printer = on_host(c, host, settings, work)
     if dry_run:
         printer.dry_run(outcome)
     else:
         printer.outcome(outcome, time.monotonic() - began)
 
 
-def _on_host(
-    c: Context, host: str, settings: Settings, work: Callable[[Connection, StepPrinter], Outcome]
-) -> tuple[Outcome, StepPrinter]:
+def on_host(
+    c: Context, host: str, settings: Settings, work: Callable[[Connection, StepPrinter], T]
+) -> tuple[T, StepPrinter]:
     """Do the work over a connection, and once more with sudo's password if a person can give it."""
     from meshfab.cli import target
     from meshfab.ssh.connection import ensure_open

@@ -40,6 +40,7 @@ _HELP = {
     "listen": "address for the vhost to listen on, or a network that contains it; repeat for more",
     "force": "overwrite a managed file that you edited; take an address from other servers of the host",
     "start": "start nginx if it is stopped",
+    "serial": "serial number of the certificate, in decimal as step prints it, or in hex",
     "signing": "host: mint there, with the password; operator: sign here; agent: by ssh-agent (default: the setting)",
     "ask-password": "prompt for the provisioner's password, instead of reading it from its file or command",
     "rehearse": "also renew once through the installed unit, to test the renewal now",
@@ -184,6 +185,18 @@ def rekey(c: Context, name: str, host: str = "", dry_run: bool = False) -> None:
         step_command.rekey(c, host, service, settings, dry_run=dry_run or c.config.run.dry)
 
 
+@task(help={**_helped("serial", *_MINTING), "host": "the host that has the pair with that serial"})
+def revoke(c: Context, serial: str, host: str = "", signing: str = "", ask_password: bool = False) -> None:
+    """Revoke one certificate: the CA renews it no more. One that is revoked already counts as done."""
+    with one_line_errors(), garbage_collector_paused():
+        settings = _settings(c, signing, ask_password)
+        if c.config.run.dry:
+            raise InputError("a revocation has no dry run", remedy="leave --dry out")
+        from meshfab.cli import retirement
+
+        retirement.revoke(c, host, serial, settings)
+
+
 @task(help={"host": _HOSTS, **_helped("force", "start", *_MINTING, "dry-run")}, iterable=["host"])
 def apply(
     c: Context,
@@ -241,7 +254,18 @@ def doctor(c: Context, host: list[str]) -> None:
 # Here, because Invoke logs INVOKE_SUDO_PASSWORD before it calls a task.
 debug_log.hide_passwords()
 ns = Collection(
-    provision, mint, renew_enable, wire_nginx, apply, renew, rekey, check_certs, doctor, provisioner_key, ca_template
+    provision,
+    mint,
+    renew_enable,
+    wire_nginx,
+    apply,
+    renew,
+    rekey,
+    revoke,
+    check_certs,
+    doctor,
+    provisioner_key,
+    ca_template,
 )
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
 ns.configure(

@@ -164,6 +164,26 @@ def provisioner(value: object, subject: str = "the provisioner") -> str:
     return text
 
 
+def serial(value: object, subject: str = "the serial") -> int:
+    """Read a certificate's serial number: decimal as `step` prints it, or hex as openssl does.
+
+    Hex has a letter, colons, or 0x before it; a number of decimal digits alone is decimal.
+
+    >>> serial("255"), serial("0xff"), serial("0A:FF")
+    (255, 255, 2815)
+    """
+    text = _text(value, subject)
+    digits = text.lower().removeprefix("0x").replace(":", "")
+    is_hex = digits != text or not digits.isdecimal()
+    # RFC 5280, 4.1.2.2: 20 bytes at most, and not zero.
+    if not re.fullmatch(r"[0-9a-f]{1,50}", digits, re.ASCII) or not 0 < int(digits, 16 if is_hex else 10) < 1 << 160:
+        raise InputError(
+            f"{subject} {_excerpt(text)} is not the serial number of a certificate",
+            remedy="give it as `step certificate inspect` or `openssl x509 -serial` prints it",
+        )
+    return int(digits, 16 if is_hex else 10)
+
+
 def fingerprint(value: object, subject: str) -> str:
     """Check a SHA-256 fingerprint, and return it as lower-case hex digits without colons.
 

@@ -110,11 +110,20 @@ def digest(leaf: Leaf) -> str:
     return hashlib.sha256(leaf.public).hexdigest()
 
 
+def hex_serial(serial: int) -> str:
+    """A serial as openssl prints it, and so the history: upper-case hex, in whole bytes.
+
+    >>> hex_serial(0xABC)
+    '0ABC'
+    """
+    digits = f"{serial:X}"
+    return digits.zfill(len(digits) + len(digits) % 2)
+
+
 def line(leaf: Leaf) -> str:
     """The line of a certificate that is in place."""
-    serial = f"{leaf.serial:X}"
     fields = (
-        serial.zfill(len(serial) + len(serial) % 2),  # openssl prints whole bytes
+        hex_serial(leaf.serial),
         f"{leaf.not_before.timestamp():.0f}",
         f"{leaf.not_after.timestamp():.0f}",
         digest(leaf),

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshfab.ca import encrypted_key, jwk_provisioner, ssh_agent
 from meshfab.ca.certificate_request import CertificateRequest, check_request
 from meshfab.ca.client import CaClient, UnreachableCaError, read_root
 from meshfab.ca.signing import RequestSigner
-from meshfab.errors import InputError, MeshfabError, MintError
+from meshfab.errors import InputError, MeshfabError, MintError, RevokeError
 from meshfab.host import answer_fields, certificate_chain
 from meshfab.provisioning import mint
 from meshfab.provisioning.service_lock import staging
@@ -24,7 +24,7 @@ from meshfab.ssh.script import Request
 from meshfab.ssh.tunnel import open_tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from fabric import Connection
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from meshfab.host.certificate import Leaf
     from meshfab.host.facts import HostState
     from meshfab.ssh.root_shell import RootShell
+
+T = TypeVar("T")
 
 # X.520's limit for a CN. Clients ignore it.
 _LONGEST_CN = 64
@@ -86,9 +88,31 @@ class OperatorSigner:
             InputError: the password does not open the provisioner's key.
             MintError: the CA is not reached or refuses, or ssh-agent lacks the key or does not sign.
         """
+        return self._ask(c, lambda signer: signer.sign(request))
+
+    def revoke(self, serial: int, c: Connection | None = None) -> bool:
+        """Have the CA renew the certificate of a serial no more; False if it was revoked already.
+
+        Args:
+            serial: the serial.
+            c: a host's connection, for a machine that does not reach the CA.
+
+        Raises:
+            InputError: the password does not open the provisioner's key.
+            RevokeError: the CA is not reached, or refuses.
+        """
+        try:
+            return self._ask(c, lambda signer: signer.revoke(serial))
+        except MintError as error:
+            raise RevokeError(error.what, host=error.host, remedy=error.remedy) from None
+
+    def _ask(self, c: Connection | None, question: Callable[[RequestSigner], T]) -> T:
+        """Ask the CA from this machine, or through the host where this machine does not reach it."""
+        if c is None:
+            return question(self._signer(self._client))
         if self._is_reached:
             try:
-                return self._signer(self._client).sign(request)
+                return question(self._signer(self._client))
             except UnreachableCaError as error:
                 self._is_reached, reason = False, error.what
         else:
@@ -96,7 +120,7 @@ class OperatorSigner:
         dial = partial(open_tunnel, c, self._client.host, self._client.port)
         with closing(CaClient(self._settings.ca_url, self.root_pem, dial)) as client:
             try:
-                return self._signer(client).sign(request)
+                return question(self._signer(client))
             except UnreachableCaError as error:
                 raise MintError(f"{reason}, nor through the host", host=c.original_host, remedy=error.remedy) from None
 

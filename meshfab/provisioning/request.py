@@ -93,6 +93,14 @@ class MintingMeans:
             self.signer.close()
 
 
+def revoking_means(settings: Settings) -> MintingMeans:
+    """Who signs revocations here: nobody where the hosts mint, since the provisioner's key is never here then.
+
+    It must be closed. Errors as for `minting_means`.
+    """
+    return MintingMeans() if settings.signing == "host" else minting_means(settings)
+
+
 def minting_means(settings: Settings) -> MintingMeans:
     """What the setting `signing` asks for. It must be closed.
 

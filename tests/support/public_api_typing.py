@@ -10,6 +10,7 @@ from meshfab import (
     Outcome,
     Readiness,
     Report,
+    Revocation,
     Service,
     Settings,
     apply,
@@ -23,6 +24,7 @@ from meshfab import (
     rekey,
     renew,
     renew_enable,
+    revoke,
     wire_nginx,
 )
 from meshfab.errors import (
@@ -36,6 +38,7 @@ from meshfab.errors import (
     NginxError,
     NotReadyError,
     RenewError,
+    RevokeError,
     SecretLeftError,
     ServedError,
     StoppedError,
@@ -48,7 +51,7 @@ if TYPE_CHECKING:
 NOT_SENT: tuple[type[MeshfabError], ...] = (InputError, HostKeyError)
 AGAIN: tuple[type[MeshfabError], ...] = (LostError, ConnectError, StoppedError)
 HOST: tuple[type[MeshfabError], ...] = (NotReadyError, SudoAsksError, LockedError, NginxError, EditedError)
-PAIR: tuple[type[MeshfabError], ...] = (MintError, RenewError, ServedError, SecretLeftError)
+PAIR: tuple[type[MeshfabError], ...] = (MintError, RenewError, RevokeError, ServedError, SecretLeftError)
 
 
 def steps(host: str) -> datetime | None:
@@ -83,6 +86,12 @@ def fleet() -> int:
     machines: tuple[Readiness, ...] = doctor(["h1"], settings=Settings())
     print([(machine.host, machine.status, [check.code for check in machine.checks]) for machine in machines])
     return report.exit_status
+
+
+def end(host: str) -> tuple[int, bool, str]:
+    by_token: Revocation = revoke(None, "0xab12", settings=Settings(signing="operator"))
+    with connect(host) as c:
+        return by_token.serial, revoke(c, by_token.serial).was_revoked, by_token.way
 
 
 def caught() -> str:

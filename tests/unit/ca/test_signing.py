@@ -16,7 +16,7 @@ from meshfab.ca.certificate_request import check_request
 from meshfab.ca.one_time_token import make_token
 from meshfab.ca.signing import RequestSigner
 from meshfab.ca.token_signer import AgentSigner, KeySigner
-from meshfab.errors import MintError
+from meshfab.errors import MintError, RevokeError
 from tests.support.fake_ca import FakeCa, csr, digest
 
 if TYPE_CHECKING:
@@ -169,4 +169,30 @@ def test_an_answer_without_a_chain_is_an_error(chain: Any) -> None:
     signer = signer_for(FakeCa(lambda *_: (201, {"certChain": chain})))
     with pytest.raises(MintError, match="without a chain"):
         signer.sign(check_request(csr(*NAMES), NAMES))
+    signer.client.close()
+
+
+def test_a_revocation_is_for_one_serial_and_its_token_says_which() -> None:
+    ca = FakeCa(lambda *_: (200, {"status": "ok"}))
+    signer = signer_for(ca)
+    assert signer.revoke(0xAB) is True
+    signer.client.close()
+    ((method, path, body),) = ca.requests
+    assert (method, path, body["serial"], body["passive"]) == ("POST", "/1.0/revoke", "171", True)
+    claims = parts(body["ott"])[1]
+    assert (claims["aud"], claims["sub"]) == ("https://ca.internal/1.0/revoke", "171")
+    assert "sans" not in claims
+
+
+def test_a_serial_that_is_revoked_already_is_done() -> None:
+    message = "The request could not be completed: certificate with serial number '171' is already revoked."
+    signer = signer_for(FakeCa(lambda *_: (400, {"status": 400, "message": message})))
+    assert signer.revoke(171) is False
+    signer.client.close()
+
+
+def test_a_revocation_that_the_ca_refuses_is_told() -> None:
+    signer = signer_for(FakeCa(lambda *_: (401, {"status": 401, "message": "token expired"})))
+    with pytest.raises(RevokeError, match=r"refuses \(401\): token expired"):
+        signer.revoke(171)
     signer.client.close()

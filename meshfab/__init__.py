@@ -20,8 +20,9 @@ if _typing.TYPE_CHECKING:
     from meshfab.fleet.doctor import Readiness, doctor
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
     from meshfab.provisioning.forced_renewal import rekey, renew
-    from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.outcome import Outcome, Retirement
     from meshfab.provisioning.password_transfer import provisioner_password
+    from meshfab.provisioning.retirement import retire
     from meshfab.provisioning.revocation import Revocation, revoke
     from meshfab.ssh.connection import connect
 
@@ -31,6 +32,7 @@ __all__ = [
     "Outcome",
     "Readiness",
     "Report",
+    "Retirement",
     "Revocation",
     "Service",
     "Settings",
@@ -45,6 +47,7 @@ __all__ = [
     "rekey",
     "renew",
     "renew_enable",
+    "retire",
     "revoke",
     "wire_nginx",
 ]
@@ -53,6 +56,7 @@ _MODULES = {
     "Outcome": "meshfab.provisioning.outcome",
     "Readiness": "meshfab.fleet.doctor",
     "Report": "meshfab.checks.report",
+    "Retirement": "meshfab.provisioning.outcome",
     "Revocation": "meshfab.provisioning.revocation",
     "apply": "meshfab.fleet.apply",
     "check_certs": "meshfab.fleet.check_certs",
@@ -64,6 +68,7 @@ _MODULES = {
     "rekey": "meshfab.provisioning.forced_renewal",
     "renew": "meshfab.provisioning.forced_renewal",
     "renew_enable": "meshfab.provisioning.api",
+    "retire": "meshfab.provisioning.retirement",
     "revoke": "meshfab.provisioning.revocation",
     "wire_nginx": "meshfab.provisioning.api",
 }

@@ -1,4 +1,4 @@
-"""One-time tokens that let the CA sign one request or revoke one serial: JWTs, as step makes them (`token/token.go`)."""
+"""One-time tokens that let the CA sign one request or revoke one serial: JWTs as step makes them (`token/token.go`)."""
 
 from __future__ import annotations
 

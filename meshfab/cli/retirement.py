@@ -1,10 +1,13 @@
-"""`inv revoke`, without the command line."""
+"""`inv retire` and `inv revoke`, without the command line."""
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from meshfab.cli import step_command
+from meshfab.provisioning.request import MintingMeans, revoking_means
 from meshfab.ssh.connection import is_connection
 
 if TYPE_CHECKING:
@@ -13,7 +16,23 @@ if TYPE_CHECKING:
 
     from meshfab.cli.step_lines import StepPrinter
     from meshfab.config.settings import Settings
+    from meshfab.provisioning.outcome import Retirement
+    from meshfab.provisioning.remains import RetirementRequest
     from meshfab.provisioning.revocation import Revocation
+
+
+def retire(c: Context, host: str, request: RetirementRequest, *, dry_run: bool = False) -> None:
+    """End a service on a host and print what became of it."""
+    began = time.monotonic()
+    with closing(revoking_means(request.settings) if request.revokes and not dry_run else MintingMeans()) as means:
+
+        def work(connection: Connection, printer: StepPrinter) -> Retirement:
+            from meshfab.provisioning import retirement
+
+            return retirement.retire_service(connection, request, means.signer, dry_run=dry_run, on_step=printer.step)
+
+        retired, printer = step_command.on_host(c, host, request.settings, work)
+    printer.retirement(retired, time.monotonic() - began, dry_run=dry_run)
 
 
 def revoke(c: Context, host: str, serial: str, settings: Settings) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfab.fleet.apply import HostOutcome
-    from meshfab.provisioning.outcome import Outcome
+    from meshfab.provisioning.outcome import Outcome, Retirement
 
 # A host may claim to have any number of services.
 _MOST_NOTES = 20
@@ -55,6 +55,25 @@ class StepPrinter:
         count = len(outcome.changed)
         what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
         self._last(outcome, f"{what}; nothing was written")
+
+    def retirement(self, retired: Retirement, seconds: float, *, dry_run: bool) -> None:
+        """The end of a service; in a dry run, what would be done."""
+        if dry_run:
+            for step in retired.changed:
+                self._line(step.verb, f"would be done: {step.reason}", _YELLOW)
+        for note in retired.notes:
+            self._line("note", note, _YELLOW)
+        for each in retired.unrevoked:
+            what = f"serial {each.serial}, until {each.not_after:%Y-%m-%d %H:%M} UTC: whoever has its pair can renew it"
+            self._line("unrevoked", what, _YELLOW)
+        if retired.unrevoked:
+            end = max(each.not_after for each in retired.unrevoked)
+            self._line("note", f"the last certificate that is not revoked ends {end:%Y-%m-%d %H:%M} UTC", _YELLOW)
+        count = len(retired.changed)
+        what = "retired, nothing of it is left" if count else "nothing to do, nothing of it is here"
+        if dry_run:
+            what = f"{count} step{'s' if count > 1 else ''} to do; nothing was written" if count else what
+        self._last(retired, what if dry_run else f"{what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
 
     def host(self, host_outcome: HostOutcome, *, dry_run: bool) -> None:
         """The outcome of `apply` on one host: one line if there was nothing to do, else every step and its reason."""
@@ -104,7 +123,7 @@ class StepPrinter:
     def _line(self, label: str, text: str, colour: str) -> None:
         self._print(f"  {self._paint(f'{label:<8}', colour)} {one_line(text, longest=4 * LONGEST)}")
 
-    def _last(self, outcome: Outcome, what: str) -> None:
+    def _last(self, outcome: Outcome | Retirement, what: str) -> None:
         self._print(f"{self._paint(f'{outcome.host} {outcome.service.fqdn}', _BOLD)}: {what}")
 
     def _proof(self, outcome: Outcome) -> str:

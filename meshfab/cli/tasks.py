@@ -40,6 +40,8 @@ _HELP = {
     "listen": "address for the vhost to listen on, or a network that contains it; repeat for more",
     "force": "overwrite a managed file that you edited; take an address from other servers of the host",
     "start": "start nginx if it is stopped",
+    "revoke": "--no-revoke: leave its certificates to expire",
+    "last": "also remove the units that all services share; refused while another service is on the host",
     "serial": "serial number of the certificate, in decimal as step prints it, or in hex",
     "signing": "host: mint there, with the password; operator: sign here; agent: by ssh-agent (default: the setting)",
     "ask-password": "prompt for the provisioner's password, instead of reading it from its file or command",
@@ -185,6 +187,29 @@ def rekey(c: Context, name: str, host: str = "", dry_run: bool = False) -> None:
         step_command.rekey(c, host, service, settings, dry_run=dry_run or c.config.run.dry)
 
 
+@task(help={**_helped("name", "host", "revoke", "last", *_MINTING, "dry-run"), "force": "also what you edited by hand"})
+def retire(
+    c: Context,
+    name: str,
+    host: str = "",
+    revoke: bool = True,
+    force: bool = False,
+    last: bool = False,
+    signing: str = "",
+    ask_password: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """End a service: it is not served any more, its certificates are revoked, and no file of it is left."""
+    with one_line_errors(), garbage_collector_paused():
+        from meshfab.cli import retirement
+        from meshfab.provisioning.remains import RetirementRequest
+
+        settings = _settings(c, signing, ask_password)
+        can_sign = settings.signing != "host"
+        request = RetirementRequest(Service.of(name, settings), settings, revoke, can_sign, force, last)
+        retirement.retire(c, host, request, dry_run=dry_run or c.config.run.dry)
+
+
 @task(help={**_helped("serial", *_MINTING), "host": "the host that has the pair with that serial"})
 def revoke(c: Context, serial: str, host: str = "", signing: str = "", ask_password: bool = False) -> None:
     """Revoke one certificate: the CA renews it no more. One that is revoked already counts as done."""
@@ -261,6 +286,7 @@ ns = Collection(
     apply,
     renew,
     rekey,
+    retire,
     revoke,
     check_certs,
     doctor,

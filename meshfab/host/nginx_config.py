@@ -32,6 +32,7 @@ _MAX_PATTERNS = 5_000
 # A match of a path with a wildcard takes 5 µs. Few patterns may match in one folder, and few files one pattern.
 _MAX_WILDCARDS_OF_FOLDER = 50
 _MAX_MATCHES = 100_000
+_MAX_INCLUDERS = 20
 
 
 class NginxConfig:
@@ -97,11 +98,7 @@ class NginxConfig:
 
     def would_include(self, path: str) -> bool:
         """Whether an `include` would include a file at this path, once it exists."""
-        literal, wildcards = self._patterns
-        candidates = [pattern for prefix, pattern in wildcards if path.startswith(prefix)]
-        most = _MAX_WILDCARDS_OF_FOLDER
-        self.require(len(candidates) <= most, f"includes more than {most} patterns in the folder of {path}")
-        return path in literal or any(PurePosixPath(path).match(pattern) for pattern in candidates)
+        return bool(self._matching_patterns(path))
 
     def files_matching(self, pattern: str) -> list[str]:
         """The files that an `include` of this pattern includes."""
@@ -117,6 +114,16 @@ class NginxConfig:
             self._matching[pattern] = [path for path in candidates if PurePosixPath(path).match(pattern)]
         return self._matching[pattern]
 
+    def includers(self, path: str) -> list[tuple[str, int]]:
+        """The file and line of each `include` that includes a file at this path; the first twenty."""
+        found: list[tuple[str, int]] = []
+        patterns = self._matching_patterns(path)
+        for file, text in self.files.items():
+            for match in _INCLUDE.finditer(text) if patterns else ():
+                if _absolute(match[1]) in patterns and len(found) < _MAX_INCLUDERS:
+                    found.append((file, text.count("\n", 0, match.start(1)) + 1))
+        return found
+
     def words_before(self, path: str) -> set[str]:
         """The words before a path of a .pem file, wherever it is named: the directives of which it is an argument."""
         return self._before.get(path, set())
@@ -129,6 +136,14 @@ class NginxConfig:
         """
         if not is_met:
             raise ConnectError(f"its nginx configuration {what}", host=self._host, remedy="see `nginx -T` there")
+
+    def _matching_patterns(self, path: str) -> set[str]:
+        """The absolute patterns of `include` that match the path."""
+        literal, wildcards = self._patterns
+        candidates = [pattern for prefix, pattern in wildcards if path.startswith(prefix)]
+        most = _MAX_WILDCARDS_OF_FOLDER
+        self.require(len(candidates) <= most, f"includes more than {most} patterns in the folder of {path}")
+        return {path} & literal | {pattern for pattern in candidates if PurePosixPath(path).match(pattern)}
 
     @cached_property
     def _patterns(self) -> tuple[frozenset[str], list[tuple[str, str]]]:

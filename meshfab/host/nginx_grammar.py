@@ -85,6 +85,21 @@ class ServerBlocks:
                             listens.append((at, directive["line"], directive["args"]))
         return listens
 
+    def directives_in_files_with(self, name: str) -> Iterator[tuple[str, int, str, list[str]]]:
+        """Every directive in the files that contain a name: file, line, directive and arguments.
+
+        Raises:
+            ConnectError: there is more to parse than on any honest host.
+        """
+        for path in self._config.files_by_name.get(name.lower(), ()):
+            # Without recursion, because a host may nest blocks deeply.
+            remaining = self._tree(path)[::-1]
+            while remaining:
+                self._visit()
+                directive = remaining.pop()
+                yield path, directive["line"], directive["directive"], directive["args"]
+                remaining += directive.get("block", [])[::-1]
+
     def _blocks_by_name(self, path: str) -> dict[str, list[ServerBlock]]:
         by_name: dict[str, list[ServerBlock]] = {}
         for server in _blocks(self._tree(path), "server"):

@@ -48,12 +48,12 @@ def install(state: HostState, activations: Sequence[Activation]) -> Request:
         action = "open"
     names = " ".join(name for activation in loaded for name in activation.names)
     file_args = [word for activation in activations for word in _file_args(activation.change)]
-    return Request("install_config", (action, *_nginx_args(state), names, *file_args))
+    return Request("install_config", (action, *nginx_args(state), names, *file_args))
 
 
 def reload(state: HostState, activations: Sequence[Activation]) -> Request:
     """Test the configuration, then load it."""
-    return Request("reload", (_action(activations), *_nginx_args(state)))
+    return Request("reload", (_action(activations), *nginx_args(state)))
 
 
 def remove(state: HostState, activations: Sequence[Activation], *, is_installed: bool) -> Request:
@@ -67,7 +67,7 @@ def remove(state: HostState, activations: Sequence[Activation], *, is_installed:
     ]
     # Sockets of the new files would be in the way of a reload.
     action = "restart" if any(activation.starts for activation in activations) else "reload"
-    return Request("remove_config", (action, *_nginx_args(state), *file_args))
+    return Request("remove_config", (action, *nginx_args(state), *file_args))
 
 
 def explain(answer: Answer, state: HostState) -> MeshfabError:
@@ -102,7 +102,7 @@ def _not_taken_up(output: str, state: HostState) -> tuple[str, str]:
     return what, remedy
 
 
-def _nginx_args(state: HostState) -> tuple[str, str]:
+def nginx_args(state: HostState) -> tuple[str, str]:
     """Arguments for `load` in library.sh: nginx's error log, and the process that reloads."""
     return config_dump.error_log(state), state.unit("nginx.service").main_pid
 

@@ -1,4 +1,4 @@
-"""The outcome of a run for one service."""
+"""The outcome of a run for one service: what it was brought to, or its end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.errors import MeshfabError
     from meshfab.host.certificate import Leaf
+    from meshfab.host.history import Generation
     from meshfab.host.tls_client import Served
     from meshfab.provisioning.plan import Step
 
@@ -46,3 +47,36 @@ class Outcome:
         """Make safe to show what may quote the host."""
         object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
         object.__setattr__(self, "diffs", tuple(map(printable, self.diffs)))
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """The end of a service on one host.
+
+    Attributes:
+        host: the host, as it was named.
+        service: the service.
+        changed: the steps that were done (or would be, in a dry run), each with its `verb` and `reason`; empty when
+            nothing of the service was there.
+        files: the files that were removed (or would be).
+        revoked: the certificates that the CA renews no more, oldest first, each with `serial`, `not_before` and
+            `not_after` (UTC). They stay valid until they expire.
+        unrevoked: the certificates that could not be revoked, or were not to be, oldest first: whoever has a copy of
+            such a pair can have it renewed until it expires.
+        notes: what the operator should know, a sentence each, without control characters.
+        error: why the service is not retired; `retire` raises it instead.
+    """
+
+    host: str
+    service: Service
+    changed: tuple[Step, ...] = ()
+    files: tuple[str, ...] = ()
+    revoked: tuple[Generation, ...] = ()
+    unrevoked: tuple[Generation, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: MeshfabError | None = None
+
+    def __post_init__(self) -> None:
+        """Make safe to show what may quote the host."""
+        object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
+        object.__setattr__(self, "files", tuple(map(one_line, self.files)))

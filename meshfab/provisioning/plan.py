@@ -41,7 +41,20 @@ class Step:
     """One thing to do, and why."""
 
     verb: Literal[
-        "finish", "sweep", "mint", "rights", "record", "units", "timer", "vhost", "snippet", "reload", "renew", "rekey"
+        "finish",
+        "sweep",
+        "mint",
+        "rights",
+        "record",
+        "units",
+        "timer",
+        "vhost",
+        "snippet",
+        "reload",
+        "renew",
+        "rekey",
+        "revoke",
+        "remove",
     ]
     reason: str
 

@@ -79,6 +79,11 @@ def revoke_pair(state: HostState, cert: str, key: str, serial: int, settings: Se
     return Request("revoke_pair", (*args, history.hex_serial(serial)))
 
 
+def mark(service: Service, serial: int) -> Request:
+    """The request that records a revocation in the service's history on the host."""
+    return Request("mark_revoked", (service.name, history.hex_serial(serial)))
+
+
 def was_revoked(answer: Answer) -> bool:
     """Whether the pair had been revoked before revoke_pair.sh asked for it."""
     return answer.text == "was revoked"

@@ -118,7 +118,7 @@ KINDS = ("leaks", "mixes", "outages", "unhealed")
 class Result:
     """What a cell cost; all of it must be empty."""
 
-    cell: Cell
+    cell: object
     leaks: list[str] = field(default_factory=list)
     mixes: list[str] = field(default_factory=list)
     outages: list[str] = field(default_factory=list)
@@ -144,7 +144,7 @@ def prepared(folder: Path) -> Iterator[dict[str, dict[str, str]]]:
     key = ssh_agent.make_key(folder / "key", "ecdsa")
     ca.add_provisioner({"type": "JWK", "name": AGENT_PROVISIONER, "key": key.jwk, "claims": ca.CLAIMS})
     try:
-        done = _inv({}, "provision", "--name", NAME, "--host", HOST)
+        done = inv({}, "provision", "--name", NAME, "--host", HOST)
         if done.returncode:
             raise RuntimeError(done.stderr)
         with ssh_agent.started(folder) as agent:
@@ -170,13 +170,13 @@ def run_cell(cell: Cell, number: int, env: Mapping[str, str]) -> Result:
         wanted += ["--san", new_name]
     before, old_key = disk(), _key_digest()
     try:
-        said = _struck(cell, fault, wanted, env)
+        said = struck(str(cell), str(cell.boundary), cell.moment, fault, wanted, env)
         result.leaks += leaks(fault.at_once, said)
         result.mixes += mixes(before, new_name)
         result.outages += outages(before)
     finally:
         fault.mend()
-    healed = _inv(env, *wanted)
+    healed = inv(env, *wanted)
     if healed.returncode or _left("/etc/nginx"):
         result.unhealed.append(f"one more run: {healed.returncode} {healed.stderr} {_left('/etc/nginx')}")
     if cell.command == "rekey" and (live := _live(old_key)):
@@ -196,8 +196,9 @@ def _live(key_digest: str) -> str:
     return hosts.run(HOST, line).stdout.strip()
 
 
-def _struck(cell: Cell, fault: Fault, wanted: list[str], env: Mapping[str, str]) -> str:
-    argv = [sys.executable, str(Path(__file__).with_name("crash_operator.py")), str(cell.boundary), cell.moment]
+def struck(cell: str, boundary: str, moment: str, fault: Fault, wanted: list[str], env: Mapping[str, str]) -> str:
+    """Run a command until it comes to the boundary, strike there, and return what it says to its end."""
+    argv = [sys.executable, str(Path(__file__).with_name("crash_operator.py")), boundary, moment]
     # A background job of a script is started deaf to Ctrl-C, and so would be what it starts.
     operator = subprocess.Popen(
         ["env", "--default-signal=INT", *argv, *wanted],
@@ -266,7 +267,7 @@ def outages(before: tuple[str, str]) -> list[str]:
     return [] if leaf in (before[0], disk()[0]) and leaf else [f"clients get {leaf or 'nothing'}"]
 
 
-def _inv(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def inv(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     argv = [str(Path(sys.executable).with_name("inv")), *words]
     return subprocess.run(
         argv,
@@ -282,13 +283,20 @@ def _inv(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str
 
 def main() -> int:
     """Try every cell and print the table."""
-    tried = cells()
-    totals: dict[str, Counter[str]] = {command: Counter() for command in BOUNDARIES}
+    from tests.integration import crash_retirement
+
+    tried: list[Cell | crash_retirement.Cell] = [*cells(), *crash_retirement.cells()]
+    totals: dict[str, Counter[str]] = {}
     with TemporaryDirectory() as folder, prepared(Path(folder)) as environments:
         for number, cell in enumerate(tried, 1):
             began = time.monotonic()
-            result = run_cell(cell, number, environments[cell.command])
-            totals[cell.command].update(["cells", *(kind for kind in KINDS if getattr(result, kind))])
+            if isinstance(cell, Cell):
+                result = run_cell(cell, number, environments[cell.command])
+            else:
+                result = crash_retirement.run_cell(cell)
+            totals.setdefault(cell.command, Counter()).update(
+                ["cells", *(kind for kind in KINDS if getattr(result, kind))]
+            )
             verdict = "; ".join(result.costs) or "ok"
             print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
     lines = []

@@ -1,6 +1,7 @@
-"""An operator's `inv provision` or `inv rekey` that stops at a boundary of its remote commands, where a fault strikes.
+"""An operator's command that stops at one boundary of its remote commands, for a fault to strike there.
 
-Usage: crash_operator.py BOUNDARY MOMENT inv-arguments…; BOUNDARY counts the run's round trips from 1, MOMENT is
+Usage: crash_operator.py BOUNDARY MOMENT inv-arguments…; BOUNDARY counts the run's round trips from 1, or names a
+script, MOMENT is
 `before` (nothing sent yet), `during` (sent, not waited for), `amid` (a while later: the password lies there, and `step`
 is at work) or `after` (answered). It prints AT and the scripts' names there; before and after it waits for a line, else
 it goes on at once.
@@ -16,7 +17,7 @@ from invoke.program import Program
 
 from lab.machine.process import wait_until
 from lab.services import hosts
-from meshfab.provisioning import forced_renewal, host_run, password_transfer, service_lock
+from meshfab.provisioning import forced_renewal, host_run, password_transfer, retirement, service_lock
 from meshfab.ssh import connection, root_shell
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.shell_channel import ShellChannel
@@ -39,7 +40,7 @@ class Struck(RootShell):
     """The run's own root shell, with the stop built in; shells that clean up later are not stopped."""
 
     first: Struck | None = None
-    boundary, moment = int(sys.argv[1]), sys.argv[2]
+    boundary, moment = sys.argv[1], sys.argv[2]
 
     def __init__(self, c: Any, *, timeout: float = 8.0) -> None:
         super().__init__(c, timeout=timeout)
@@ -57,8 +58,9 @@ class Struck(RootShell):
         return answers
 
     def stop_at(self, moment: str) -> None:
-        if self is Struck.first and (self.trips, moment) == (Struck.boundary, Struck.moment):
-            Struck.boundary = 0
+        is_there = Struck.boundary == str(self.trips) or Struck.boundary in self.names.split("+")
+        if self is Struck.first and is_there and moment == Struck.moment:
+            Struck.boundary = ""
             if moment == "amid":
                 self._wait_until_amid()
             print("AT", self.names, flush=True)
@@ -91,7 +93,7 @@ class StoppingChannel(ShellChannel):
 
 
 if __name__ == "__main__":
-    for module in (host_run, password_transfer, forced_renewal):
+    for module in (host_run, password_transfer, forced_renewal, retirement):
         vars(module)["RootShell"] = Struck
     vars(root_shell)["ShellChannel"] = StoppingChannel
     Program(version="0").run(["inv", *sys.argv[3:]])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration import crash
+from tests.integration import crash, crash_retirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,11 +50,24 @@ SAMPLE = [
 ]
 
 
+ENDINGS = [
+    crash_retirement.Cell("kill -9", "remove_vhost", "during"),
+    crash_retirement.Cell("kill -9", "disable_timer", "after"),
+    crash_retirement.Cell("SIGTERM", "revoke_pair", "during"),
+    crash_retirement.Cell("kill -9", "mark_revoked", "after"),
+    crash_retirement.Cell("sshd killed", "remove_service", "during"),
+    crash_retirement.Cell("host rebooted", "remove_service", "amid"),
+    crash_retirement.Cell("link cut", "remove_service", "before"),
+    crash_retirement.Cell("CA stopped", "revoke_pair", "before"),
+]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def environments(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, str]]]:
     """A service that is served, and the environment of each command."""
     mesh.reset(crash.HOST)
     mesh.dns.point(crash.NAME, crash.HOST)
+    mesh.dns.point(crash_retirement.NAME, crash.HOST)
     with crash.prepared(tmp_path_factory.mktemp("crash")) as environments:
         yield environments
     mesh.reset(crash.HOST)
@@ -66,6 +79,11 @@ def test_a_fault_costs_no_password_no_pair_and_no_service(
 ) -> None:
     result = crash.run_cell(cell, SAMPLE.index(cell), environments[cell.command])
     assert result.costs == []
+
+
+@pytest.mark.parametrize("cell", ENDINGS, ids=str)
+def test_a_fault_amid_a_retirement_costs_nothing_and_one_more_run_completes_it(cell: crash_retirement.Cell) -> None:
+    assert crash_retirement.run_cell(cell).costs == []
 
 
 def test_the_matrix_sees_a_password_that_was_left(mesh: Mesh) -> None:

@@ -10,6 +10,7 @@ from meshfab import (
     Outcome,
     Readiness,
     Report,
+    Retirement,
     Revocation,
     Service,
     Settings,
@@ -24,6 +25,7 @@ from meshfab import (
     rekey,
     renew,
     renew_enable,
+    retire,
     revoke,
     wire_nginx,
 )
@@ -91,6 +93,8 @@ def fleet() -> int:
 def end(host: str) -> tuple[int, bool, str]:
     by_token: Revocation = revoke(None, "0xab12", settings=Settings(signing="operator"))
     with connect(host) as c:
+        retired: Retirement = retire(c, "wiki", revoke=True, force=False, last=False, dry_run=True, on_step=said)
+        print(retired.files, [each.not_after for each in retired.unrevoked], [step.verb for step in retired.changed])
         return by_token.serial, revoke(c, by_token.serial).was_revoked, by_token.way
 
 

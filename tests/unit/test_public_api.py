@@ -34,6 +34,7 @@ def test_the_public_names_are_these() -> None:
         "Outcome",
         "Readiness",
         "Report",
+        "Retirement",
         "Revocation",
         "Service",
         "Settings",
@@ -48,6 +49,7 @@ def test_the_public_names_are_these() -> None:
         "rekey",
         "renew",
         "renew_enable",
+        "retire",
         "revoke",
         "wire_nginx",
     ]
@@ -89,7 +91,7 @@ def test_every_kind_of_error_is_public_and_in_the_tree_that_is_drawn() -> None:
 def test_every_public_parameter_and_attribute_is_explained() -> None:
     functions: list[Callable[..., object]] = [meshfab.provision, meshfab.check_certs, meshfab.renew, meshfab.apply]
     functions += [meshfab.Service.of, meshfab.connect, meshfab.doctor, meshfab.provisioner_password]
-    functions += [meshfab.revoke]
+    functions += [meshfab.retire, meshfab.revoke]
     for function in functions:
         for name in inspect.signature(function).parameters:
             assert f"\n    {name}: " in str(inspect.getdoc(function)), f"{function!r}({name})"
@@ -100,6 +102,7 @@ def test_every_public_parameter_and_attribute_is_explained() -> None:
         meshfab.HostOutcome,
         meshfab.Readiness,
         meshfab.Report,
+        meshfab.Retirement,
         meshfab.Revocation,
         report.HostReport,
     ):

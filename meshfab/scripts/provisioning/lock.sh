@@ -2,8 +2,9 @@
 # $1 the operator, $2 the time by this host's clock or '', $3 seconds to wait for each, $4 seconds after which this shell
 # ends by itself, then for each service: name, password file, staging folder
 # Prints `waited` if another run held one. status_busy: another run still holds one.
-# shellcheck shell=sh disable=SC2154,SC2086
+# shellcheck shell=sh disable=SC2154,SC2086,SC3013
 # The arguments are paths without blanks.
+# SC3013: see check_transfer.sh.
 
 # hold FLOCK-FLAGS: take the locks in $others by processes that end with this shell, because a shell has too few
 # file descriptors for many locks. The last process reads a pipe whose only writer is this shell.
@@ -22,6 +23,9 @@ hold() {
 	exec 5>&-
 	[ "$word" = held ]
 }
+
+# holds_others: whether the locks in $others are those that others take, and not removed files.
+holds_others() { for file in $others; do ! flock -n "$file" true || return; done; }
 
 # sshd notices a lost connection after two hours at the earliest, and the renewal would wait as long.
 watch_the_clock() {
@@ -52,22 +56,28 @@ take_locks() {
 		wait "$holder"
 	}
 	set -- $locks
-	exec 9>>"$1" || return 1
-	flock -n 9 || {
-		echo waited
-		flock -w "$seconds" 9 || {
-			print_error "$(cat "$1")"
-			return "$status_busy"
+	# Who retires a service removes its lock in the end: who has waited for that one takes the next.
+	until [ "$1" -ef "/proc/$$/fd/9" ]; do
+		exec 9>>"$1" || return 1
+		flock -n 9 || {
+			echo waited
+			flock -w "$seconds" 9 || {
+				print_error "$(cat "$1")"
+				return "$status_busy"
+			}
 		}
-	}
+	done
 	shift
 	others=$*
 	[ -z "$others" ] || hold -n || {
 		echo waited
-		hold -w "$seconds" || {
+		while hold -w "$seconds" || {
 			for file in $others; do flock -n "$file" true || print_error "$(cat "$file")"; done
 			return "$status_busy"
-		}
+		}; ! holds_others; do
+			exec 6>&-
+			wait "$holder"
+		done
 	}
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done
 	secrets=$files stages=$folders

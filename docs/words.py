@@ -43,7 +43,7 @@ FINDINGS = {
     "secret-left": ("A provisioner password is in the host's `/tmp`.", "the `rm` of the remedy"),
     "orphan": (
         "Not declared, and a pair without a timer and a vhost, or a timer or vhost without a pair.",
-        "declare it and `inv apply`, or remove it with the commands of the message",
+        "declare it and `inv apply`, or end it with `inv retire`",
     ),
     "left-out": (
         "The host names more than 20 password files; the others are not shown.",

@@ -15,9 +15,10 @@ from meshfab.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
     from meshfab.checks.report import Report
-    from meshfab.fleet.apply import HostOutcome, apply
+    from meshfab.fleet.apply import apply
     from meshfab.fleet.check_certs import check_certs
     from meshfab.fleet.doctor import Readiness, doctor
+    from meshfab.fleet.host_outcome import HostOutcome
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
     from meshfab.provisioning.forced_renewal import rekey, renew
     from meshfab.provisioning.outcome import Outcome, Retirement
@@ -52,7 +53,7 @@ __all__ = [
     "wire_nginx",
 ]
 _MODULES = {
-    "HostOutcome": "meshfab.fleet.apply",
+    "HostOutcome": "meshfab.fleet.host_outcome",
     "Outcome": "meshfab.provisioning.outcome",
     "Readiness": "meshfab.fleet.doctor",
     "Report": "meshfab.checks.report",

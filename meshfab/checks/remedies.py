@@ -65,8 +65,8 @@ def for_service(finding: Finding, service: Service, discovery: Discovery, reache
     if renewal:
         return renewal
     if service.name not in discovery.declared:
-        # The commands that end it are for what nobody uses; whoever uses it would only be misled by them.
-        return _declare_or_end(service, discovery, with_commands=finding.code in ("orphan", "cert-missing"))
+        # The command that ends it is for what nobody uses; whoever uses it would only be misled by it.
+        return _declare_or_end(service, discovery, with_command=finding.code in ("orphan", "cert-missing"))
     provision = f"inv provision {options}" + "".join(f" --san {name}" for name in service.sans or ())
     return {
         **dict.fromkeys(_PROVISION, provision),
@@ -82,27 +82,13 @@ def for_dns(fqdn: str, reached: str, host_addresses: Sequence[str]) -> str:
     return f"point {fqdn} at {address} in the mesh's DNS"
 
 
-def _declare_or_end(service: Service, discovery: Discovery, *, with_commands: bool) -> str:
+def _declare_or_end(service: Service, discovery: Discovery, *, with_command: bool) -> str:
     """The choice about a service that nobody declared on the host; only the operator knows whether it belongs there."""
     name, host = service.name, discovery.state.host
     choice = (
         f"if {name} belongs on {host}, declare it there (meshfab.services), then inv apply --host {host}; else end it"
     )
-    end = _end(service, discovery) if with_commands else ""
-    return f"{choice}: {end}" if end else choice
-
-
-def _end(service: Service, discovery: Discovery) -> str:
-    """The commands that remove a service, as far as it exists."""
-    timer, commands = discovery.state.unit(service.timer), []
-    if timer.enabled == "enabled" or timer.active == "active":
-        commands.append(on_host(discovery.state.host, f"sudo systemctl disable --now {service.timer}"))
-    if service.name in discovery.vhosted:
-        commands.append("remove its vhost")
-    pair = [path for path in (service.cert, service.key) if path in discovery.state.stats]
-    if pair:
-        commands.append(on_host(discovery.state.host, f"sudo rm -f {' '.join(pair)}"))
-    return ", then ".join(commands)
+    return f"{choice}: inv retire --name {name} --host {host}" if with_command else choice
 
 
 def for_own_pair(finding: Finding, state: HostState, unit: str) -> str:

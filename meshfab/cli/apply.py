@@ -8,8 +8,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from meshfab.cli.step_lines import StepPrinter
-from meshfab.errors import SecretLeftError
+from meshfab.errors import InputError, SecretLeftError
 from meshfab.fleet import apply, check_certs
+from meshfab.fleet import prune as pruning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from meshfab.config.settings import Settings
-    from meshfab.fleet.apply import HostOutcome
+    from meshfab.fleet.host_outcome import HostOutcome
 
 
 def run(
@@ -28,8 +29,12 @@ def run(
     dry_run: bool = False,
     force: bool = False,
     start: bool = False,
-) -> bool:
-    """Apply what is declared, print the outcomes, and return whether all hosts are as declared.
+    prune: bool = False,
+    yes: bool = False,
+) -> int:
+    """Apply what is declared, print the outcomes, and return the exit status.
+
+    It is 1 if a host is not as declared; in a dry run 2 if something would change.
 
     Args:
         config: the task's configuration.
@@ -38,12 +43,16 @@ def run(
         dry_run: read only.
         force: overwrite what was edited by hand.
         start: start nginx where it is stopped.
+        prune: retire what meshfab set up and is not declared any more, after the plan was shown and confirmed.
+        yes: it is confirmed already.
 
     Raises:
         InputError: an argument cannot be used; nothing was connected.
     """
     began = time.monotonic()
     names = check_certs.requested_hosts(hosts, settings)
+    if prune:
+        pruning.require_declared(names, settings)
     with _status(len(names)) as status:
         # Made here: while the live line is shown, output is printed above it.
         lines = StepPrinter()
@@ -61,7 +70,40 @@ def run(
         if isinstance(host_outcome.error, SecretLeftError):
             # Repeated as the last line: there may be screens of other hosts above.
             print(host_outcome.error, file=sys.stderr)
-    return all(host_outcome.is_well for host_outcome in outcomes)
+    if prune:
+        outcomes = _prune(config, settings, outcomes, dry_run=dry_run, force=force, yes=yes)
+    if not all(host_outcome.is_well for host_outcome in outcomes):
+        return 1
+    return 2 if dry_run and any(host_outcome.is_changed for host_outcome in outcomes) else 0
+
+
+def _prune(
+    config: Any, settings: Settings, outcomes: Sequence[HostOutcome], *, dry_run: bool, force: bool, yes: bool
+) -> tuple[HostOutcome, ...]:
+    """Show what would be retired and, when that is confirmed, retire it.
+
+    Raises:
+        InputError: there is nobody who could confirm it; nothing was retired.
+    """
+    lines = StepPrinter()
+    planned = pruning.prune(outcomes, settings, config, dry_run=True, force=force)
+    lines.retirements(planned, dry_run=True)
+    names = [f"{one.service.fqdn} on {one.host}" for each in planned for one in each.retired if one.changed]
+    if dry_run or not names:
+        return planned
+    if not yes:
+        _require_confirmed(names)
+    retired = pruning.prune(outcomes, settings, config, force=force)
+    lines.retirements(retired, dry_run=False)
+    return retired
+
+
+def _require_confirmed(names: Sequence[str]) -> None:
+    if not sys.stdin.isatty():
+        what = f"not retired, since there is no terminal to confirm it: {', '.join(names)}"
+        raise InputError(what, remedy="look at the plan above, then add --yes")
+    if input(f"Retire {', '.join(names)}? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise InputError(f"not retired: {', '.join(names)}", remedy="declare them, or answer y")
 
 
 def _status(total: int) -> Status | nullcontext[None]:

@@ -12,7 +12,7 @@ from meshfab.errors import LONGEST, one_line, printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from meshfab.fleet.apply import HostOutcome
+    from meshfab.fleet.host_outcome import HostOutcome
     from meshfab.provisioning.outcome import Outcome, Retirement
 
 # A host may claim to have any number of services.
@@ -56,7 +56,7 @@ class StepPrinter:
         what = f"{count} step{'s' if count > 1 else ''} to do" if count else "nothing to do"
         self._last(outcome, f"{what}; nothing was written")
 
-    def retirement(self, retired: Retirement, seconds: float, *, dry_run: bool) -> None:
+    def retirement(self, retired: Retirement, seconds: float | None, *, dry_run: bool) -> None:
         """The end of a service; in a dry run, what would be done."""
         if dry_run:
             for step in retired.changed:
@@ -73,7 +73,16 @@ class StepPrinter:
         what = "retired, nothing of it is left" if count else "nothing to do, nothing of it is here"
         if dry_run:
             what = f"{count} step{'s' if count > 1 else ''} to do; nothing was written" if count else what
-        self._last(retired, what if dry_run else f"{what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+        self._last(retired, what if seconds is None or dry_run else f"{what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+
+    def retirements(self, host_outcomes: Sequence[HostOutcome], *, dry_run: bool) -> None:
+        """What `apply --prune` ends, or would end."""
+        for retired in (each for host_outcome in host_outcomes for each in host_outcome.retired):
+            if retired.error:
+                self._line("failed", str(retired.error), _RED)
+                self._last(retired, "not retired")
+            else:
+                self.retirement(retired, None, dry_run=dry_run)
 
     def host(self, host_outcome: HostOutcome, *, dry_run: bool) -> None:
         """The outcome of `apply` on one host: one line if there was nothing to do, else every step and its reason."""
@@ -85,6 +94,9 @@ class StepPrinter:
             self._line("note", f"{host_outcome.host}: {stray}", _YELLOW)
         if (more := len(host_outcome.undeclared) - _MOST_NOTES) > 0:
             self._line("note", f"{host_outcome.host}: and {more} more undeclared services", _YELLOW)
+        if host_outcome.prunable:
+            names = ", ".join(host_outcome.prunable[:_MOST_NOTES])
+            self._line("note", f"{host_outcome.host}: --prune would retire what meshfab set up: {names}", _YELLOW)
         if host_outcome.error:
             self._line("failed", str(host_outcome.error), _RED)
         if idle or not (host_outcome.services or host_outcome.error):
@@ -107,11 +119,7 @@ class StepPrinter:
     def mesh(self, outcomes: Sequence[HostOutcome], seconds: float, *, dry_run: bool) -> None:
         """The summary of an `apply`, with the names of the failed hosts."""
         failed = [outcome.host for outcome in outcomes if not outcome.is_well]
-        changed = [
-            outcome.host
-            for outcome in outcomes
-            if outcome.is_well and any(service.changed for service in outcome.services)
-        ]
+        changed = [outcome.host for outcome in outcomes if outcome.is_well and outcome.is_changed]
         parts = [f"{len(outcomes)} host{'s' * (len(outcomes) != 1)}"]
         parts.append(f"{len(changed)} {'to change' if dry_run else 'changed'}")
         parts.append(f"{len(outcomes) - len(changed) - len(failed)} as declared")

@@ -42,6 +42,8 @@ _HELP = {
     "start": "start nginx if it is stopped",
     "revoke": "--no-revoke: leave its certificates to expire",
     "last": "also remove the units that all services share; refused while another service is on the host",
+    "prune": "retire what meshfab set up on a host and is not declared for it any more, after you confirmed the plan",
+    "yes": "with --prune: do not ask",
     "serial": "serial number of the certificate, in decimal as step prints it, or in hex",
     "signing": "host: mint there, with the password; operator: sign here; agent: by ssh-agent (default: the setting)",
     "ask-password": "prompt for the provisioner's password, instead of reading it from its file or command",
@@ -222,17 +224,19 @@ def revoke(c: Context, serial: str, host: str = "", signing: str = "", ask_passw
         retirement.revoke(c, host, serial, settings)
 
 
-@task(help={"host": _HOSTS, **_helped("force", "start", *_MINTING, "dry-run")}, iterable=["host"])
+@task(help={"host": _HOSTS, **_helped("force", "start", "prune", "yes", *_MINTING, "dry-run")}, iterable=["host"])
 def apply(
     c: Context,
     host: list[str],
     force: bool = False,
     start: bool = False,
+    prune: bool = False,
+    yes: bool = False,
     signing: str = "",
     ask_password: bool = False,
     dry_run: bool = False,
 ) -> None:
-    """Take every declared service to its certificate, on all hosts at once."""
+    """Take every declared service to its certificate, on all hosts at once; --dry-run exits 2 if any would change."""
     dry_run = dry_run or c.config.run.dry
     with one_line_errors(), garbage_collector_paused():
         settings = _settings(c, signing, ask_password)
@@ -241,9 +245,10 @@ def apply(
         from meshfab.cli import apply as command
         from meshfab.cli import target
 
-        is_well = command.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, force=force, start=start)
-    if not is_well:
-        raise Exit(code=1)
+        consent = {"force": force, "start": start, "prune": prune, "yes": yes}
+        status = command.run(c.config, settings, target.hosts(c, host), dry_run=dry_run, **consent)
+    if status:
+        raise Exit(code=status)
 
 
 @task(help={"host": _HOSTS, **_helped("format", "output", "executor")}, iterable=["host"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Condition, Thread
@@ -15,6 +14,8 @@ from meshfab.config.password import hide_sudo_password
 from meshfab.config.settings import Settings
 from meshfab.errors import LostError, MeshfabError, StoppedError, one_line
 from meshfab.fleet import check_certs
+from meshfab.fleet import prune as pruning
+from meshfab.fleet.host_outcome import HostOutcome
 from meshfab.provisioning.host_run import HostRun
 from meshfab.provisioning.interruptions import one_interruption, signals_ignored
 from meshfab.provisioning.password_transfer import REAPER_SECONDS
@@ -23,7 +24,10 @@ from meshfab.ssh.connection import connect
 from meshfab.ssh.jump_hosts import JumpHostPool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.config.service import Service
+    from meshfab.fleet.host_outcome import OnResult
     from meshfab.provisioning.outcome import Outcome
 
 # All that one host may take, and more for each of its services: a mint may wait a minute for a slow CA.
@@ -35,36 +39,6 @@ _INTERRUPTED = "interrupted before it was finished"
 _BEFORE = "interrupted before its turn"
 
 
-@dataclass(frozen=True)
-class HostOutcome:
-    """The outcome of `apply` on one host.
-
-    Attributes:
-        host: the host, as it was named.
-        services: an outcome for each service that is declared there; empty where the host was not reached.
-        steps: the steps that were done: the service, the step's verb and a sentence.
-        undeclared: sentences on services that are there and not declared.
-        error: the error that ended the run of the whole host, such as a lost connection or a refused login.
-        seconds: the duration.
-    """
-
-    host: str
-    services: tuple[Outcome, ...] = ()
-    steps: tuple[tuple[Service, str, str], ...] = ()
-    undeclared: tuple[str, ...] = ()
-    error: MeshfabError | None = None
-    seconds: float = 0.0
-
-    @property
-    def is_well(self) -> bool:
-        """Whether all that is declared there is served, trusted and renews itself (or, in a dry run, could be read)."""
-        return self.error is None and all(outcome.error is None for outcome in self.services)
-
-
-# Called with each host's outcome when it arrives, and the number of hosts that are still missing.
-OnResult = Callable[[HostOutcome, int], None]
-
-
 @one_interruption()
 def apply(
     hosts: Sequence[str] | None = None,
@@ -74,12 +48,14 @@ def apply(
     dry_run: bool = False,
     force: bool = False,
     start: bool = False,
+    prune: bool = False,
     on_result: OnResult | None = None,
 ) -> tuple[HostOutcome, ...]:
     """Take every declared service to a certificate that is served, trusted and renews itself, on all hosts at once.
 
     A host's error is not raised: it is in its outcome, and no host waits for another. Services that are on a host and
-    not declared are named there and left unchanged. Ctrl-C stops the active runs, which clean up, and starts no more.
+    not declared are named there and left unchanged, unless `prune` is given. Ctrl-C stops the active runs, which clean
+    up, and starts no more.
 
     Args:
         hosts: the hosts; None takes the hosts of the settings and those of the declared services.
@@ -88,6 +64,8 @@ def apply(
         dry_run: read only, and return the steps with a diff of each file.
         force: overwrite files of ours that were edited by hand, and take addresses from a host's other servers.
         start: start nginx where it is stopped.
+        prune: retire what meshfab set up on a host and is not declared for it any more, as `retire` does it, without a
+            question. What it would retire is in the outcomes of a dry run.
         on_result: called with each host's outcome when it arrives, and the number of hosts that are still missing.
 
     Raises:
@@ -96,6 +74,8 @@ def apply(
     settings = settings or Settings.load(config if config is not None else {})
     hide_sudo_password(config)
     names = check_certs.requested_hosts(hosts, settings)
+    if prune:
+        pruning.require_declared(names, settings)
     results: dict[str, HostOutcome] = {}
     with closing(MintingMeans() if dry_run else minting_means(settings)) as means, JumpHostPool() as jumps:
         runs = HostRuns(settings, config, means, jumps, Consent(force, start), dry_run, deque(names), len(names))
@@ -114,7 +94,8 @@ def apply(
             results[name] = HostOutcome(name, error=StoppedError(_BEFORE, host=name))
             if on_result:
                 on_result(results[name], len(names) - len(results))
-    return tuple(results[name] for name in names)
+    outcomes = tuple(results[name] for name in names)
+    return pruning.prune(outcomes, settings, config, dry_run=dry_run, force=force) if prune else outcomes
 
 
 @dataclass
@@ -220,7 +201,15 @@ class HostRuns:
         except Exception as fault:  # a host may answer anything; its answer must not stop the other hosts
             what = f"its answer cannot be handled: {type(fault).__name__}: {one_line(str(fault))[:200]}"
             return HostOutcome(host, steps=tuple(steps), error=MeshfabError(what, host=host))
-        return HostOutcome(host, tuple(outcomes), tuple(steps), run.undeclared, run.error, time.monotonic() - began)
+        return HostOutcome(
+            host,
+            tuple(outcomes),
+            tuple(steps),
+            run.undeclared,
+            run.prunable,
+            error=run.error,
+            seconds=time.monotonic() - began,
+        )
 
     def _watched(self, active: _ActiveRun, run: HostRun) -> list[Outcome]:
         with self._changed:

@@ -44,6 +44,7 @@ class HostRun:
         request: what was asked for.
         on_step: called with a service, a step's verb and a sentence.
         undeclared: sentences on services that are on the host and not in the request.
+        prunable: the names of those of them that carry meshfab's mark.
         error: the error that ended the run of the whole host.
     """
 
@@ -51,6 +52,7 @@ class HostRun:
     request: ProvisionRequest
     on_step: OnStep | None = None
     undeclared: tuple[str, ...] = ()
+    prunable: tuple[str, ...] = ()
     error: MeshfabError | None = None
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
     _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
@@ -126,7 +128,7 @@ class HostRun:
 
     def _observe(self, services: Sequence[Service]) -> HostObservation:
         observation = observe(self.shell, self._probe, self.request, self._unfinished(services))
-        self.undeclared = observation.undeclared
+        self.undeclared, self.prunable = observation.undeclared, observation.prunable
         return observation
 
     def _pending_plans(self, observation: HostObservation, services: Sequence[Service]) -> list[Plan]:

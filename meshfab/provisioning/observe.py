@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from meshfab.checks import preconditions
 from meshfab.errors import MeshfabError
 from meshfab.host import certificate, discovery, facts
-from meshfab.nginx import change, previous_options
+from meshfab.nginx import change, previous_options, vhost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
     from meshfab.config.service import Service
+    from meshfab.host.discovery import Discovery
     from meshfab.host.facts import HostState
     from meshfab.nginx.listeners import Endpoint
     from meshfab.provisioning.request import ProvisionRequest
@@ -47,12 +48,14 @@ class HostObservation:
         services: each service as it is now, by name.
         refused: why a service cannot be planned for, by name.
         undeclared: sentences on services that are there and not in the request.
+        prunable: the names of those of them that carry meshfab's mark.
     """
 
     state: HostState
     services: Mapping[str, ServiceObservation]
     refused: Mapping[str, MeshfabError]
     undeclared: tuple[str, ...] = ()
+    prunable: tuple[str, ...] = ()
 
 
 def observe(
@@ -63,7 +66,7 @@ def observe(
     Raises:
         ConnectError: the host's answer is not a probe's, or the connection was lost.
     """
-    state, undeclared = _read(shell, request)
+    state, undeclared, prunable = _read(shell, request)
     merged: dict[str, tuple[Service, Endpoint | None]] = {}
     refused: dict[str, MeshfabError] = {}
     for service in services:
@@ -79,16 +82,30 @@ def observe(
         name: _of_service(state, service, endpoint, clients.get(service.fqdn))
         for name, (service, endpoint) in merged.items()
     }
-    return HostObservation(state, observations, refused, undeclared)
+    return HostObservation(state, observations, refused, undeclared, prunable)
 
 
-def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple[str, ...]]:
+def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple[str, ...], tuple[str, ...]]:
     settings, services = request.settings, request.services
     if not request.covers_all_services:
-        return facts.read_host(shell, settings, services), ()
+        return facts.read_host(shell, settings, services), (), ()
     answer = shell.batch([discovery.request(settings, services, judge=False)])[0]
     discovered = discovery.parse(answer, shell.host, settings, services)
-    return discovered.state, discovery.undeclared(discovered)
+    return discovered.state, discovery.undeclared(discovered), _prunable(discovered)
+
+
+def _prunable(discovered: Discovery) -> tuple[str, ...]:
+    """The undeclared services that meshfab set up: with the settings of their ticks, or with a vhost of ours.
+
+    A pair or a timer alone may be somebody else's.
+    """
+    state, names = discovered.state, []
+    for service in discovered.services:
+        vhosts = state.services[service.name].vhosts.values()
+        is_ours = service.env_file in state.digests or any(map(vhost.read_header, vhosts))
+        if is_ours and service.name not in discovered.declared:
+            names.append(service.name)
+    return tuple(names)
 
 
 def _require_ready(state: HostState, request: ProvisionRequest) -> None:

@@ -204,7 +204,7 @@ def test_an_orphan_is_only_what_nobody_wants() -> None:
     lost = judged(survey(units=bare, vhosted=frozenset()), EndpointObservation())[0]
     assert codes(lost) == {"orphan": "warning"}
     choice = "if tea belongs on h2, declare it there (meshfab.services), then inv apply --host h2; else end it: "
-    assert lost.findings[0].remedy == f"{choice}ssh h2 sudo rm -f {TEA.cert} {TEA.key}"
+    assert lost.findings[0].remedy == f"{choice}inv retire --name tea --host h2"
     wanted = judged(survey(units=bare, vhosted=frozenset(), declared=frozenset({"tea"})))[0]
     assert codes(wanted) == {"timer-missing": "critical"}
 
@@ -220,7 +220,7 @@ def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
     tea = judged(gone, observation(served=Served(None, ADDRESS, why="refused")))[0]
     assert codes(tea) == {"cert-missing": "critical", "not-served": "critical", "orphan": "warning"}
     end = next(one.remedy for one in tea.findings if one.code == "orphan").partition("; else end it: ")[2]
-    assert end == "ssh h2 sudo systemctl disable --now step@tea.timer, then remove its vhost"
+    assert end == "inv retire --name tea --host h2"
 
 
 def test_the_password_of_a_service_is_its_own_and_others_are_the_hosts() -> None:

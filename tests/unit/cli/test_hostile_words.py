@@ -201,7 +201,7 @@ def test_a_message_of_any_length_is_cut_in_its_middle() -> None:
 
 
 def test_services_without_end_are_a_few_lines() -> None:
-    from meshfab.fleet.apply import HostOutcome
+    from meshfab.fleet.host_outcome import HostOutcome
 
     out = io.StringIO()
     StepPrinter(out).host(HostOutcome("h2", undeclared=tuple(f"orphan: n{n}" for n in range(1000))), dry_run=False)

@@ -11,7 +11,7 @@ import pytest
 from meshfab.cli.step_lines import StepPrinter, duration
 from meshfab.config.service import Service
 from meshfab.errors import MintError, NginxError
-from meshfab.fleet.apply import HostOutcome
+from meshfab.fleet.host_outcome import HostOutcome
 from meshfab.host import certificate
 from meshfab.host.tls_client import Served
 from meshfab.provisioning.outcome import Outcome

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from meshfab.fleet.apply import HostOutcome
+    from meshfab.fleet.host_outcome import HostOutcome
     from meshfab.provisioning.request import ProvisionRequest
 
 TEN = tuple(f"h{number}" for number in range(1, 11))
@@ -38,6 +38,7 @@ class Fake:
     def __init__(self, c: Any, request: ProvisionRequest, _on_step: Any) -> None:
         self.host, self.request = str(c.enter_result), request
         self.undeclared: tuple[str, ...] = ()
+        self.prunable: tuple[str, ...] = ()
         self.error: MeshfabError | None = None
         self.fault: MeshfabError | None = None
         self.why = ""
@@ -401,7 +402,7 @@ def test_the_command_prints_each_host_and_the_sum_and_knows_whether_all_is_well(
     live: Live, declared: Declared, capsys: pytest.CaptureFixture[str]
 ) -> None:
     live()
-    assert command.run({}, declared("h1", "h2"), [], dry_run=False)
+    assert command.run({}, declared("h1", "h2"), [], dry_run=False) == 0
     out = capsys.readouterr().out
     assert "h1 as declared: tea.internal\n" in out
     assert out.splitlines()[-1].startswith("2 hosts, 0 changed, 2 as declared (")
@@ -410,7 +411,7 @@ def test_the_command_prints_each_host_and_the_sum_and_knows_whether_all_is_well(
         one.error = SecretLeftError("THE PASSWORD MAY STILL LIE at /tmp/x", host=one.host, remedy="rm it")
 
     live(does)
-    assert not command.run({}, declared("h1", "h2"), ["h1"], dry_run=False)
+    assert command.run({}, declared("h1", "h2"), ["h1"], dry_run=False) == 1
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].startswith("1 host, 0 changed, 0 as declared, 1 failed: h1 (")
     assert said.err == "h1: THE PASSWORD MAY STILL LIE at /tmp/x -> rm it\n", "the last and the loudest line"

@@ -91,10 +91,10 @@ def make_plan(remains: ServiceRemains, request: RetirementRequest) -> Retirement
     """
     service, state = request.service, remains.state
     texts = state.services[service.name].vhosts
-    _require_readable(state, service, texts)
     managed = {path: text for path, text in texts.items() if vhost.read_header(text)}
-    _require_unedited(state, managed, force=request.force)
     vhosts = tuple(_vhost_path(path) for path in managed if path not in _snippet_paths(service))
+    _require_readable(state, service, has_vhost=bool(vhosts))
+    _require_unedited(state, managed, force=request.force)
     _require_unreferenced(state, service, vhosts)
     kept = kept_files(state, service, request.settings)
     files = tuple(path for path in remains.files if path not in kept)
@@ -123,10 +123,10 @@ def make_plan(remains: ServiceRemains, request: RetirementRequest) -> Retirement
     )
 
 
-def _require_readable(state: HostState, service: Service, texts: Mapping[str, str]) -> None:
+def _require_readable(state: HostState, service: Service, *, has_vhost: bool) -> None:
     output = config_dump.config_error(state) if "nginx" in state.tools else ""
     # Without our vhost nginx accepts it again, if the pair of this service is all that is wrong.
-    if output and not (texts and config_dump.is_about(output, service)):
+    if output and not (has_vhost and config_dump.is_about(output, service)):
         raise NginxError(
             f"nginx's configuration was broken before this run: {config_dump.error_line(output)}",
             host=state.host,

@@ -185,8 +185,10 @@ class RetirementRun:
 
     def _remove(self, plan: RetirementPlan, state: HostState, paths: Sequence[str]) -> None:
         """Remove the files; prove that none is left, and that nginx accepts its configuration."""
-        # The lock is this run's own, whether or not there was one before.
-        files = tuple(dict.fromkeys((*plan.tested, *plan.files, service_files.lock(self.service))))
+        # All of these, whether they were there or not: a tick that was stopped may have left one since, and the lock is
+        # this run's own.
+        last = service_files.others(self.service)
+        files = (*plan.tested, *(path for path in plan.files if path not in last), *last)
         tested = len(plan.tested) if "nginx" in state.tools else 0
         sweep = [password_transfer.sweep(self.service)]
         answers = self.shell.batch(
@@ -201,7 +203,9 @@ class RetirementRun:
         if left:
             raise NotReadyError(f"files are left: {', '.join(left)}", host=state.host, remedy=_AGAIN)
         if plan.has("remove"):
-            self.on_step("remove", f"{len(files)} files, and nothing of {self.service.name} is left")
+            self.on_step(
+                "remove", f"{len(plan.tested) + len(plan.files)} files, and nothing of {self.service.name} is left"
+            )
 
     def _require(self, answer: Answer, what: str) -> None:
         if not answer.ok:

@@ -104,6 +104,10 @@ def of_the_page(mesh: Mesh, _inv: Inv, folder: Path) -> None:
     (folder / "invoke.yaml").write_text(blocks("docs/how-to/fleet.md", "yaml")[0])
 
 
+def with_wiki(_mesh: Mesh, inv: Inv, _folder: Path) -> None:
+    assert inv("provision", "--name", "wiki", "--host", "h3").returncode == 0
+
+
 def by_hand(_mesh: Mesh, _inv: Inv, _folder: Path) -> None:
     Site("h3", name="oldtea").runbook()
 
@@ -145,6 +149,7 @@ def test_the_tutorial_is_true(mesh: Mesh, inv: Inv) -> None:
         ("docs/how-to/adopt.md", by_hand),
         ("docs/how-to/mtls-upstream.md", demanding),
         ("docs/how-to/fleet.md", of_the_page),
+        ("docs/how-to/retire.md", with_wiki),
         ("docs/how-to/jump-hosts.md", beyond),
         ("docs/how-to/password-store.md", with_a_store),
         ("docs/how-to/signing.md", None),

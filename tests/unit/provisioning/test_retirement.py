@@ -113,6 +113,8 @@ class TestPlan:
         # Without a vhost of ours somebody else's names it.
         with pytest.raises(NginxError, match="broken before"):
             planned(replace(host, vhosts={}))
+        with pytest.raises(NginxError, match="broken before"):
+            planned(replace(host, vhosts={host.vhost_path: "server { listen 80; }"}))
 
     def test_every_certificate_that_the_ca_would_renew_is_revoked(self) -> None:
         other, gone = (authority().pair(SERVICE.fqdn) for _ in range(2))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from meshfab.config import environment, project, validation
+from meshfab.config import environment, lists, project, validation
 from meshfab.errors import InputError
 
 KEY = "meshfab"
@@ -133,10 +133,10 @@ class Settings:
         if self.root_fingerprint is not None:
             fingerprint = validation.fingerprint(self.root_fingerprint, "meshfab.root_fingerprint")
             object.__setattr__(self, "root_fingerprint", fingerprint)
-        object.__setattr__(self, "provisioner_password_command", _words(self.provisioner_password_command))
-        object.__setattr__(self, "trusted_projects", _folders(self.trusted_projects))
-        object.__setattr__(self, "hosts", _hosts(self.hosts))
-        object.__setattr__(self, "public_resolvers", _addresses(self.public_resolvers))
+        object.__setattr__(self, "provisioner_password_command", lists.words(self.provisioner_password_command))
+        object.__setattr__(self, "trusted_projects", lists.folders(self.trusted_projects))
+        object.__setattr__(self, "hosts", lists.hosts(self.hosts))
+        object.__setattr__(self, "public_resolvers", lists.addresses(self.public_resolvers))
         for key, (is_valid, remedy) in _CHECKS.items():
             if not is_valid(getattr(self, key)):
                 raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", remedy=remedy)
@@ -223,33 +223,6 @@ class Settings:
     def password_file(self) -> Path:
         """The path of `provisioner_password`, with `~` expanded."""
         return Path(self.provisioner_password).expanduser()
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    is_list = isinstance(value, (list, tuple)) and all(isinstance(word, str) for word in value)
-    if not is_list or value[:1] in ([""], ("",)):
-        what = "meshfab.provisioner_password_command is not a list of a program and its arguments"
-        raise InputError(what, remedy="write it as a list: [pass, show, mesh/provisioner]")
-    return tuple(value)
-
-
-def _hosts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise InputError("meshfab.hosts is not a list of hosts")
-    return tuple(validation.host(host) for host in value)
-
-
-def _folders(value: Any) -> tuple[str, ...]:
-    is_list = isinstance(value, (list, tuple)) and all(isinstance(folder, str) for folder in value)
-    if not is_list or not all(folder.startswith(("/", "~")) for folder in value):
-        raise InputError("meshfab.trusted_projects is not a list of folders", remedy="set absolute paths")
-    return tuple(value)
-
-
-def _addresses(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)):
-        raise InputError("meshfab.public_resolvers is not a list of addresses")
-    return tuple(validation.address(address, "meshfab.public_resolvers") for address in value)
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,10 @@ FINDINGS = {
         "The key is older than `rekey_after`, by more than a day: the renewal tried to replace it and failed.",
         "`inv rekey`, which shows the reason",
     ),
+    "provisioner-other": (
+        "The certificate comes from another provisioner of the CA than the one in the settings.",
+        "`inv reissue --provisioner`, which is also the drill for [a leaked key](../how-to/leaked-key.md)",
+    ),
     "served-stale": ("TLS clients receive another certificate than the one on disk.", _PROVISION),
     "not-served": (
         "No server answers for the name; a warning if you declared `vhost: false` and have not written the vhost yet.",

@@ -19,6 +19,7 @@ if _typing.TYPE_CHECKING:
     from meshfab.fleet.check_certs import check_certs
     from meshfab.fleet.doctor import Readiness, doctor
     from meshfab.fleet.host_outcome import HostOutcome
+    from meshfab.fleet.reissue import reissue
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
     from meshfab.provisioning.forced_renewal import rekey, renew
     from meshfab.provisioning.outcome import Outcome, Retirement
@@ -45,6 +46,7 @@ __all__ = [
     "ns",
     "provision",
     "provisioner_password",
+    "reissue",
     "rekey",
     "renew",
     "renew_enable",
@@ -66,6 +68,7 @@ _MODULES = {
     "mint": "meshfab.provisioning.api",
     "provision": "meshfab.provisioning.api",
     "provisioner_password": "meshfab.provisioning.password_transfer",
+    "reissue": "meshfab.fleet.reissue",
     "rekey": "meshfab.provisioning.forced_renewal",
     "renew": "meshfab.provisioning.forced_renewal",
     "renew_enable": "meshfab.provisioning.api",

@@ -111,6 +111,12 @@ def remove_provisioner(name: str = layout.PROVISIONER) -> dict[str, Any]:
     return removed[0]
 
 
+def has_provisioner(name: str = layout.PROVISIONER) -> bool:
+    """Whether the CA's configuration has a provisioner."""
+    config = json.loads((current().ca / "config" / "ca.json").read_text())
+    return any(provisioner["name"] == name for provisioner in config["authority"]["provisioners"])
+
+
 def add_provisioner(provisioner: dict[str, Any]) -> None:
     """Add a provisioner, given as in `ca.json`."""
     _edit_and_restart(lambda config: config["authority"]["provisioners"].append(provisioner))

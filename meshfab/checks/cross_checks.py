@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from meshfab.checks.finding import Finding
-from meshfab.errors import NginxError
+from meshfab.errors import NginxError, one_line
 from meshfab.host import certificate, history
 from meshfab.nginx import change, config_dump, previous_options, server_blocks
 from meshfab.nginx.listeners import Endpoint
@@ -46,6 +46,13 @@ def check_key_age(discovery: Discovery, service: Service, leaf: Leaf | None) -> 
     if age > limit + _REKEY_GRACE:
         what = f"its key is {_span(age)} old, and rekey_after is {_span(limit)}"
         yield Finding("key-old", "warning", what)
+
+
+def check_provisioner(leaf: Leaf | None, settings: Settings) -> Iterator[Finding]:
+    """The certificate comes from another provisioner, as after its key leaked and a new one took its place."""
+    if leaf and leaf.provisioner and leaf.provisioner != settings.provisioner:
+        what = f"it comes from the provisioner '{one_line(leaf.provisioner)[:64]}', not from '{settings.provisioner}'"
+        yield Finding("provisioner-other", "warning", what)
 
 
 def check_served(

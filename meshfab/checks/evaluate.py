@@ -60,7 +60,9 @@ def evaluate_host(
         remaining.difference_update(secret)
         observation = observations.get(service.fqdn, _UNASKED)
         findings = [
-            dataclasses.replace(finding, remedy=remedies.for_service(finding, service, discovery, reached))
+            dataclasses.replace(
+                finding, remedy=remedies.for_service(finding, service, discovery, reached, settings.provisioner)
+            )
             for finding in _service_findings(
                 discovery, service, observation, settings, (public or {}).get(service.fqdn, ())
             )
@@ -80,6 +82,7 @@ def _service_findings(
         findings += service_checks.check_renewal(discovery.state, service, renewal_units.wanted(service, settings))
         findings += cross_checks.check_last_tick(discovery, service, leaf)
         findings += cross_checks.check_key_age(discovery, service, leaf)
+        findings += cross_checks.check_provisioner(leaf, settings)
         findings += cross_checks.check_served(discovery, service, observation, leaf)
         findings += cross_checks.check_dns(discovery, service, observation)
     findings += cross_checks.check_orphan(discovery, service)

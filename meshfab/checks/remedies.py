@@ -39,7 +39,9 @@ _PROVISION = {
 _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 
 
-def for_service(finding: Finding, service: Service, discovery: Discovery, reached: str = "") -> str:
+def for_service(
+    finding: Finding, service: Service, discovery: Discovery, reached: str = "", provisioner: str = ""
+) -> str:
     """The operator's next command about a service's finding.
 
     Args:
@@ -47,6 +49,7 @@ def for_service(finding: Finding, service: Service, discovery: Discovery, reache
         service: the service.
         discovery: the host, and what is declared on it.
         reached: the address of the host that SSH reached; empty behind a jump host.
+        provisioner: the one of the settings.
     """
     state = discovery.state
     options = f"--name {service.name} --host {state.host}"
@@ -67,6 +70,8 @@ def for_service(finding: Finding, service: Service, discovery: Discovery, reache
     if service.name not in discovery.declared:
         # The command that ends it is for what nobody uses; whoever uses it would only be misled by it.
         return _declare_or_end(service, discovery, with_command=finding.code in ("orphan", "cert-missing"))
+    if finding.code == "provisioner-other":
+        return f"inv reissue {options} --provisioner {shlex.quote(provisioner)}"
     provision = f"inv provision {options}" + "".join(f" --san {name}" for name in service.sans or ())
     return {
         **dict.fromkeys(_PROVISION, provision),

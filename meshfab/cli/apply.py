@@ -13,12 +13,12 @@ from meshfab.fleet import apply, check_certs
 from meshfab.fleet import prune as pruning
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.status import Status
 
     from meshfab.config.settings import Settings
-    from meshfab.fleet.host_outcome import HostOutcome
+    from meshfab.fleet.host_outcome import HostOutcome, OnResult
 
 
 def run(
@@ -49,32 +49,44 @@ def run(
     Raises:
         InputError: an argument cannot be used; nothing was connected.
     """
-    began = time.monotonic()
     names = check_certs.requested_hosts(hosts, settings)
     if prune:
         pruning.require_declared(names, settings)
-    with _status(len(names)) as status:
+
+    def work(on_result: OnResult) -> tuple[HostOutcome, ...]:
+        return apply.apply(
+            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, on_result=on_result
+        )
+
+    outcomes = run_with_lines(len(names), work, dry_run=dry_run)
+    if prune:
+        outcomes = _prune(config, settings, outcomes, dry_run=dry_run, force=force, yes=yes)
+    if not all(host_outcome.is_well for host_outcome in outcomes):
+        return 1
+    return 2 if dry_run and any(host_outcome.is_changed for host_outcome in outcomes) else 0
+
+
+def run_with_lines(
+    count: int, work: Callable[[OnResult], tuple[HostOutcome, ...]], *, dry_run: bool
+) -> tuple[HostOutcome, ...]:
+    """Do the work on some hosts, and print each outcome when it arrives, then the sum."""
+    began = time.monotonic()
+    with _status(count) as status:
         # Made here: while the live line is shown, output is printed above it.
         lines = StepPrinter()
 
         def show(host_outcome: HostOutcome, to_come: int) -> None:
             lines.host(host_outcome, dry_run=dry_run)
             if status:
-                status.update(_words(len(names) - to_come, len(names)))
+                status.update(_words(count - to_come, count))
 
-        outcomes = apply.apply(
-            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, on_result=show
-        )
+        outcomes = work(show)
     StepPrinter().mesh(outcomes, time.monotonic() - began, dry_run=dry_run)
     for host_outcome in outcomes:
         if isinstance(host_outcome.error, SecretLeftError):
             # Repeated as the last line: there may be screens of other hosts above.
             print(host_outcome.error, file=sys.stderr)
-    if prune:
-        outcomes = _prune(config, settings, outcomes, dry_run=dry_run, force=force, yes=yes)
-    if not all(host_outcome.is_well for host_outcome in outcomes):
-        return 1
-    return 2 if dry_run and any(host_outcome.is_changed for host_outcome in outcomes) else 0
+    return outcomes
 
 
 def _prune(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from meshfab.cli import step_command
 from meshfab.cli.error_lines import one_line_errors
-from meshfab.cli.step_command import garbage_collector_paused
-from meshfab.cli.task_options import MINTING, helped, settings_of
+from meshfab.cli.step_command import garbage_collector_paused, warn_of_exposure
+from meshfab.cli.task_options import HOSTS, MINTING, helped, settings_of
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError
@@ -48,6 +49,45 @@ def retire(
         can_sign = settings.signing != "host"
         request = RetirementRequest(Service.of(name, settings), settings, revoke, can_sign, force, last)
         retirement.retire(c, host, request, dry_run=dry_run or c.config.run.dry)
+
+
+@task(
+    help={
+        "host": HOSTS,
+        "name": "a service; repeat for more (default: all that are declared for the hosts)",
+        "all": "all declared services of all hosts",
+        "provisioner": "mint with this one, and replace only what comes from another",
+        "before": "replace keys that were made before this moment, as 2026-11-26T09:30:00Z (default: now)",
+        **helped(*MINTING, "dry-run"),
+    },
+    iterable=["host", "name"],
+)
+def reissue(
+    c: Context,
+    host: list[str],
+    name: list[str],
+    all: bool = False,  # noqa: A002
+    provisioner: str = "",
+    before: str = "",
+    signing: str = "",
+    ask_password: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Replace keys and certificates that are valid, on all hosts at once; --dry-run exits 2 if any would change."""
+    dry_run = dry_run or c.config.run.dry
+    with one_line_errors(), garbage_collector_paused():
+        settings = settings_of(c, signing, ask_password)
+        from meshfab.cli import reissue as command
+        from meshfab.cli import target
+
+        hosts = target.hosts(c, host)
+        if all is bool(hosts or name):
+            raise InputError("reissue replaces what is named", remedy="give --name, --host, or --all alone")
+        if not dry_run:
+            warn_of_exposure(settings)
+        status = command.run(c.config, settings, hosts, name, provisioner=provisioner, before=before, dry_run=dry_run)
+    if status:
+        raise Exit(code=status)
 
 
 @task(help={**helped("serial", *MINTING), "host": "the host that has the pair with that serial"})

@@ -114,7 +114,8 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
     """
     service, settings, parts = observed.service, request.settings, request.parts
     findings = service_checks.check_pair(state, service)
-    steps = _pair_steps(state, service, findings) if "mint" in parts else []
+    reissue = request.reissue.reason(state.services[service.name]) if request.reissue else ""
+    steps = _pair_steps(state, service, findings, reissue) if "mint" in parts else []
     files: list[File] = []
     if "renew-enable" in parts:
         wanted = renewal_units.wanted(service, settings)
@@ -178,7 +179,7 @@ def _load_steps(
     return _serving_steps(state, service, findings, observed.served) if endpoint else []
 
 
-def _pair_steps(state: HostState, service: Service, findings: list[Finding]) -> list[Step]:
+def _pair_steps(state: HostState, service: Service, findings: list[Finding], reissue: str) -> list[Step]:
     service_state, steps = state.services[service.name], []
     if service_state.is_secret_folder:
         what = f"{service.secret} is a folder, and meshfab does not remove it"
@@ -192,8 +193,8 @@ def _pair_steps(state: HostState, service: Service, findings: list[Finding]) -> 
         return [*steps, Step("finish", "an earlier run moved only the new key into place")]
     if service_state.has_leftovers and not service_state.secret:
         steps.append(Step("sweep", "an interrupted run left files beside the pair"))
-    if reasons:
-        steps.append(Step("mint", "; ".join(finding.message for finding in reasons)))
+    if reasons or reissue:
+        steps.append(Step("mint", "; ".join(finding.message for finding in reasons) or reissue))
     else:
         steps += [
             Step("rights", finding.message) for finding in findings if finding.code in ("mode-drift", "acl-missing")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.provisioning.operator_signing import OperatorSigner
+    from meshfab.provisioning.reissue import Reissue
 
 Part = Literal["mint", "renew-enable", "wire-nginx"]
 EVERYTHING: frozenset[Part] = frozenset(("mint", "renew-enable", "wire-nginx"))
@@ -43,6 +44,7 @@ class ProvisionRequest:
         consent: what the operator agreed to.
         dry_run: read only.
         covers_all_services: whether the host should have no other services; then a run reports undeclared ones.
+        reissue: which pairs are replaced although nothing is wrong with them; None for none.
     """
 
     services: tuple[Service, ...]
@@ -53,6 +55,7 @@ class ProvisionRequest:
     consent: Consent = Consent()
     dry_run: bool = False
     covers_all_services: bool = False
+    reissue: Reissue | None = None
 
 
 def make_request(

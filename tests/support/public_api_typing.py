@@ -22,6 +22,7 @@ from meshfab import (
     ns,
     provision,
     provisioner_password,
+    reissue,
     rekey,
     renew,
     renew_enable,
@@ -84,6 +85,7 @@ def fleet() -> int:
         for one in host.certificates:
             print(host.host, host.error, one.fqdn, one.status, [finding.remedy for finding in one.findings])
     outcomes: tuple[HostOutcome, ...] = apply(["h1"], settings=Settings(), dry_run=True)
+    outcomes += reissue(["h1"], names=["wiki"], provisioner="lair-2", settings=Settings(), dry_run=True)
     print([(outcome.host, outcome.is_well, outcome.undeclared) for outcome in outcomes])
     machines: tuple[Readiness, ...] = doctor(["h1"], settings=Settings())
     print([(machine.host, machine.status, [check.code for check in machine.checks]) for machine in machines])

@@ -46,6 +46,7 @@ def test_the_public_names_are_these() -> None:
         "ns",
         "provision",
         "provisioner_password",
+        "reissue",
         "rekey",
         "renew",
         "renew_enable",

@@ -90,6 +90,15 @@ def test_a_key_that_was_not_replaced_at_its_age_is_found(
         assert finding.remedy == "inv rekey --name tea --host h2"
 
 
+def test_a_certificate_of_another_provisioner_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf = replace(certificate.read_leaf(pair("tea.internal").pem), provisioner="lair")
+    monkeypatch.setattr("meshfab.checks.evaluate._leaf", lambda *_: leaf)
+    assert codes(judged(survey())[0]) == {}
+    tea = judged(survey(declared=frozenset({"tea"})), settings=Settings(provisioner="lair 2"))[0]
+    assert codes(tea) == {"provisioner-other": "warning"}
+    assert tea.findings[0].remedy == "inv reissue --name tea --host h2 --provisioner 'lair 2'"
+
+
 @pytest.mark.parametrize("result", ["exit-code", "timeout", "core-dump"])
 def test_a_tick_that_died_without_a_word_is_told_by_systemds(result: str) -> None:
     units = {**survey().state.units, "step@tea.service": Unit("loaded", "static", "failed", result)}

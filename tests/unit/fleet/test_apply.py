@@ -16,7 +16,7 @@ from lab.machine.process import wait_until
 from meshfab.cli import apply as command
 from meshfab.config.settings import Settings
 from meshfab.errors import ConnectError, InputError, MeshfabError, MintError, SecretLeftError, StoppedError
-from meshfab.fleet import apply
+from meshfab.fleet import apply, host_runs
 from meshfab.provisioning.outcome import Outcome
 from tests.support.fake_host import PASSWORD
 
@@ -80,8 +80,8 @@ class World:
 def live(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def put(does: Callable[[Fake], None] = lambda _: None) -> World:
         Fake.world = World(does)
-        monkeypatch.setattr(apply, "HostRun", Fake)
-        monkeypatch.setattr(apply, "connect", lambda host, *_words, **_more: nullcontext(host))
+        monkeypatch.setattr(host_runs, "HostRun", Fake)
+        monkeypatch.setattr(host_runs, "connect", lambda host, *_words, **_more: nullcontext(host))
         return Fake.world
 
     return put
@@ -210,8 +210,8 @@ def test_one_service_that_failed_makes_its_host_one_that_failed(live: Live, decl
 def test_a_host_that_takes_too_long_is_stopped_and_no_other(
     live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apply, "HOST_SECONDS", 0.1)
-    monkeypatch.setattr(apply, "SERVICE_SECONDS", 0.05)
+    monkeypatch.setattr(host_runs, "HOST_SECONDS", 0.1)
+    monkeypatch.setattr(host_runs, "SERVICE_SECONDS", 0.05)
     live(lambda one: one.hang() if one.host == "h2" else None)
     began = time.monotonic()
     found = apply.apply(settings=declared("h1", "h2", "h3", parallel=2))
@@ -268,7 +268,7 @@ def stubborn() -> Iterator[Callable[..., Stubborn]]:
 def test_a_run_that_does_not_end_when_it_is_stopped_is_given_up(
     live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch, stubborn: Callable[..., Stubborn]
 ) -> None:
-    monkeypatch.setattr(apply, "STOP_SECONDS", 0.3)
+    monkeypatch.setattr(host_runs, "STOP_SECONDS", 0.3)
     hangs = stubborn("h2")
     live(hangs)
     told: list[str] = []
@@ -315,7 +315,7 @@ def test_hosts_that_hang_take_no_other_hosts_turn(
     live: Live, declared: Declared, monkeypatch: pytest.MonkeyPatch, stubborn: Callable[..., Stubborn]
 ) -> None:
     for name, seconds in {"HOST_SECONDS": 0.1, "SERVICE_SECONDS": 0.1, "STOP_SECONDS": 0.1}.items():
-        monkeypatch.setattr(apply, name, seconds)
+        monkeypatch.setattr(host_runs, name, seconds)
     live(stubborn("h1", "h2"))
     found = apply.apply(settings=declared("h1", "h2", "h3", "h4", parallel=2))
     assert [outcome.is_well for outcome in found] == [False, False, True, True]
@@ -330,7 +330,7 @@ def test_the_process_can_end_while_a_host_hangs(tmp_path: Path) -> None:
 import threading
 from contextlib import nullcontext
 from meshfab.config.settings import Settings
-from meshfab.fleet import apply
+from meshfab.fleet import apply, host_runs
 
 class Hangs:
     error, undeclared = None, ()
@@ -341,8 +341,8 @@ class Hangs:
     def stop(self, _reason):
         pass
 
-apply.HostRun, apply.connect = Hangs, lambda *_args, **_more: nullcontext()
-apply.HOST_SECONDS = apply.SERVICE_SECONDS = apply.STOP_SECONDS = 0.1
+host_runs.HostRun, host_runs.connect = Hangs, lambda *_args, **_more: nullcontext()
+host_runs.HOST_SECONDS = host_runs.SERVICE_SECONDS = host_runs.STOP_SECONDS = 0.1
 settings = Settings(services={{"tea": {{"host": "h1"}}}}, provisioner_password={str(file)!r})
 print(apply.apply(settings=settings)[0].error)
 """
@@ -359,7 +359,7 @@ def test_an_interruption_before_anything_ran_is_told_for_all(
     def interrupt(*_words: object) -> None:
         raise KeyboardInterrupt
 
-    collect = apply.HostRuns.collect
+    collect = host_runs.HostRuns.collect
     calls: list[int] = []
 
     def once(self: Any, *given: Any) -> None:
@@ -368,7 +368,7 @@ def test_an_interruption_before_anything_ran_is_told_for_all(
             interrupt()
         collect(self, *given)
 
-    monkeypatch.setattr(apply.HostRuns, "collect", once)
+    monkeypatch.setattr(host_runs.HostRuns, "collect", once)
     found = apply.apply(settings=declared(parallel=2))
     assert len(world.begun) <= 2
     assert all("interrupted" in words(came) for came in found)

@@ -57,7 +57,7 @@ def retire(
         "name": "a service; repeat for more (default: all that are declared for the hosts)",
         "all": "all declared services of all hosts",
         "provisioner": "mint with this one, and replace only what comes from another",
-        "before": "replace keys that were made before this moment, as 2026-11-26T09:30:00Z (default: now)",
+        "before": "replace only keys that were made before this moment, as 2026-11-26T09:30:00Z",
         **helped(*MINTING, "dry-run"),
     },
     iterable=["host", "name"],

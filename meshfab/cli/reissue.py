@@ -34,7 +34,8 @@ def run(
     Raises:
         InputError: an argument cannot be used; nothing was connected.
     """
-    moment = _parsed(before) if before else datetime.now(timezone.utc)
+    began = datetime.now(timezone.utc)
+    moment = _parsed(before) if before else None
     count = len(reissue.choose(hosts or None, names or None, settings))
 
     def replace(on_result: OnResult) -> tuple[HostOutcome, ...]:
@@ -52,8 +53,8 @@ def run(
     outcomes = apply_command.run_with_lines(count, replace, dry_run=dry_run)
     if not all(host_outcome.is_well for host_outcome in outcomes):
         if not provisioner and not dry_run:
-            # Another start would be a later moment, and replace everything again.
-            print(f"to do only what is left: add --before {moment:%Y-%m-%dT%H:%M:%SZ}", file=sys.stderr)
+            # The same command would replace everything again.
+            print(f"to do only what is left: add --before {moment or began:%Y-%m-%dT%H:%M:%SZ}", file=sys.stderr)
         return 1
     return 2 if dry_run and any(host_outcome.is_changed for host_outcome in outcomes) else 0
 

@@ -37,16 +37,17 @@ def reissue(
 ) -> tuple[HostOutcome, ...]:
     """Replace the keys and certificates of services, though they are valid: a key leaked, or a provisioner's key.
 
-    Each new pair is checked, put in place, loaded and proved as `mint` does it. A second call does what is left. With
-    `provisioner`, that is what comes from any other provisioner; else, keys that were made before a moment.
+    Each new pair is checked, put in place, loaded and proved as `mint` does it. A second call with the same
+    `provisioner` or `before` does what is left.
 
     Args:
         hosts: the hosts; None takes the hosts of the settings and those of the declared services.
         names: the services' short names; None takes all that are declared for the hosts. A service that is not declared
             needs `hosts`.
         provisioner: the provisioner that mints from now on, instead of the one in the settings: every pair that comes
-            from another one is replaced.
-        before: keys that were made before this moment are replaced; with a time zone. None is now.
+            from another one is replaced, and no other.
+        before: with a time zone; only keys that were made before this moment are replaced. step-ca dates back, so one
+            that is less than 90 s older counts as new. None replaces all.
         settings: the mesh's conventions and `services`; None reads them from `config`.
         config: an Invoke or Fabric configuration to carry on.
         dry_run: read only, and return what would be replaced.
@@ -60,7 +61,7 @@ def reissue(
         settings = dataclasses.replace(settings, provisioner=provisioner)
     hide_sudo_password(config)
     chosen = choose(hosts, names, settings)
-    rule = Reissue(_moment(before), settings.provisioner if provisioner else "")
+    rule = Reissue(before and _moment(before), settings.provisioner if provisioner else "")
     with closing(MintingMeans() if dry_run else minting_means(settings)) as means:
 
         def request_for(host: str) -> ProvisionRequest:
@@ -102,12 +103,9 @@ def choose(
     return {host: services for host, services in chosen.items() if services}
 
 
-def _moment(before: datetime | None) -> datetime:
-    now = datetime.now(timezone.utc)
-    if before is None:
-        return now
+def _moment(before: datetime) -> datetime:
     if before.tzinfo is None:
         raise InputError("the moment for reissue has no time zone", remedy="give one: 2026-11-26T09:30+00:00")
-    if before > now:
+    if before > datetime.now(timezone.utc):
         raise InputError("the moment for reissue is in the future", remedy="give one that has passed")
     return before.astimezone(timezone.utc)

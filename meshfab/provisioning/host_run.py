@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -150,7 +151,9 @@ class HostRun:
             try:
                 if service.name in observation.refused:
                     raise observation.refused[service.name]
-                plans.append(make_plan(observation.state, observation.services[service.name], self.request))
+                plans.append(
+                    make_plan(observation.state, observation.services[service.name], self._request_for(service))
+                )
             except MeshfabError as error:
                 refused.append((service, error))
         # nginx stops at the first bad pair: after that is healed, the other services are planned again.
@@ -159,6 +162,11 @@ class HostRun:
             if not (plans_again and isinstance(reason, NginxError)):
                 self._fail(service, reason)
         return plans
+
+    def _request_for(self, service: Service) -> ProvisionRequest:
+        """The request as far as it is not met yet: a new key is made once."""
+        is_new = any(step.verb == "mint" for step in self._changed.get(service.name, ()))
+        return dataclasses.replace(self.request, reissue=None) if is_new else self.request
 
     def _execute(self, observation: HostObservation, pending: Sequence[Plan]) -> None:
         if self.request.password is not None and any(plan.reason("mint") is not None for plan in pending):

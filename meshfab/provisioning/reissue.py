@@ -20,14 +20,14 @@ _BACKDATED = timedelta(seconds=90)
 
 @dataclass(frozen=True)
 class Reissue:
-    """What is replaced. A pair that was replaced is no more covered by it, so a second run does what is left.
+    """What is replaced. With a moment or a provisioner, a pair that was replaced is not covered any more.
 
     Attributes:
-        before: keys that were made before this moment (UTC).
+        before: keys that were made before this moment (UTC); None for all keys.
         provisioner: if not empty, pairs of any other provisioner instead.
     """
 
-    before: datetime
+    before: datetime | None = None
     provisioner: str = ""
 
     def reason(self, state: ServiceState) -> str:
@@ -38,6 +38,8 @@ class Reissue:
         if self.provisioner and leaf.provisioner:
             minter = one_line(leaf.provisioner)[:64]
             return "" if leaf.provisioner == self.provisioner else f"it comes from the provisioner '{minter}'"
+        if self.before is None:
+            return "a new key was asked for"
         made = state.history.key_since(history.digest(leaf))
         if made is None:
             return "nobody has recorded when its key was made"

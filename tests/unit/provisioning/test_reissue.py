@@ -63,6 +63,10 @@ def test_a_provisioner_decides_where_it_is_named(monkeypatch: pytest.MonkeyPatch
     assert reason("").startswith("its key was made before")
 
 
+def test_without_a_moment_all_keys_are_replaced() -> None:
+    assert Reissue().reason(state()) == "a new key was asked for"
+
+
 def test_what_is_no_certificate_is_minted_for_that_reason() -> None:
     assert Reissue(NOW).reason(ServiceState()) == ""
     assert Reissue(NOW).reason(ServiceState(cert="nonsense")) == ""

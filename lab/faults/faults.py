@@ -55,7 +55,8 @@ def restore(host: str) -> bool:
 
 def kill_sshd_sessions(host: str) -> None:
     """Kill the SSH sessions on a host, as a crash does; sshd accepts new ones."""
-    hosts.run(host, ["pkill", "-KILL", "-f", r"^sshd: [^/]"], check=False)
+    # OpenSSH 9.8 and newer has a program of its own for them.
+    hosts.run(host, ["pkill", "-KILL", "-f", r"^sshd(-session)?: [^/]"], check=False)
 
 
 def fill(host: str, folder: str) -> None:

@@ -23,7 +23,7 @@ HOST = "h3"
 def no_penalties(mesh: Mesh) -> Iterator[None]:
     """OpenSSH 9.8 and newer refuses an address for a while after many logins that were broken off."""
     config = "/etc/ssh/sshd_config.d/penalties.conf"
-    is_known = "sshd -T | grep -q '^persourcepenalties'"
+    is_known = "sshd -T | grep -qi '^persourcepenalties '"
     mesh.hosts.run(HOST, f"! {is_known} || {{ echo 'PerSourcePenalties no' >{config} && systemctl reload ssh; }}")
     yield
     mesh.hosts.run(HOST, f"rm -f {config}; systemctl reload ssh")

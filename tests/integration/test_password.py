@@ -59,22 +59,30 @@ def is_stepping(mesh: Mesh) -> bool:
 
 
 @contextmanager
-def minting(mesh: Mesh, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """An operator's run that hangs in its mint, because the CA is frozen."""
+def minting(mesh: Mesh, output: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """An operator's run that hangs in its mint, because the CA is frozen; what it says is in a file.
+
+    Under --debug it says more than a pipe holds.
+    """
     mesh.ca.pause()
     argv = ["env", "--default-signal=INT", INV, *words, "provision", *SERVICE]
-    run = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        with run:
-            wait_until(lambda: is_stepping(mesh), "the mint to begin", 60, 0.02)
+        with (
+            output.open("w") as file,
+            subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, text=True) as run,
+        ):
+            wait_until(lambda: is_stepping(mesh) or run.poll() is not None, "the mint to begin", 60, 0.02)
+            assert run.poll() is None, output.read_text()
             yield run
             run.kill()
     finally:
         mesh.ca.resume()
 
 
-def test_while_it_mints_the_password_is_in_a_file_of_roots_alone_and_nowhere_else(mesh: Mesh, password: str) -> None:
-    with minting(mesh, "--debug", "--echo") as run:
+def test_while_it_mints_the_password_is_in_a_file_of_roots_alone_and_nowhere_else(
+    mesh: Mesh, password: str, tmp_path: Path
+) -> None:
+    with minting(mesh, tmp_path / "output", "--debug", "--echo") as run:
         assert mesh.hosts.run(HOST, f"stat -c '%F %U:%G %a' {SECRET}").stdout == "regular file root:root 600\n"
         assert mesh.hosts.run(HOST, "systemctl is-active 'meshfab-reap-minted-*.timer'").stdout == "active\n"
         # The pattern arrives on stdin: grep must not find itself.
@@ -83,7 +91,8 @@ def test_while_it_mints_the_password_is_in_a_file_of_roots_alone_and_nowhere_els
         here = subprocess.run(["sh", "-c", everywhere], input=password, capture_output=True, text=True, check=False)
         assert here.stdout == ""
         run.send_signal(signal.SIGINT)
-        said = run.communicate(timeout=MINT_SECONDS - 15)[0]
+        run.wait(timeout=MINT_SECONDS - 15)
+    said = (tmp_path / "output").read_text()
     assert password not in said
     assert "interrupted" in said
     assert left(mesh) == ""
@@ -91,10 +100,10 @@ def test_while_it_mints_the_password_is_in_a_file_of_roots_alone_and_nowhere_els
     assert mesh.hosts.run(HOST, journal, input=password).stdout.strip() == "0"
 
 
-def test_a_hung_mint_does_not_hold_the_clean_up_back(mesh: Mesh) -> None:
-    with minting(mesh) as run:
+def test_a_hung_mint_does_not_hold_the_clean_up_back(mesh: Mesh, tmp_path: Path) -> None:
+    with minting(mesh, tmp_path / "output") as run:
         run.send_signal(signal.SIGTERM)
-        run.communicate(timeout=MINT_SECONDS - 15)
+        run.wait(timeout=MINT_SECONDS - 15)
         assert run.returncode == 1
         assert left(mesh) == ""
         assert not is_stepping(mesh)

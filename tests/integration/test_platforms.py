@@ -14,6 +14,7 @@ import pytest
 from lab import layout
 from lab.errors import LabError
 from lab.services import hosts
+from meshfab.ssh import script
 from tests.integration.on_host import Site, assert_done, assert_refused, curl
 
 if TYPE_CHECKING:
@@ -166,6 +167,22 @@ def test_a_unit_that_somebody_enabled_without_a_reload_is_no_drift_of_ours(site:
     enable_another_unit(site)
     assert "nothing to do, nothing changed" in assert_done(run("provision", *site.words))
     assert "renewed: serial" in assert_done(run("renew", *site.words))
+
+
+def test_a_run_that_another_one_has_overtaken_does_not_touch_the_units(site: Site, run: Inv) -> None:
+    """Two first runs at once: the later one is told to install what lies there by then."""
+    unit = "/etc/systemd/system/step@.timer"
+    text = hosts.run(site.host, f"cat {unit}").stdout
+    hosts.run(site.host, ["sh", "-c", script.text("install_units"), "sh", "", "", "", unit, "0644", text])
+    enable_another_unit(site)
+    assert "nothing to do, nothing changed" in assert_done(run("provision", *site.words))
+
+
+def test_systemd_does_not_want_a_reload_after_a_run(site: Site, run: Inv) -> None:
+    """Each `systemctl` of an operator would warn of it, whatever unit it is about."""
+    site.sh(f"systemctl daemon-reload; systemctl -q disable --now {site.timer}")
+    assert "timer" in assert_done(run("provision", *site.words))
+    assert site.sh("systemctl show -P NeedDaemonReload init.scope nginx.service").split() == ["no", "no"]
 
 
 @pytest.mark.parametrize("name", ["step@.timer", "step@.service"])

@@ -22,7 +22,11 @@ install_files() {
 				mv -fT -- "$new" "$1"
 				placed="$placed $1"
 			elif [ -f "$1" ] && printf %s "$3" | cmp -s - "$1"; then
-				chmod "$2" "$1"
+				# Only if it has another mode: chmod changes the ctime, by which has_read_units in library.sh judges.
+				[ "0$(stat -c %a -- "$1")" = "$2" ] || {
+					chmod "$2" "$1"
+					reload=reload
+				}
 			else
 				# systemd may have an older version of a changed unit or a drop-in in memory.
 				case $1 in
@@ -47,13 +51,19 @@ install_files() {
 
 # Not with `||`, which would switch `set -e` off inside the function.
 if [ $# != 0 ]; then install_files "$@"; fi
-[ -z "$reload" ] || systemctl daemon-reload
-[ -n "$timers" ] || exit 0
-# --no-reload: an instance of a template needs no reload, and a reload takes 100 ms.
+[ -n "$timers" ] || {
+	[ -z "$reload" ] || systemctl daemon-reload
+	exit 0
+}
+# --no-reload: an instance of a template needs no reload, and a reload takes 100 ms. But from systemd 255 on, systemd then
+# wants one for every unit of the host, and each later `systemctl` of an operator would print a warning.
 # shellcheck disable=SC2086
-systemctl --quiet --no-reload --now enable $timers 2>/dev/null || {
+systemctl --quiet --no-reload enable $timers
+[ "$(systemctl show -P NeedDaemonReload init.scope)" != yes ] || reload=reload
+[ -z "$reload$again" ] || systemctl daemon-reload
+# shellcheck disable=SC2086
+systemctl --quiet start $timers 2>/dev/null || {
 	# An old systemd does not find a unit file that is newer than its cache.
 	systemctl daemon-reload
-	systemctl --quiet --now enable $timers
+	systemctl --quiet start $timers
 }
-[ -z "$again" ] || systemctl daemon-reload

@@ -121,7 +121,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         wanted = renewal_units.wanted(service, settings)
         drift = renewal_units.drift(state, wanted)
         files = [file for file in wanted if file.path in drift]
-        steps += [*_record_steps(state, service, steps), *_renewal_steps(state, service, wanted)]
+        steps += _renewal_steps(state, service, wanted)
     nginx_change = change.NginxChange()
     if "wire-nginx" in parts:
         heals = any(step.verb in ("mint", "finish") for step in steps)
@@ -134,6 +134,8 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
         steps += _load_steps(state, observed, findings, steps, endpoint)
     loads = is_loaded or any(step.verb == "reload" for step in steps)
     starts = loads and layout.must_start(state, start=request.consent.start)
+    if "renew-enable" in parts:  # which brings the program that records
+        steps += _record_steps(state, service, steps)
     plan = Plan(service, tuple(steps), tuple(files), nginx_change, endpoint, starts)
     preconditions.require(preconditions.check_writable(state.unwritable, _written_paths(plan)), state.host)
     return plan

@@ -22,6 +22,11 @@ def history(service: Service) -> str:
     return f"{FOLDER}/{service.name}.history"
 
 
+def past(service: Service) -> str:
+    """The folder of the certificates that a renewal replaced."""
+    return f"{FOLDER}/{service.name}.past"
+
+
 def lock(service: Service) -> str:
     """The path of the lock."""
     return f"{_RUN}/{service.name}.lock"
@@ -43,7 +48,7 @@ def others(service: Service) -> tuple[str, ...]:
         service.env_file,
         service.drop_in,
         f"{FOLDER}/{name}.last",
-        f"{FOLDER}/{name}.past",
+        past(service),
         history(service),
         lock(service),
     )

@@ -101,9 +101,10 @@ def _prunable(discovered: Discovery) -> tuple[str, ...]:
     """
     state, names = discovered.state, []
     for service in discovered.services:
+        if service.name in discovered.declared:
+            continue
         vhosts = state.services[service.name].vhosts.values()
-        is_ours = service.env_file in state.digests or any(map(vhost.read_header, vhosts))
-        if is_ours and service.name not in discovered.declared:
+        if service.env_file in state.digests or any(map(vhost.read_header, vhosts)):
             names.append(service.name)
     return tuple(names)
 

@@ -43,14 +43,14 @@ class ServiceRemains:
     Attributes:
         discovery: the host and all of its services.
         files: the files of the service, in the order in which they may be removed.
-        texts: the texts of its history and of the certificates beside the live one, by path.
+        certs: the texts of the certificates beside the live one, by path.
         keys: the public halves of its keys, PEM, by path.
         clients: what TLS clients get for its name; None where nginx does not run.
     """
 
     discovery: Discovery
     files: tuple[str, ...]
-    texts: Mapping[str, str] = field(default_factory=dict)
+    certs: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     clients: EndpointObservation | None = None
 

@@ -232,7 +232,7 @@ def _notes(remains: ServiceRemains, request: RetirementRequest, kept: set[str], 
         yield f"{path} was not written by meshfab: left as it is"
     if not is_there:
         return
-    if service_files.history(service) not in remains.texts:
+    if not state.services[service.name].history.generations:
         yield "the host keeps no history of it: certificates before the present one are not known here"
     has_units = any(path in state.digests for path in renewal_units.UNITS)
     if has_units and not request.last and not _other_users(remains, service):

@@ -96,13 +96,13 @@ class RetirementRun:
         )
         host = discovery.parse(found, self.shell.host, settings, [service])
         files = service_files.parse(listed, paths)
-        texts = [path for path in files if _is_text(path, service)]
+        certs = [path for path in files if path.startswith((f"{service_files.past(service)}/", _beside(service.cert)))]
         keys = [path for path in files if path == service.key or path.startswith(_beside(service.key))]
-        read, public = self.shell.batch([Request("read", tuple(texts)), Request("read_keys", tuple(keys))])
+        read, public = self.shell.batch([Request("read", tuple(certs)), Request("read_keys", tuple(keys))])
         return ServiceRemains(
             discovery=host,
             files=files,
-            texts=answer_fields.parse_fields(read.out, self.shell.host),
+            certs=answer_fields.parse_fields(read.out, self.shell.host),
             keys=answer_fields.parse_fields(public.out, self.shell.host),
             clients=self._ask_as_client(host.state) if layout.is_running(host.state) else None,
         )
@@ -223,11 +223,6 @@ class RetirementRun:
             plan.unrevoked if plan.steps else (),
             plan.notes,
         )
-
-
-def _is_text(path: str, service: Service) -> bool:
-    past = f"{service_files.history(service).removesuffix('.history')}.past/"
-    return path == service_files.history(service) or path.startswith((past, _beside(service.cert)))
 
 
 def _beside(path: str) -> str:

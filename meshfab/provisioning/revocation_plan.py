@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab.host import certificate, history, service_files
+from meshfab.host import certificate, history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,14 +44,14 @@ def decide(
 
 def _certs(remains: ServiceRemains, service: Service) -> dict[str, certificate.Leaf]:
     """The certificates that are on the host, by path: the live one first."""
-    texts = {service.cert: remains.state.services[service.name].cert or "", **remains.texts}
-    leaves = {path: certificate.leaf_of(text) for path, text in texts.items() if path != service_files.history(service)}
+    texts = {service.cert: remains.state.services[service.name].cert or "", **remains.certs}
+    leaves = {path: certificate.leaf_of(text) for path, text in texts.items()}
     return {path: leaf for path, leaf in leaves.items() if leaf}
 
 
 def _live(remains: ServiceRemains, service: Service, certs: Mapping[str, certificate.Leaf]) -> list[Generation]:
     """The certificates that the CA would still renew: those of the history, and those that lie there."""
-    now, known = remains.state.now, history.parse(remains.texts.get(service_files.history(service), ""))
+    now, known = remains.state.now, remains.state.services[service.name].history
     found = {
         leaf.serial: history.Generation(leaf.serial, leaf.not_before, leaf.not_after, history.digest(leaf))
         for leaf in certs.values()

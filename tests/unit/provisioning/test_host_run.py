@@ -309,7 +309,20 @@ def test_a_run_for_all_services_reports_the_undeclared_ones(run_on: RunOn) -> No
     run, outcomes = run_on(host, "tea")
     assert list(outcomes) == ["tea"]
     assert [sentence.split()[1] for sentence in run.undeclared] == ["milk.internal", "cream.internal"]
+    assert run.prunable == ("milk", "cream")
     assert set(host.shell.scripts) == {"facts+discover"}
+
+
+def test_only_a_service_with_our_mark_could_be_pruned(run_on: RunOn) -> None:
+    host = simulated_host(converged_host)
+    host.undeclared = "milk cream"
+    bare = {"/x": "0" * 64}
+    host.services["milk"] = replace(host.services["milk"], digests=bare)
+    host.services["cream"] = Host(service_named("cream"), digests=bare).with_vhost("server { listen 443 ssl; }\n")
+    run, _ = run_on(host, "tea")
+    # milk has a vhost of ours; cream has a pair, a timer and somebody's own vhost.
+    assert len(run.undeclared) == 2
+    assert run.prunable == ("milk",)
 
 
 def test_a_run_for_some_services_does_not_look_for_undeclared_ones(run_on: RunOn) -> None:

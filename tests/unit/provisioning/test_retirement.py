@@ -33,7 +33,7 @@ NOTHING: dict[str, Any] = {"cert": None, "public": None, "digests": {"/x": "0" *
 
 
 def line(pem: str, state: str = "live") -> str:
-    return history.line(certificate.read_leaf(pem)).replace(" live", f" {state}") + "\n"
+    return f"{SERVICE.name} {history.line(certificate.read_leaf(pem))}".replace(" live", f" {state}") + "\n"
 
 
 def remains(
@@ -42,8 +42,9 @@ def remains(
     state = host.state()
     found = discovery.Discovery(state, None, (SERVICE,), frozenset(), frozenset(), (), {}, {})
     clients = EndpointObservation((Served(served, "10.87.0.12"),))
-    texts, keys = more.pop("texts", {HISTORY: line(good_pair().pem)}), {SERVICE.key: good_pair().public}
-    return ServiceRemains(found, tuple(files), texts, keys, clients, **more)
+    return ServiceRemains(
+        found, tuple(files), more.pop("certs", {}), {SERVICE.key: good_pair().public}, clients, **more
+    )
 
 
 def planned(host: Host | None = None, **more: Any) -> retirement_plan.RetirementPlan:
@@ -67,7 +68,7 @@ class TestPlan:
         assert plan.unrevoked == ()
 
     def test_where_nothing_is_there_is_nothing_to_do(self) -> None:
-        plan = planned(Host(**NOTHING), files=(service_files.lock(SERVICE),), served=None, texts={})
+        plan = planned(Host(**NOTHING), files=(service_files.lock(SERVICE),), served=None)
         assert (plan.steps, plan.notes) == ((), ())
 
     def test_what_nginx_has_in_memory_only_is_unloaded(self) -> None:
@@ -120,26 +121,26 @@ class TestPlan:
         other, gone = (authority().pair(SERVICE.fqdn) for _ in range(2))
         ended = authority().pair(SERVICE.fqdn, start=NOW - 30 * HOUR)
         text = line(ended.pem) + line(OLDER.pem) + line(gone.pem, "revoked") + line(other.pem) + line(good_pair().pem)
-        texts = {HISTORY: text, PAST: OLDER.pem}
-        plan = planned(texts=texts)
+        host = Host(history=text).with_vhost()
+        plan = planned(host, certs={PAST: OLDER.pem})
         # The older one's key is not there.
         assert [each.generation.serial for each in plan.revocations] == [LEAF.serial]
         assert [each.serial for each in plan.unrevoked] == [serial(OLDER.pem), serial(other.pem)]
-        signed = planned(texts=texts, can_sign=True)
+        signed = planned(host, can_sign=True)
         assert {each.generation.serial for each in signed.revocations} == {
             *(each.serial for each in plan.unrevoked),
             LEAF.serial,
         }
         assert [each.key for each in signed.revocations if each.generation.serial != LEAF.serial] == ["", ""]
         assert signed.unrevoked == ()
-        assert len(planned(texts=texts, can_sign=True, revokes=False).unrevoked) == 3
+        assert len(planned(host, can_sign=True, revokes=False).unrevoked) == 3
 
     def test_a_past_certificate_of_the_same_key_revokes_itself(self) -> None:
-        plan = planned(texts={HISTORY: "", PAST: good_pair().pem}, host=Host(cert=None).with_vhost())
+        plan = planned(Host(cert=None).with_vhost(), certs={PAST: good_pair().pem})
         assert [(each.cert, each.key) for each in plan.revocations] == [(PAST, SERVICE.key)]
 
     def test_without_a_history_earlier_certificates_are_not_known_and_it_says_so(self) -> None:
-        assert "keeps no history" in planned(texts={}).notes[0]
+        assert "keeps no history" in planned(Host(history=None).with_vhost()).notes[0]
 
     def test_the_last_service_takes_the_shared_units_with_it_when_that_is_asked_for(self) -> None:
         assert "--last removes them" in planned().notes[0]
@@ -171,7 +172,6 @@ class RetiringHost:
         answers: dict[str, Callable[[Request], Answer]] = {
             "facts+discover": lambda _: self.answer(encoded({**self.host.fields(), "found": ""})),
             "list_files": lambda _: self.answer("\n".join(self.files).encode()),
-            "read": lambda _: self.answer(encoded({HISTORY: line(good_pair().pem)})),
             "read_keys": lambda _: self.answer(encoded({SERVICE.key: good_pair().public})),
             "remove_vhost": self.remove_vhost,
             "revoke_pair": lambda _: self.answer(b"revoked\n"),

@@ -19,8 +19,16 @@ PAGE = DOCS / "performance.md"
 PLOT = DOCS / "images" / "performance.svg"
 
 
-def run(hosts: int, runs: int, only: str, series: str, output: str) -> None:
+def run(hosts: int, runs: int, only: str, series: str, output: str, *, merge: bool = False) -> None:
     """Measure, save the results and print the tables; a complete benchmark also updates docs/performance.md.
+
+    Args:
+        hosts: the number of hosts where there are many.
+        runs: the number of rounds with many hosts.
+        only: contenders, separated by commas; empty for all.
+        series: series, separated by commas.
+        output: a results file; empty for that of the documents, if everything is measured.
+        merge: put the results among those of the documents, which keep what was not measured again.
 
     Raises:
         LabError: an option has an unknown value, or the lab or the measurement failed.
@@ -51,10 +59,13 @@ def run(hosts: int, runs: int, only: str, series: str, output: str) -> None:
         with lab_session.lab(max(hosts, 2)) as bench_lab:
             lab_session.run_module(bench_lab, "bench.runner", str(request_file), str(results_file))
         measured = results.read(results_file)
-    if output or is_complete:
-        measured.write(Path(output) if output else RESULTS)
     sys.stdout.write(report.tables(measured))
-    if is_complete and not output:
+    if merge and RESULTS.exists():
+        measured = results.merge(results.read(RESULTS), measured)
+    if output:
+        measured.write(Path(output))
+    elif is_complete or merge:
+        measured.write(RESULTS)
         render("")
 
 

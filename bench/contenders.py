@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.inventory import BENCH_FOLDER
 from bench.results import BASELINE
+from bench.schedule import JOBS_OF_ONE_MORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bench.inventory import Inventory
+    from bench.inventory import Inventory, Site
 
 # The number of hosts at once, for the scripts and for `ssh HOST true`.
 _PARALLEL = 16
@@ -43,30 +45,45 @@ class Contender:
 
 
 def _meshfab(inventory: Inventory, tools: Mapping[str, str]) -> dict[str, Command]:
-    inv = [str(Path(sys.executable).with_name("inv")), "-f", str(inventory.invoke)]
-    check = Command([*inv, "check-certs"])
-    if len(inventory.sites) == 1:
-        site = inventory.sites[0]
-        provision = Command([*inv, "provision", "--name", site.name, "--host", site.host])
-    elif "apply" in tools:
-        provision = Command([*inv, "apply"])
-    else:
+    # No mode of signing mints in a check, so only the default one has it.
+    check = Command([*_inv(inventory), "check-certs"])
+    jobs = _signed("host", inventory, tools)
+    return jobs and {**jobs, "check": check}
+
+
+def _signed(mode: str, inventory: Inventory, tools: Mapping[str, str]) -> dict[str, Command]:
+    inv, options = _inv(inventory), ["--signing", mode]
+
+    def provision(site: Site) -> Command:
+        return Command([*inv, "provision", "--name", site.name, "--host", site.host, *options])
+
+    if site := inventory.only_site:
+        return {"first": provision(site), "second": provision(site)}
+    if "apply" not in tools:
         return {}
-    return {"first": provision, "second": provision, "check": check}
+    apply = Command([*inv, "apply", *options])
+    jobs = {"first": apply, "second": apply}
+    return jobs | ({job: provision(inventory.more) for job in JOBS_OF_ONE_MORE} if inventory.more else {})
+
+
+def _inv(inventory: Inventory) -> list[str]:
+    return [str(Path(sys.executable).with_name("inv")), "-f", str(inventory.invoke)]
 
 
 def _ssh(inventory: Inventory, _tools: Mapping[str, str]) -> dict[str, Command]:
-    if len(inventory.sites) == 1:
-        return {"true": Command(["ssh", inventory.sites[0].host, "true"])}
+    if len(inventory.hosts) == 1:
+        return {"true": Command(["ssh", inventory.hosts[0], "true"])}
     return {"true": Command(["xargs", f"-P{_PARALLEL}", "-I{}", "-a", str(inventory.host_list), "ssh", "{}", "true"])}
 
 
 def _scripted(inventory: Inventory, script: str, env: dict[str, str] | None = None) -> dict[str, Command]:
     def command(name: str) -> Command:
         path = str(BENCH_FOLDER / "runbook" / name)
-        if len(inventory.sites) == 1:
-            return Command([path, inventory.sites[0].host, inventory.sites[0].name], env or {})
-        return Command(["xargs", f"-P{_PARALLEL}", "-n2", "-a", str(inventory.site_list), path], env or {})
+        if site := inventory.only_site:
+            return Command([path, site.host, site.name], env or {})
+        # On one host one after the other: all of them change nginx.
+        parallel = 1 if len(inventory.hosts) == 1 else _PARALLEL
+        return Command(["xargs", f"-P{parallel}", "-n2", "-a", str(inventory.site_list), path], env or {})
 
     return {"first": command(script), "second": command(script), "check": command("check.sh")}
 
@@ -110,6 +127,7 @@ def _pyinfra(inventory: Inventory, tools: Mapping[str, str]) -> dict[str, Comman
 SSH = Contender(BASELINE, "`ssh HOST true`", _ssh)
 CONTENDERS = (
     Contender("meshfab", "meshfab", _meshfab),
+    Contender("operator", "meshfab, signing: operator", partial(_signed, "operator")),
     Contender("tight", "the script in one ssh", tight),
     Contender("multiplexed", "the script, multiplexed", _multiplexed),
     Contender("script", "the script", _script),

@@ -1,4 +1,4 @@
-"""`python -m bench.plot RESULTS IMAGE`: draws the scenarios as an SVG image.
+"""`python -m bench.plot RESULTS IMAGE`: draws the scenarios with one service on a host as an SVG image.
 
 It runs in the virtual environment that has matplotlib. Each scenario is a panel and each contender a line in it. Each
 job is a marker on that line: the ratio of its median to `ssh HOST true`, on a logarithmic scale, with the range of the
@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import contenders, report
+from bench import contenders, report, schedule
 from bench.results import read
 
 if TYPE_CHECKING:
-    from bench.results import Results, ScenarioResult
+    from bench.results import Cell, Results
 
 # Colour in the light theme -> colour in the dark theme.
 _DARK = {"#ffffff": "#0d1117", "#1f2328": "#e6edf3", "#d1d9e0": "#3d444d", "#0969da": "#4493f8", "#9a6700": "#d29922"}
@@ -25,7 +25,7 @@ _MARKERS = {"first": ("o", _FIRST), "second": ("s", _TEXT), "check": ("D", _CHEC
 
 
 def draw(results: Results, image: Path) -> None:
-    """Draw every scenario that has a baseline into an SVG file."""
+    """Draw every scenario with one service on a host that has a baseline into an SVG file."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -36,14 +36,14 @@ def draw(results: Results, image: Path) -> None:
     )
     from matplotlib import pyplot
 
-    scenarios = [scenario for scenario in results.scenarios if scenario.baseline()]
-    columns = 2 if len(scenarios) > 1 else 1
-    rows = -(-len(scenarios) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(9.5, 3.1 * rows + 0.5), squeeze=False, sharey=True)
-    panels = list(axes.T.flat if len(scenarios) == 4 else axes.flat)
-    for panel, scenario in zip(panels, scenarios, strict=False):
-        _draw_panel(panel, scenario)
-    for panel in panels[len(scenarios) :]:
+    cells = [cell for cell in results.cells() if cell.newest.series != schedule.SERVICES and cell.newest.baseline()]
+    columns = 2 if len(cells) > 1 else 1
+    rows = -(-len(cells) // columns)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(9.5, 3.4 * rows + 0.5), squeeze=False, sharey=True)
+    panels = list(axes.T.flat if len(cells) == 4 else axes.flat)
+    for panel, cell in zip(panels, cells, strict=False):
+        _draw_panel(panel, cell)
+    for panel in panels[len(cells) :]:
         panel.set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(_MARKERS), frameon=False, labelcolor=_TEXT)
@@ -53,11 +53,12 @@ def draw(results: Results, image: Path) -> None:
     image.write_text(with_dark_theme(image.read_text()))
 
 
-def _draw_panel(panel: Any, scenario: ScenarioResult) -> None:
+def _draw_panel(panel: Any, cell: Cell) -> None:
     keys = [contender.key for contender in contenders.CONTENDERS][::-1]
     for line, key in enumerate(keys):
         for job, (marker, colour) in _MARKERS.items():
-            summary, baseline = scenario.summary(key, job), scenario.baseline()
+            part = cell.part_of(key)
+            summary, baseline = cell.summary(key, job), part.baseline() if part else None
             if summary is None or baseline is None:
                 continue
             runs_range = [summary.minimum / baseline, summary.maximum / baseline]
@@ -74,8 +75,8 @@ def _draw_panel(panel: Any, scenario: ScenarioResult) -> None:
     panel.set_xscale("log")
     panel.set_yticks(range(len(keys)), [contenders.TITLES[key] for key in keys], color=_TEXT)
     panel.set_ylim(-0.6, len(keys) - 0.4)
-    panel.set_title(report.heading(scenario), color=_TEXT, loc="left")
-    unit = "ssh HOST true" if scenario.hosts == 1 else f"ssh HOST true to all {scenario.hosts}, 16 at a time"
+    panel.set_title(report.heading(cell), color=_TEXT, loc="left")
+    unit = "ssh HOST true" if cell.newest.hosts == 1 else f"ssh HOST true to all {cell.newest.hosts}, 16 at a time"
     panel.set_xlabel(f"ratio to {unit}", color=_TEXT)
     low, high = panel.get_xlim()
     ticks = [tick for tick in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]

@@ -8,6 +8,7 @@ written to FILE.
 
 from __future__ import annotations
 
+import itertools
 import json
 import pkgutil
 import resource
@@ -148,13 +149,14 @@ def _measure(hosts: int, runs: int) -> dict[str, list[tuple[float, str]]]:
 
 def _measure_provision(inventory: Inventory, runs: int) -> dict[str, list[tuple[float, str]]]:
     site, login = inventory.sites[0], contenders.SSH.commands(inventory, {})["true"].argv
-    samples: dict[str, list[Parts]] = {"First run on one host": [], "Second run on one host": []}
-    for number in range(runs):
+    samples: dict[str, list[Parts]] = {}
+    for number, mode in itertools.product(range(runs), ("host", "operator")):
         host_reset.reset(site.host)
         subprocess.run(login, check=True)  # warm-up: the first login after a reset is slower
-        for title, profiles in samples.items():
-            profiles.append(_run_separately("provision", ["provision", "--name", site.name, "--host", site.host]))
-            print_line(f"{number + 1}/{runs}", f"{title}: {sum(seconds for seconds, _ in profiles[-1]):.2f} s")
+        for title in (f"First run on one host, signing: {mode}", f"Second run on one host, signing: {mode}"):
+            argv = ["provision", "--name", site.name, "--host", site.host, "--signing", mode]
+            samples.setdefault(title, []).append(_run_separately("provision", argv))
+            print_line(f"{number + 1}/{runs}", f"{title}: {sum(seconds for seconds, _ in samples[title][-1]):.2f} s")
     return {title: medians(profiles) for title, profiles in samples.items()}
 
 

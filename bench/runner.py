@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import contenders, results, schedule, verifier
-from bench.inventory import Inventory, sites
+from bench.inventory import inventory_of
 from lab.cli.progress import print_line
 from lab.faults import faults, host_reset
 from lab.services import dns, hosts
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.contenders import Command
-    from bench.inventory import Site
+    from bench.inventory import Inventory, Site
 
 _THREADS = 8
 # Every command of the benchmark takes less than half of this. One that hangs must not stop the benchmark.
@@ -64,9 +64,9 @@ def run(
         tools: contender -> the path of its command.
         on_round: called with the results so far after every round.
     """
-    inventory = Inventory(folder / str(scenario.hosts), sites(scenario.hosts))
+    inventory = inventory_of(scenario, folder)
     inventory.write()
-    for site in inventory.sites:
+    for site in {site for job in schedule.JOBS for site in inventory.sites_of(job)}:
         dns.point(site.name, site.host)
     commands = {
         contender.key: contender.commands(inventory, tools)
@@ -75,7 +75,7 @@ def run(
     }
     commands = {key: jobs for key, jobs in commands.items() if jobs}
     baseline = contenders.SSH.commands(inventory, tools)["true"]
-    result = results.ScenarioResult(scenario.series, scenario.hosts)
+    result = results.ScenarioResult(scenario.series, scenario.hosts, scenario.services)
     for number in range(scenario.rounds):
         for key in schedule.order(list(commands), scenario, number):
             if key in result.failures:
@@ -107,7 +107,7 @@ def _run_jobs(
         # job needs a login before it as well.
         time_command(baseline)
         seconds[job] = _time_success(commands[job], job)
-        problems = verifier.verify_all(inventory.sites) if job != "check" else []
+        problems = verifier.verify_all(inventory.sites_of(job)) if job != "check" else []
         if problems:
             raise InvalidRunError(f"after its {job} run: {'; '.join(problems[:3])}")
     if test_check and "check" in commands:
@@ -139,14 +139,14 @@ def _close_shared_connections(inventory: Inventory) -> None:
 def reset(inventory: Inventory, series: str) -> None:
     """Bring all hosts back to their initial state, with the delay of the series. Not measured."""
 
-    def reset_host(site: Site) -> None:
-        host_reset.reset(site.host)
+    def reset_host(host: str) -> None:
+        host_reset.reset(host)
         if schedule.SERIES[series]:
-            faults.delay(site.host, schedule.SERIES[series])
+            faults.delay(host, schedule.SERIES[series])
 
     _close_shared_connections(inventory)
     with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(reset_host, inventory.sites))
+        list(pool.map(reset_host, inventory.hosts))
 
 
 def _round_trip(site: Site) -> float:
@@ -165,20 +165,21 @@ def _print_progress(
 ) -> None:
     baseline = result.samples[contenders.SSH.key]["true"][-1]
     times = [f"{job} {duration:.2f}" for job, duration in seconds.items()] or [f"failed: {result.failures[key]}"]
-    plural = "s" if scenario.hosts > 1 else ""
-    title = f"{scenario.series}, {scenario.hosts} host{plural}, {number + 1}/{scenario.rounds}"
+    size = f"{scenario.services}" if scenario.series == schedule.SERVICES else f"{scenario.hosts} hosts"
+    title = f"{scenario.series}, {size}, {number + 1}/{scenario.rounds}"
     print_line(title, f"{key:<12} {'  '.join(times)}  (ssh {baseline:.2f})")
 
 
 def main() -> None:
     """Run the scenarios of the request."""
     request, file = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
-    measured = results.Results(request["machine"], request["versions"], request["missing"])
+    measured = results.Results(request["missing"])
 
     for scenario in schedule.scenarios(request["series"], request["hosts"], request["runs"]):
         complete = list(measured.scenarios)
 
         def save(partial: results.ScenarioResult, complete: list[results.ScenarioResult] = complete) -> None:
+            partial.machine, partial.versions = request["machine"], request["versions"]
             measured.scenarios = [*complete, partial]
             measured.write(file)
 

@@ -10,32 +10,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-JOBS = ("first", "second", "check")
+# On a host with many services: one service more, and that again with nothing left to do.
+JOBS_OF_ONE_MORE = ("more", "more-again")
+JOBS = ("first", "second", "check", *JOBS_OF_ONE_MORE)
+# The series of one host with more and more services.
+SERVICES = "services"
+SERVICE_COUNTS = (1, 10, 100)
 # Series -> the round-trip time that is added between the operator and each host, in milliseconds.
-SERIES = {"lan": 0, "40ms": 40}
-# Slow contenders take part in fewer rounds; otherwise a benchmark takes hours. "one" is the scenario with one host, in
-# every series; the other keys are the series with many hosts. Where there is no number, there is no limit.
+SERIES = {"lan": 0, "40ms": 40, SERVICES: 0}
+# Slow contenders take part in fewer rounds; otherwise a benchmark takes hours. "one" is the scenario with one host and
+# one service, in every series; the other keys are the series with many. Where there is no number, there is no limit.
 _ROUND_LIMITS = {
-    "ansible": {"one": 3, "lan": 2, "40ms": 0},
-    "pyinfra": {"one": 3, "lan": 2, "40ms": 1},
-    "script": {"lan": 2, "40ms": 1},
-    "multiplexed": {"lan": 2, "40ms": 1},
+    "ansible": {"one": 3, "lan": 2, "40ms": 0, SERVICES: 0},
+    "pyinfra": {"one": 3, "lan": 2, "40ms": 1, SERVICES: 0},
+    "script": {"lan": 2, "40ms": 1, SERVICES: 0},
+    "multiplexed": {"lan": 2, "40ms": 1, SERVICES: 0},
+    "tight": {SERVICES: 1},
 }
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is measured together: the series, the number of hosts and the number of rounds."""
+    """What is measured together: the series, the number of hosts, of rounds, and of services on each host."""
 
     series: str
     hosts: int
     rounds: int
+    services: int = 1
 
 
 def scenarios(series: Sequence[str], hosts: int, runs: int) -> list[Scenario]:
     """All scenarios of a benchmark. Runs on one host are short, so there are twice as many of them."""
     sizes = [(1, 2 * runs)] if hosts == 1 else [(1, 2 * runs), (hosts, runs)]
-    return [Scenario(name, count, rounds) for name in series for count, rounds in sizes]
+    by_hosts = [Scenario(name, count, rounds) for name in series if name != SERVICES for count, rounds in sizes]
+    return by_hosts + [Scenario(SERVICES, 1, runs, count) for count in SERVICE_COUNTS if SERVICES in series]
 
 
 def rotated(items: Sequence[T], turns: int) -> list[T]:
@@ -46,7 +54,7 @@ def rotated(items: Sequence[T], turns: int) -> list[T]:
 
 def takes_part(key: str, scenario: Scenario, number: int) -> bool:
     """Whether a contender runs in the round of this number. The rounds of slow contenders are spread evenly."""
-    kind = scenario.series if scenario.hosts > 1 else "one"
+    kind = scenario.series if scenario.hosts > 1 or scenario.series == SERVICES else "one"
     limit = min(_ROUND_LIMITS.get(key, {}).get(kind, scenario.rounds), scenario.rounds)
     return (number + 1) * limit // scenario.rounds > number * limit // scenario.rounds
 

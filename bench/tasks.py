@@ -19,18 +19,25 @@ if TYPE_CHECKING:
     help={
         "hosts": "number of hosts in the scenario with many hosts (1: measure one host only)",
         "runs": "number of rounds with many hosts; twice as many with one host, fewer for slow contenders",
-        "only": "contenders, separated by commas: meshfab, tight, multiplexed, script, pyinfra, ansible (default: all)",
-        "series": "lan, 40ms, or both, separated by a comma",
+        "only": "contenders, separated by commas: meshfab, operator, tight, multiplexed, script, pyinfra, ansible",
+        "series": "lan, 40ms, services (one host with 1, 10 and 100), separated by commas",
         "output": "results file (default: bench/results/benchmark.json and the docs, if everything is measured)",
+        "merge": "put what is measured among the saved results and into the docs, and keep the rest of them",
     },
 )
 def run(
-    _c: Context, hosts: int = 40, runs: int = 3, only: str = "", series: str = "lan,40ms", output: str = ""
+    _c: Context,
+    hosts: int = 40,
+    runs: int = 3,
+    only: str = "",
+    series: str = "lan,40ms,services",
+    output: str = "",
+    merge: bool = False,
 ) -> None:
     """Compare meshfab with shell scripts, Ansible, pyinfra and `ssh HOST true`, in a separate lab."""
     from bench import command
 
-    _exit_on_error(lambda: command.run(hosts, runs, only, series, output))
+    _exit_on_error(lambda: command.run(hosts, runs, only, series, output, merge=merge))
 
 
 @task(help={"results": "results file (default: bench/results/benchmark.json)"})

@@ -63,8 +63,18 @@ def test_the_verifier_reports_every_problem(site: Site, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("site")
 def test_a_scenario_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> None:
     rounds: list[ScenarioResult] = []
-    runner.run(schedule.Scenario("lan", 1, 1), tmp_path, ["meshfab", "script"], {}, rounds.append)
+    runner.run(schedule.Scenario("lan", 1, 1), tmp_path, ["meshfab", "operator", "script"], {}, rounds.append)
     assert rounds[-1].failures == {}
     jobs = {key: sorted(samples) for key, samples in rounds[-1].samples.items()}
     all_jobs = ["check", "first", "second"]
-    assert jobs == {"ssh": ["true"], "meshfab": all_jobs, "script": all_jobs}
+    assert jobs == {"ssh": ["true"], "meshfab": all_jobs, "operator": ["first", "second"], "script": all_jobs}
+
+
+@pytest.mark.usefixtures("site")
+def test_a_scenario_with_more_services_on_a_host_provisions_one_more(tmp_path: Path) -> None:
+    rounds: list[ScenarioResult] = []
+    runner.run(schedule.Scenario("services", 1, 1, 2), tmp_path, ["operator"], {"apply": "yes"}, rounds.append)
+    for number in (2, 3):
+        dns.unpoint(f"w2-{number}")
+    assert rounds[-1].failures == {}
+    assert sorted(rounds[-1].samples["operator"]) == ["first", "more", "more-again", "second"]

@@ -12,7 +12,7 @@ import pytest
 
 from bench import contenders, plot, profile, report, results, schedule
 from bench.command import PAGE, _parse_list
-from bench.inventory import Inventory, sites
+from bench.inventory import Inventory, inventory_of, sites
 from bench.stopwatch import BETWEEN_CALLS, CpuTimes, Timeline
 from lab.errors import LabError
 
@@ -20,13 +20,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def scenario_of(series: str = "lan", hosts: int = 1, **samples: dict[str, list[float]]) -> results.ScenarioResult:
-    return results.ScenarioResult(series, hosts, 0.0002, dict(samples))
+MACHINE = {"cores": 2, "memory_gib": 24, "linux": "6.1", "python": "3.11.7", "day": "2026-11-23"}
+
+
+_KEYS = ("ssh", "meshfab", "operator", "tight")
+_BY_KEY = {contender.key: contender for contender in (contenders.SSH, *contenders.CONTENDERS) if contender.key in _KEYS}
+
+
+def scenario_of(
+    series: str = "lan", hosts: int = 1, services: int = 1, version: str = "1.0", **samples: dict[str, list[float]]
+) -> results.ScenarioResult:
+    versions = {"meshfab": version}
+    return results.ScenarioResult(series, hosts, services, MACHINE, versions, 0.0002, dict(samples))
 
 
 def results_of(*scenarios: results.ScenarioResult, missing: dict[str, str] | None = None) -> results.Results:
-    machine = {"cores": 2, "memory_gib": 24, "linux": "6.1", "python": "3.11.7", "day": "2026-11-23"}
-    return results.Results(machine, {"meshfab": "1.0"}, missing or {}, list(scenarios))
+    return results.Results(missing or {}, list(scenarios))
+
+
+def cell_of(*parts: results.ScenarioResult) -> results.Cell:
+    return results.Cell(parts)
 
 
 def test_each_contender_starts_a_round_in_turn() -> None:
@@ -58,6 +71,15 @@ def test_all_contenders_run_in_a_single_round() -> None:
     assert schedule.order(["meshfab", "ansible"], scenario, 0) == ["meshfab", "ansible"]
 
 
+def test_a_series_has_more_and_more_services_on_one_host() -> None:
+    assert schedule.scenarios(["services"], 40, 3) == [
+        schedule.Scenario("services", 1, 3, services) for services in (1, 10, 100)
+    ]
+    scenario = schedule.Scenario("services", 1, 3, 100)
+    rounds = [schedule.order(["meshfab", "operator", "tight", "script"], scenario, number) for number in range(3)]
+    assert [sorted(keys) for keys in rounds] == [["meshfab", "operator"]] * 2 + [["meshfab", "operator", "tight"]]
+
+
 def test_one_host_has_twice_as_many_rounds_and_can_be_the_only_scenario() -> None:
     assert schedule.scenarios(["lan", "40ms"], 40, 3) == [
         schedule.Scenario("lan", 1, 6),
@@ -84,7 +106,7 @@ def test_the_runs_of_a_failed_contender_do_not_count() -> None:
     scenario = scenario_of(ssh={"true": [1.0]}, script={"first": [0.1]})
     scenario.failures["script"] = "after its first run: h1: there is no certificate"
     assert scenario.summary("script", "first") is None
-    text = report.table(scenario)
+    text = report.table(cell_of(scenario))
     assert "| the script | failed | | | after its first run: h1: there is no certificate |" in text
     assert "0.10" not in text
 
@@ -106,7 +128,7 @@ def test_a_table_has_ratios_ranges_and_the_number_of_runs() -> None:
         meshfab={"first": [4.0, 6.0, 5.0], "second": [1.0], "check": [1.0]},
         ansible={"first": [167.0]},
     )
-    text = report.table(scenario)
+    text = report.table(cell_of(scenario))
     assert text.startswith("### 40 hosts, 40 ms round trip\n")
     assert "| **meshfab** | **2.50** | **0.50** | **0.50** | 5.00 (4.00 to 6.00), 3; 1.00 (1.00 to 1.00), 1;" in text
     assert "| Ansible | 84 |  |  | 167.00 (167.00 to 167.00), 1 |" in text
@@ -114,18 +136,72 @@ def test_a_table_has_ratios_ranges_and_the_number_of_runs() -> None:
 
 
 def test_without_a_baseline_there_is_no_table() -> None:
-    assert "there is nothing to compare with" in report.table(scenario_of(meshfab={"first": [1.0]}))
+    assert "there is nothing to compare with" in report.table(cell_of(scenario_of(meshfab={"first": [1.0]})))
 
 
-def test_targets_are_met_missed_or_not_measured() -> None:
-    one_host = scenario_of(ssh={"true": [1.0]}, meshfab={"first": [2.6], "second": [1.51]})
+def test_targets_are_met_missed_by_how_much_or_not_measured() -> None:
+    one_host = scenario_of(ssh={"true": [1.0]}, meshfab={"first": [2.6], "second": [1.8]}, tight={"first": [4.0]})
     many_hosts = scenario_of(hosts=40, ssh={"true": [4.0]}, meshfab={"first": [8.0]}, script={"first": [40.0]})
-    text = report.targets(results_of(one_host, many_hosts))
-    assert "| One host: first run / `ssh HOST true` | 2.6 | 2.60 | met |" in text
-    assert "| One host: second run / `ssh HOST true` | 1.5 | 1.51 | **missed** |" in text
-    assert "| 40 hosts: first run / the script | 0.25 | 0.20 | met |" in text
-    assert "| 40 hosts: check / `ssh HOST true` | 0.7 | not measured |  |" in text
-    assert report.targets(results_of()) == ""
+    many_services = scenario_of(
+        "services", services=100, ssh={"true": [0.3]}, meshfab={"first": [20.0]}, operator={"first": [4.4]}
+    )
+    text = report.targets(results_of(one_host, many_hosts, many_services).cells())
+    assert "| One host, first run: meshfab / `ssh HOST true` | 2.6 | 2.60 | met |" in text
+    assert "| One host, second run: meshfab / `ssh HOST true` | 1.5 | 1.80 | **missed** by 20 % |" in text
+    assert "| One host, first run: meshfab / the script in one ssh | 0.8 | 0.65 | met |" in text
+    assert "| One host, first run: meshfab, signing: operator / the script in one ssh | 0.8 | not measured |  |" in text
+    assert "| 40 hosts, first run: meshfab / the script | 0.25 | 0.20 | met |" in text
+    assert "| 40 hosts, check: meshfab / `ssh HOST true` | 0.7 | not measured |  |" in text
+    assert (
+        "| 100 services on one host, first run: meshfab, signing: operator / meshfab | 0.2 | 0.22 |"
+        " **missed** by 10 % |" in text
+    )
+    assert report.targets([]) == ""
+
+
+def test_a_target_compares_contenders_of_the_same_run_only() -> None:
+    newer = scenario_of(ssh={"true": [1.0]}, operator={"first": [1.0]})
+    older = scenario_of(ssh={"true": [1.0]}, tight={"first": [2.0]})
+    target = report.Target(("lan", "one"), "operator", "first", 0.8, "tight")
+    assert report.ratio_of(target, cell_of(newer, older)) is None
+    newer.samples["tight"] = {"first": [2.0]}
+    assert report.ratio_of(target, cell_of(newer, older)) == 0.5
+
+
+def test_the_growth_has_a_column_for_each_number_of_services() -> None:
+    cells = results_of(
+        scenario_of("services", services=1, meshfab={"first": [0.7]}),
+        scenario_of("services", services=100, meshfab={"first": [20.0], "more": [1.5]}),
+    ).cells()
+    text = report.growth(cells)
+    assert "| median seconds | 1 service | 100 services |" in text
+    assert "| meshfab: `apply`, first run | 0.70 | 20.00 |" in text
+    assert "| meshfab: `provision` of one more |  | 1.50 |" in text
+    assert report.growth([]) == ""
+
+
+def test_a_partial_benchmark_replaces_only_what_it_measured() -> None:
+    old = results_of(
+        scenario_of(ssh={"true": [1.0]}, meshfab={"first": [3.0]}, ansible={"first": [20.0]}),
+        scenario_of("40ms", ssh={"true": [2.0]}, meshfab={"first": [5.0]}),
+        missing={"pyinfra": "no network"},
+    )
+    new = results_of(
+        scenario_of(version="2.0", ssh={"true": [0.5]}, meshfab={"first": [1.0]}, operator={"first": [0.9]}),
+        scenario_of("services", services=100, version="2.0", ssh={"true": [0.5]}, meshfab={"first": [20.0]}),
+    )
+    merged = results.merge(old, new)
+    one_host, delayed, services = merged.cells()
+    assert (one_host.ratio("meshfab", "first"), one_host.ratio("ansible", "first")) == (2.0, 20.0)
+    assert [sorted(part.contenders) for part in one_host.parts] == [["meshfab", "operator"], ["ansible"]]
+    assert (delayed.ratio("meshfab", "first"), services.newest.services) == (2.5, 100)
+    assert merged.missing == old.missing
+    text = report.tables(merged)
+    assert "Rows meshfab, meshfab, signing: operator: Measured on 2026-11-23" in text
+    assert text.count("meshfab 2.0.") == 2
+    assert text.count("meshfab 1.0.") == 2
+    # One line for all where they were measured together.
+    assert report.tables(new).count("Measured on") == 1
 
 
 def test_a_contender_that_cannot_be_installed_is_missing() -> None:
@@ -243,10 +319,27 @@ def test_every_contender_runs_in_parallel_on_all_hosts(tmp_path: Path, count: in
     commands = {
         contender.key: contender.commands(inventory, tools) for contender in (contenders.SSH, *contenders.CONTENDERS)
     }
-    assert Counter(len(jobs) for jobs in commands.values()) == {3: 4, 2: 2, 1: 1}
+    assert Counter(len(jobs) for jobs in commands.values()) == {3: 4, 2: 3, 1: 1}
     assert commands["ansible"]["first"].argv[3:5] == ["--forks", str(count)]
     assert commands["ssh"]["true"].argv[:2] == (["ssh", "h2"] if count == 1 else ["xargs", "-P16"])
     assert commands["meshfab"]["first"].argv[3] == ("provision" if count == 1 else "apply")
+
+
+def test_on_a_host_with_many_services_one_more_is_provisioned(tmp_path: Path) -> None:
+    inventory = inventory_of(schedule.Scenario("services", 1, 1, 3), tmp_path)
+    inventory.write()
+    assert [site.name for site in inventory.sites] == ["w2", "w2-2", "w2-3"]
+    assert inventory.host_list.read_text() == "h2\n"
+    assert sorted(json.loads(inventory.invoke.read_text())["meshfab"]["services"]) == ["w2", "w2-2", "w2-3"]
+    assert [site.name for site in inventory.sites_of("more")] == ["w2-4"]
+    assert inventory.sites_of("first") == inventory.sites
+    jobs = {key: contender.commands(inventory, {"apply": "yes"}) for key, contender in _BY_KEY.items()}
+    assert jobs["operator"]["first"].argv[3:] == ["apply", "--signing", "operator"]
+    assert jobs["operator"]["more"].argv[3:] == ["provision", "--name", "w2-4", "--host", "h2", "--signing", "operator"]
+    assert "check" in jobs["meshfab"]
+    assert "check" not in jobs["operator"]
+    assert jobs["tight"]["first"].argv[:2] == ["xargs", "-P1"]
+    assert jobs["ssh"]["true"].argv == ["ssh", "h2", "true"]
 
 
 def test_without_apply_meshfab_has_no_command_for_many_hosts(tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ _PROVISION_CALLS = (
         "_batch",
         lambda _, requests, __: f"host: {' + '.join(request.script for request in requests)}",
     ),
+    (
+        "meshfab.provisioning.operator_signing",
+        "sign_all",
+        lambda *_: "CA: signatures, and the rest of unlocking the key",
+    ),
     ("meshfab.host.tls_client", "until", lambda *_: "TLS: wait until the new certificate is served"),
 )
 _CHECK_CERTS_CALLS = (
@@ -65,7 +70,7 @@ def profile_provision(args: list[str]) -> Parts:
     timeline.mark("import Invoke")
     import meshfab.cli.tasks  # noqa: F401
     from meshfab.nginx import vhost  # noqa: F401
-    from meshfab.provisioning import api  # noqa: F401
+    from meshfab.provisioning import api, operator_signing  # noqa: F401
 
     timeline.mark("import meshfab, cryptography, Jinja2 and rich")
     import fabric  # noqa: F401

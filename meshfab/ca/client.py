@@ -5,7 +5,6 @@ The protocol is that of step-ca's `api/api.go`: JSON over HTTPS, the same paths 
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import ssl
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 from meshfab.errors import InputError, MintError, one_line
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Callable
     from pathlib import Path
 
@@ -43,7 +43,7 @@ class CaAnswer:
 
 
 class CaClient:
-    """A kept connection to the CA, which threads may share.
+    """Kept connections to the CA: one for each thread that uses them at the same time.
 
     Args:
         url: the CA's URL.
@@ -56,8 +56,8 @@ class CaClient:
         self.url, self.host, self.port = url.rstrip("/"), parts.hostname or "", parts.port or 443
         self._dial = dial or self._connect
         self._context = _context(root_pem)
-        self._connection: http.client.HTTPConnection | None = None
-        self._lock = Lock()
+        self._idle: list[http.client.HTTPConnection] = []
+        self._lock, self._is_closed = Lock(), False
 
     def get(self, path: str) -> CaAnswer:
         """Ask for a path such as `/health`.
@@ -73,48 +73,67 @@ class CaClient:
         return self._request("POST", path, json.dumps(body).encode())
 
     def close(self) -> None:
-        """Close the connection; the next request opens a new one."""
+        """Close the connections; one that a thread still uses is closed when it has its answer."""
         with self._lock:
-            self._forget()
+            self._is_closed, idle, self._idle = True, self._idle, []
+        for connection in idle:
+            connection.close()
 
     def _request(self, method: str, path: str, body: bytes | None) -> CaAnswer:
-        with self._lock:
-            try:
-                return self._exchange(method, path, body)
-            except ssl.SSLError as error:
-                self._forget()
-                reason = getattr(error, "verify_message", "") or error.reason or str(error)
-                what = f"the certificate of {self.url} is not accepted ({one_line(str(reason))[:200]})"
-                remedy = "is meshfab.operator_root the root of this CA, and the CA's name in ca_url the right one?"
-                raise MintError(what, remedy=remedy) from None
-            except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-                self._forget()
-                reason = one_line(str(error))[:200] or type(error).__name__
-                what = f"the CA at {self.url} is not reached from this machine ({reason})"
-                raise UnreachableCaError(what, remedy="is it up, and does the mesh's network work here?") from None
+        from http.client import HTTPException
+
+        try:
+            return self._exchange(method, path, body)
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", "") or error.reason or str(error)
+            what = f"the certificate of {self.url} is not accepted ({one_line(str(reason))[:200]})"
+            remedy = "is meshfab.operator_root the root of this CA, and the CA's name in ca_url the right one?"
+            raise MintError(what, remedy=remedy) from None
+        except (OSError, HTTPException, ValueError, RecursionError) as error:
+            reason = one_line(str(error))[:200] or type(error).__name__
+            what = f"the CA at {self.url} is not reached from this machine ({reason})"
+            raise UnreachableCaError(what, remedy="is it up, and does the mesh's network work here?") from None
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> CaAnswer:
-        if self._connection is not None and _is_closed(self._connection.sock):
-            self._forget()
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self.host, self.port)
-            self._connection.sock = self._context.wrap_socket(self._dial(), server_hostname=self.host)
-        headers = {"Content-Type": "application/json"} if body else {}
-        self._connection.request(method, path, body, headers)
-        response = self._connection.getresponse()
-        raw = response.read(_MAX_ANSWER + 1)
-        if len(raw) > _MAX_ANSWER:
-            raise ValueError(f"its answer is longer than {_MAX_ANSWER} bytes")
-        answer = json.loads(raw) if raw.strip() else {}
+        connection = self._take()
+        try:
+            headers = {"Content-Type": "application/json"} if body else {}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            raw = response.read(_MAX_ANSWER + 1)
+            if len(raw) > _MAX_ANSWER:
+                raise ValueError(f"its answer is longer than {_MAX_ANSWER} bytes")
+            answer = json.loads(raw) if raw.strip() else {}
+        except BaseException:
+            connection.close()
+            raise
+        self._put_back(connection)
         return CaAnswer(response.status, answer if isinstance(answer, dict) else {})
+
+    def _take(self) -> http.client.HTTPConnection:
+        """A connection that no other thread uses: a kept one, or a new one."""
+        from http.client import HTTPConnection
+
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                connection = HTTPConnection(self.host, self.port)
+                connection.sock = self._context.wrap_socket(self._dial(), server_hostname=self.host)
+                return connection
+            if not _is_closed(connection.sock):
+                return connection
+            connection.close()
+
+    def _put_back(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _connect(self) -> socket.socket:
         return socket.create_connection((self.host, self.port), timeout=_SECONDS)
-
-    def _forget(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def _context(root_pem: str) -> ssl.SSLContext:

@@ -61,6 +61,7 @@ class AgentSigner:
     Attributes:
         key_id: the `kid` of the key at the CA.
         key: a `paramiko.AgentKey` of the type ecdsa-sha2-nistp256 or ssh-ed25519.
+        lock: held while the agent is asked: threads share its connection, and a person is asked one thing at a time.
     """
 
     key_id: str

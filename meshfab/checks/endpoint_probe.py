@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from meshfab.host.tls_client import Served
 from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from meshfab.nginx.listeners import Endpoint
     from meshfab.ssh.root_shell import RootShell
@@ -72,15 +73,18 @@ class EndpointProbe:
         shell: the root shell that asks where the operator cannot.
         early_names: names to ask for at once, beside the SSH handshake: most days they resolve to the host, and the
             answer is there by the time the host's facts are.
+        on_unserved: called, in a thread, for each of them that resolves and for which no valid certificate was served.
 
     Attributes:
         latest: the last observation of each name.
     """
 
-    def __init__(self, shell: RootShell, early_names: Iterable[str] = ()) -> None:
+    def __init__(
+        self, shell: RootShell, early_names: Iterable[str] = (), *, on_unserved: Callable[[], None] | None = None
+    ) -> None:
         self.latest: dict[str, EndpointObservation] = {}
         self._shell = shell
-        self._early = {fqdn: _EarlyAnswer(fqdn) for fqdn in early_names}
+        self._early = {fqdn: _EarlyAnswer(fqdn, on_unserved) for fqdn in early_names}
         self._resolved: dict[str, tuple[str, ...]] = {}
         # A firewall between here and the mesh drops packets: every question from here would wait for its time-out.
         self._is_filtered = False
@@ -188,9 +192,9 @@ class EndpointProbe:
 class _EarlyAnswer(Thread):
     """Resolves a name and asks the first address, while SSH is still shaking hands."""
 
-    def __init__(self, fqdn: str) -> None:
+    def __init__(self, fqdn: str, on_unserved: Callable[[], None] | None) -> None:
         super().__init__(name="early-answer", daemon=True)
-        self.fqdn = fqdn
+        self.fqdn, self._on_unserved = fqdn, on_unserved
         self.resolved: tuple[str, ...] = ()
         self.answer: Served | None = None
         self.start()
@@ -200,3 +204,13 @@ class _EarlyAnswer(Thread):
         if self.resolved:
             self.answer = tls_client.ask(self.resolved[0], self.fqdn)
         certificate.warm_up()
+        # Where the name does not resolve here, this machine cannot tell.
+        if self._on_unserved and self.resolved and not self._is_served():
+            self._on_unserved()
+
+    def _is_served(self) -> bool:
+        import ssl
+
+        der = self.answer.der if self.answer else None
+        leaf = certificate.leaf_of(ssl.DER_cert_to_PEM_cert(der)) if der else None
+        return leaf is not None and self.fqdn in leaf.sans and leaf.not_after > datetime.now(timezone.utc)

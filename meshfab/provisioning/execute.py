@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from meshfab.errors import LostError, MeshfabError, SecretLeftError
 from meshfab.host import answer_fields, certificate
 from meshfab.nginx import vhost
-from meshfab.provisioning import mint, operator_signing, password_transfer, record, renew_enable, rollback, wire_nginx
+from meshfab.provisioning import mint, password_transfer, record, renew_enable, rollback, wire_nginx
+from meshfab.provisioning.plan import to_mint
 from meshfab.provisioning.verify import ServingCheck
-from meshfab.ssh.script import Request
+from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
     from meshfab.checks.endpoint_probe import EndpointProbe
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from meshfab.provisioning.request import ProvisionRequest
     from meshfab.ssh.root_shell import RootShell
 
-# The pairs that were signed on this side, by service: the leaf and the request that stages its chain, or an error.
-SignedPairs = Mapping[str, "tuple[Leaf, Request] | MeshfabError"]
+# The pairs that were signed on this side, by service: the leaf and its chain (PEM), or an error.
+SignedPairs = Mapping[str, "tuple[Leaf, str] | MeshfabError"]
 # Called with a service, a step's verb and a sentence when it is done.
 OnStep = Callable[["Service", str, str], None]
 # Steps after which clients may get another leaf than before.
@@ -38,10 +39,20 @@ def execute(
     plans: Sequence[Plan],
     request: ProvisionRequest,
     on_step: OnStep,
+    requested: Answer | None = None,
 ) -> dict[str, Leaf | MeshfabError | None]:
     """Do every step of a host's plans, with one load of units and of nginx, and prove that the pairs are served.
 
     Each script verifies its own effect (a permission that was set is read back), and a TLS client verifies the whole.
+
+    Args:
+        shell: the root shell, which holds the lock.
+        probe: asks as a TLS client.
+        before: the host as it is now.
+        plans: what its services lack.
+        request: what was asked for.
+        on_step: called with a service, a step's verb and a sentence.
+        requested: the host's answer to `operator_signing.make_requests`, if it was asked already.
 
     Returns:
         For each service the certificate on disk afterwards, or why its mint or its proof failed; then its pair and
@@ -51,11 +62,11 @@ def execute(
         MeshfabError: a step failed; every pair and vhost is as it was before.
     """
     results: dict[str, Leaf | MeshfabError | None] = {}
-    ready, minted, staged = [], {}, _sign(shell, before.state, plans, request)
+    ready, minted, staged = [], {}, _sign(shell, before.state_now, plans, request, requested)
     for plan in plans:
         try:
             if plan.reason("mint") is not None:
-                leaf = minted[plan.service.name] = _mint(shell, before.state, plan, request, staged)
+                leaf = minted[plan.service.name] = _mint(shell, before.state_now, plan, request, staged)
                 message = f"new pair, valid until {leaf.not_after:%Y-%m-%d %H:%M} UTC: {plan.reason('mint')}"
                 on_step(plan.service, "mint", message)
             ready.append(plan)
@@ -75,12 +86,17 @@ def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
     return tuple(vhost.diff(path, old_texts.get(path), text) for path, text in texts.items())
 
 
-def _sign(shell: RootShell, state: HostState, plans: Sequence[Plan], request: ProvisionRequest) -> SignedPairs:
+def _sign(
+    shell: RootShell, state: HostState, plans: Sequence[Plan], request: ProvisionRequest, requested: Answer | None
+) -> SignedPairs:
     """The pairs that are signed on this side, all in one round trip; empty where the host mints."""
-    services = [plan.service for plan in plans if plan.reason("mint") is not None]
+    services = to_mint(plans)
     if request.signer is None or not services:
         return {}
-    return operator_signing.mint_all(shell, state, services, request.signer)
+    from meshfab.provisioning import operator_signing
+
+    answer = requested or shell.batch([operator_signing.make_requests(services)])[0]
+    return operator_signing.sign_all(shell, state, services, request.signer, answer)
 
 
 def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequest, staged: SignedPairs) -> Leaf:
@@ -113,11 +129,11 @@ def _execute_batch(
         for plan in plans
         if _touches_serving(plan)
     }
-    pair_requests = _pair_requests(state, plans, staged)
-    answers = shell.batch([*(request for request, _ in pair_requests), *_shared_requests(state, plans, minted)])
+    answers = shell.batch([*_pair_requests(state, plans, staged), *_shared_requests(state, plans, minted)])
     if not answers[-1].ok:
-        done = pair_requests[: len(answers) - 1]
-        moved = [plan for request, plan in done if request.script == "commit"]
+        is_moved = any(answer.script == "commit" for answer in answers[:-1])
+        is_moved |= answers[-1].status == ExitStatus.PARTLY_MOVED
+        moved = [plan for plan in plans if plan.reason("mint") is not None and is_moved]
         raise rollback.roll_back(shell, state, plans, answers[-1], list(checks.values()), moved)
     for plan in plans:
         for step in plan.steps:
@@ -164,20 +180,24 @@ def _remove_backups(shell: RootShell, state: HostState, plans: Sequence[Plan]) -
         raise MeshfabError(what, host=shell.host, remedy="run this again")
 
 
-def _pair_requests(state: HostState, plans: Sequence[Plan], staged: SignedPairs) -> list[tuple[Request, Plan]]:
-    """The requests for the pairs, each with its plan."""
-    requests: list[tuple[Request, Plan]] = []
+def _pair_requests(state: HostState, plans: Sequence[Plan], staged: SignedPairs) -> list[Request]:
+    """The requests for the pairs, with one move for all new ones."""
+    requests: list[Request] = []
     for plan in plans:
-        service, signed = plan.service, staged.get(plan.service.name)
-        chain = [signed[1]] if isinstance(signed, tuple) else []
+        service = plan.service
         by_verb = {
             "sweep": [password_transfer.sweep(service), _remove_backups_request([plan])],
             "finish": [mint.finish(service)],
-            "mint": [*chain, mint.commit(state, service)],
             "rights": [mint.set_rights(state, service)],
         }
-        requests += [(request, plan) for step in plan.steps for request in by_verb.get(step.verb, ())]
-    return requests
+        requests += [request for step in plan.steps for request in by_verb.get(step.verb, ())]
+    services = to_mint(plans)
+    chains = [(service, pair[1]) for service in services if isinstance(pair := staged.get(service.name), tuple)]
+    if chains:
+        from meshfab.provisioning import operator_signing
+
+        requests.append(operator_signing.stage_chains(chains))
+    return [*requests, *([mint.commit(state, services)] if services else [])]
 
 
 def _shared_requests(state: HostState, plans: Sequence[Plan], minted: Mapping[str, Leaf]) -> list[Request]:

@@ -12,7 +12,7 @@ from meshfab.host import certificate
 from meshfab.provisioning import execute, password_transfer, service_lock
 from meshfab.provisioning.observe import HostObservation, observe
 from meshfab.provisioning.outcome import Outcome
-from meshfab.provisioning.plan import make_plan
+from meshfab.provisioning.plan import make_plan, to_mint
 from meshfab.ssh.root_shell import RootShell
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from meshfab.provisioning.execute import OnStep
     from meshfab.provisioning.plan import Plan, Step
     from meshfab.provisioning.request import ProvisionRequest
+    from meshfab.ssh.script import Answer
 
 # A pair that nginx refuses needs a second round, because the configuration can be read only then; a wait for the lock
 # needs a third; and each further service one more, because nginx names one such pair at a time.
@@ -57,6 +58,7 @@ class HostRun:
     error: MeshfabError | None = None
     _outcomes: dict[str, Outcome] = field(default_factory=dict)
     _changed: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+    _requested: Answer | None = None
 
     def __post_init__(self) -> None:
         """Make the shell here, because another thread may have to stop it."""
@@ -64,10 +66,11 @@ class HostRun:
 
     def converge(self) -> list[Outcome]:
         """Do what is missing and prove it, or, in a dry run, report it. Returns one outcome for each service."""
-        services = self.request.services
+        services, signer = self.request.services, self.request.signer
         try:
-            # Before the shell starts: TLS answers arrive in the meantime.
-            self._probe = EndpointProbe(self.shell, [service.fqdn for service in services])
+            # Before the shell starts: TLS answers arrive in the meantime. A name that is not served may need a mint.
+            on_unserved = signer.unlock_early if signer else None
+            self._probe = EndpointProbe(self.shell, [service.fqdn for service in services], on_unserved=on_unserved)
             with self.shell:
                 try:
                     self._convergence_loop(services)
@@ -95,9 +98,9 @@ class HostRun:
             pending = self._pending_plans(observation, services)
             if not pending:
                 return
-            if not is_locked and self._lock(observation.state.now, self._unfinished(services)):
+            if not is_locked and self._lock(observation.state.now, self._unfinished(services), pending):
                 # Another run had the lock: the observation is out of date.
-                is_locked, observation = True, self._observe(services)
+                self._requested, is_locked, observation = None, True, self._observe(services)
                 continue
             is_locked = True
             self._execute(observation, pending)
@@ -171,7 +174,10 @@ class HostRun:
     def _execute(self, observation: HostObservation, pending: Sequence[Plan]) -> None:
         if self.request.password is not None and any(plan.reason("mint") is not None for plan in pending):
             password_transfer.require_safe(self.shell, self._transfer_check)
-        results = execute.execute(self.shell, self._probe, observation, pending, self.request, self.on_step or _silent)
+        requested, self._requested = self._requested, None
+        results = execute.execute(
+            self.shell, self._probe, observation, pending, self.request, self.on_step or _silent, requested
+        )
         for plan in pending:
             name, result = plan.service.name, results[plan.service.name]
             if isinstance(result, MeshfabError):
@@ -181,10 +187,17 @@ class HostRun:
             if not plan.nginx_change.config_unreadable:
                 self._end(observation.state, plan, result)
 
-    def _lock(self, now: datetime, services: Sequence[Service]) -> bool:
-        """Take the services' locks; returns whether it had to wait for one."""
-        check = password_transfer.check()
-        waited, self._transfer_check = service_lock.take(self.shell, services, check, since=now.isoformat())
+    def _lock(self, now: datetime, services: Sequence[Service], pending: Sequence[Plan]) -> bool:
+        """Take the services' locks, and begin a mint in the same round trip; returns whether it had to wait for one."""
+        to_sign = to_mint(pending) if self.request.signer else []
+        if not to_sign:
+            check = password_transfer.check()
+            waited, self._transfer_check = service_lock.take(self.shell, services, check, since=now.isoformat())
+            return waited
+        from meshfab.provisioning import operator_signing
+
+        then = operator_signing.make_requests(to_sign)
+        waited, self._requested = service_lock.take(self.shell, services, then, since=now.isoformat())
         return waited
 
     def _end(self, state: HostState, plan: Plan, leaf: Leaf | None) -> None:

@@ -14,6 +14,8 @@ from meshfab.provisioning.service_lock import staging
 from meshfab.ssh.script import Answer, ExitStatus, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.config.password import Password
     from meshfab.config.service import Service
     from meshfab.config.settings import Settings
@@ -64,9 +66,10 @@ def check_pair(state: HostState, service: Service, chain: str, public: str | Non
     return leaf
 
 
-def commit(state: HostState, service: Service) -> Request:
-    """Move the staged pair into place; the old one is kept beside it until the new one is proved."""
-    return Request("commit", (staging(service), service.cert, service.key, state.nginx_user))
+def commit(state: HostState, services: Sequence[Service]) -> Request:
+    """Move the staged pairs into place; the old ones are kept beside them until the new ones are proved."""
+    pairs = [word for service in services for word in (staging(service), service.cert, service.key)]
+    return Request("commit", (state.nginx_user, *pairs))
 
 
 def finish(service: Service) -> Request:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from meshfab.checks import preconditions
@@ -49,6 +52,7 @@ class HostObservation:
         refused: why a service cannot be planned for, by name.
         undeclared: sentences on services that are there and not in the request.
         prunable: the names of those of them that carry meshfab's mark.
+        read_at: when its facts were read, by this machine's monotonic clock.
     """
 
     state: HostState
@@ -56,6 +60,13 @@ class HostObservation:
     refused: Mapping[str, MeshfabError]
     undeclared: tuple[str, ...] = ()
     prunable: tuple[str, ...] = ()
+    read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def state_now(self) -> HostState:
+        """Its facts by its clock as it is now: a pair that the CA signs after minutes would be `not yet valid` then."""
+        passed = timedelta(seconds=time.monotonic() - self.read_at)
+        return dataclasses.replace(self.state, now=self.state.now + passed)
 
 
 def observe(
@@ -67,6 +78,7 @@ def observe(
         ConnectError: the host's answer is not a probe's, or the connection was lost.
     """
     state, undeclared, prunable = _read(shell, request)
+    read_at = time.monotonic()
     merged: dict[str, tuple[Service, Endpoint | None]] = {}
     refused: dict[str, MeshfabError] = {}
     for service in services:
@@ -82,7 +94,7 @@ def observe(
         name: _of_service(state, service, endpoint, clients.get(service.fqdn))
         for name, (service, endpoint) in merged.items()
     }
-    return HostObservation(state, observations, refused, undeclared, prunable)
+    return HostObservation(state, observations, refused, undeclared, prunable, read_at)
 
 
 def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple[str, ...], tuple[str, ...]]:

@@ -5,11 +5,12 @@ The host sees neither the password nor a token.
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshfab.ca import encrypted_key, jwk_provisioner, ssh_agent
@@ -17,10 +18,7 @@ from meshfab.ca.certificate_request import CertificateRequest, check_request
 from meshfab.ca.client import CaClient, UnreachableCaError, read_root
 from meshfab.ca.signing import RequestSigner
 from meshfab.errors import InputError, MeshfabError, MintError, RevokeError
-from meshfab.host import answer_fields, certificate_chain
-from meshfab.provisioning import mint
-from meshfab.provisioning.service_lock import staging
-from meshfab.ssh.script import Request
+from meshfab.host import certificate_chain
 from meshfab.ssh.tunnel import open_tunnel
 
 if TYPE_CHECKING:
@@ -35,11 +33,14 @@ if TYPE_CHECKING:
     from meshfab.host.certificate import Leaf
     from meshfab.host.facts import HostState
     from meshfab.ssh.root_shell import RootShell
+    from meshfab.ssh.script import Answer, Request
 
 T = TypeVar("T")
 
 # X.520's limit for a CN. Clients ignore it.
 _LONGEST_CN = 64
+# Requests of one host that are signed at the same time, and the time for each.
+_AT_ONCE, _SECONDS = 4, 60
 
 
 class OperatorSigner:
@@ -64,8 +65,9 @@ class OperatorSigner:
         self._client = CaClient(settings.ca_url, self.root_pem)
         self._key: TokenSigner | None = None
         self._agent: Any = None if password else ssh_agent.open_agent()
-        self._lock = Lock()
-        self._is_reached = True
+        self._lock, self._why_unreached = Lock(), ""
+        self._early_lock = Lock()
+        self._early: Thread | None = None
 
     def __repr__(self) -> str:
         """Leave out the key and the password."""
@@ -76,6 +78,28 @@ class OperatorSigner:
         self._client.close()
         if self._agent:
             self._agent.close()
+
+    def unlock_early(self) -> None:
+        """Get and unlock the key in a thread, once, where a pair will probably be needed. It takes 130 ms.
+
+        An error is not reported here: it is found again when there is something to sign. The key in ssh-agent needs no
+        unlocking.
+        """
+        if self._password is None:
+            return
+        thread = Thread(target=self._get_key_early, name="unlock", daemon=True)
+        with self._early_lock:
+            if self._early is None:
+                self._early = thread
+                thread.start()
+
+    def _get_key_early(self) -> None:
+        try:
+            self._signer(self._client)
+        except UnreachableCaError as error:
+            self._why_unreached = error.what
+        except MeshfabError:
+            pass
 
     def sign(self, request: CertificateRequest, c: Connection) -> str:
         """Have a request signed, and return the chain, PEM.
@@ -110,19 +134,19 @@ class OperatorSigner:
         """Ask the CA from this machine, or through the host where this machine does not reach it."""
         if c is None:
             return question(self._signer(self._client))
-        if self._is_reached:
+        if not self._why_unreached:
             try:
                 return question(self._signer(self._client))
             except UnreachableCaError as error:
-                self._is_reached, reason = False, error.what
-        else:
-            reason = f"the CA at {self._settings.ca_url} is not reached from this machine"
+                self._why_unreached = error.what
         dial = partial(open_tunnel, c, self._client.host, self._client.port)
         with closing(CaClient(self._settings.ca_url, self.root_pem, dial)) as client:
             try:
                 return question(self._signer(client))
             except UnreachableCaError as error:
-                raise MintError(f"{reason}, nor through the host", host=c.original_host, remedy=error.remedy) from None
+                raise MintError(
+                    f"{self._why_unreached}, nor through the host", host=c.original_host, remedy=error.remedy
+                ) from None
 
     def _signer(self, client: CaClient) -> RequestSigner:
         """One thread gets the key; the others wait for it."""
@@ -153,42 +177,72 @@ class OperatorSigner:
         return ssh_agent.signer_for(keys, provisioner)
 
 
-def mint_all(
-    shell: RootShell, state: HostState, services: Sequence[Service], signer: OperatorSigner
-) -> dict[str, tuple[Leaf, Request] | MeshfabError]:
-    """Make keys and requests for services in one round trip, and have them signed here.
+def make_requests(services: Sequence[Service]) -> Request:
+    """Make a key and a certificate request for each service on its host, all in one round trip."""
+    from meshfab.ssh.script import Request
+
+    return Request("facts+request_pairs", tuple(word for service in services for word in _request_words(service)))
+
+
+def sign_all(
+    shell: RootShell, state: HostState, services: Sequence[Service], signer: OperatorSigner, answer: Answer
+) -> dict[str, tuple[Leaf, str] | MeshfabError]:
+    """Have the requests of services signed here.
+
+    Args:
+        shell: the root shell of their host.
+        state: the host.
+        services: the services.
+        signer: signs.
+        answer: the host's answer to `make_requests`.
 
     Returns:
-        For each service its new leaf and the request that stages its chain beside its key, or why there is none.
+        For each service its new leaf and its chain (PEM), or why there is none.
 
     Raises:
         MintError: the host cannot make keys or requests.
-        LostError: the connection was lost.
     """
-    words = [word for service in services for word in _request_words(service)]
-    answer = shell.batch([Request("request_pairs", tuple(words))])[0]
+    from meshfab.host import answer_fields
+    from meshfab.host.call_threads import call_all
+    from meshfab.provisioning import mint
+
     if not answer.ok:
         raise MintError(
             f"the host makes no certificate request: {answer.err}", host=shell.host, remedy="is /run full or read-only?"
         )
     fields = answer_fields.parse_fields(answer.out, shell.host)
-    results: dict[str, tuple[Leaf, Request] | MeshfabError] = {}
-    for service in services:
+
+    def sign(service: Service) -> tuple[Leaf, str] | MeshfabError:
         try:
             request = check_request(fields.get(f"{service.name}/request", ""), service.names)
             chain = signer.sign(request, shell.c)
             # By the operator's own root, and by the host's, which its renewals go by.
             mint.check_pair(replace(state, root=signer.root_pem), service, chain, request.public)
             leaf = mint.check_pair(state, service, chain, request.public)
-            results[service.name] = leaf, Request("stage_chain", (staging(service), chain))
+            return leaf, chain
         except MeshfabError as error:
             error.host = error.host or shell.host
-            results[service.name] = error
-    return results
+            return error
+
+    # Several at once: the CA writes each certificate to its disk before it answers.
+    deadline = time.monotonic() + _SECONDS * len(services)
+    results = call_all(sign, services, deadline=deadline, at_once=_AT_ONCE)
+    late = MintError(f"no answer of the CA within {_SECONDS * len(services)} s", host=shell.host, remedy="see its log")
+    return {service.name: results.get(service, late) for service in services}
+
+
+def stage_chains(chains: Sequence[tuple[Service, str]]) -> Request:
+    """Put the chains of services beside their keys."""
+    from meshfab.provisioning.service_lock import staging
+    from meshfab.ssh.script import Request
+
+    return Request("stage_chains", tuple(word for service, chain in chains for word in (staging(service), chain)))
 
 
 def _request_words(service: Service) -> tuple[str, ...]:
     """Arguments for request_pairs.sh."""
+    from meshfab.provisioning.service_lock import staging
+
     subject = f"/CN={service.fqdn}" if len(service.fqdn) <= _LONGEST_CN else "/"
     return service.name, staging(service), subject, ",".join(f"DNS:{name}" for name in service.names)
 

@@ -13,6 +13,8 @@ from meshfab.nginx import change, config_dump, layout, listeners
 from meshfab.nginx.activation import Activation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
     from meshfab.host.facts import HostState
@@ -97,6 +99,11 @@ class Plan:
     def reason(self, verb: str) -> str | None:
         """Why a step is in the plan; None when it is not."""
         return next((step.reason for step in self.steps if step.verb == verb), None)
+
+
+def to_mint(plans: Sequence[Plan]) -> list[Service]:
+    """The services that need a new pair."""
+    return [plan.service for plan in plans if plan.reason("mint") is not None]
 
 
 def make_plan(state: HostState, observed: ServiceObservation, request: ProvisionRequest) -> Plan:

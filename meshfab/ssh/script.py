@@ -25,6 +25,7 @@ class ExitStatus(IntEnum):
     NOT_TAKEN_UP = 7
     NO_REAPER = 8
     IS_FOLDER = 9
+    PARTLY_MOVED = 10
     INPUT_RECORDED = 20
     OTHER_TMP = 21
     BUSY = 75

@@ -125,9 +125,10 @@ class MultiServiceHost:
         return encoded({"cert": pair.pem, "public": pair.public})
 
     def _commit(self, request: Request) -> None:
-        host = self._host_of_cert(request.args[1])
-        pair = good_pair(*host.service.names)
-        self.services[host.service.name] = replace(host, pair=pair, cert=pair.pem, public=pair.public)
+        for cert in request.args[2::3]:
+            host = self._host_of_cert(cert)
+            pair = good_pair(*host.service.names)
+            self.services[host.service.name] = replace(host, pair=pair, cert=pair.pem, public=pair.public)
 
     def _install_units(self, request: Request) -> None:
         for name, host in self.services.items():

@@ -7,8 +7,8 @@
 set -u
 umask 022
 trap '' HUP INT TERM PIPE
-# Paths without blanks: the links and folders that this run has made.
-action=$1 log=$2 main=$3 names=$4 new_links='' new_folders=''
+# Paths without blanks: what this run has made.
+action=$1 log=$2 main=$3 names=$4 new_links='' new_folders='' new_files=''
 shift 4
 
 each() { # CALLBACK PATH LINK DUMP-PATH TEXT...: run it for each file, with path, link, dump_path, text, new and old set
@@ -24,7 +24,7 @@ is_there() { [ -e "$1" ] || [ -L "$1" ]; }
 prepare() { # with cat, which prints why it could not write
 	[ -d "${path%/*}" ] || { install -d -m 0755 -- "${path%/*}" && new_folders="${path%/*} $new_folders" && restore_label "${path%/*}"; } || return
 	# A file of a killed run may have any mode; a new file gets 0644 from the umask.
-	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && sync "$new"
+	{ ! is_there "$old" && ! is_there "$new" || rm -f -- "$old" "$new"; } && printf %s "$text" | cat >"$new" && new_files="$new_files $new"
 }
 keep() { ! is_there "$path" || ln -- "$path" "$old"; }
 move() { mv -fT -- "$new" "$path" && restore_label "$path"; }
@@ -59,7 +59,8 @@ refuse() { # STATUS MESSAGE FILES...
 
 take_nginx_lock || exit
 # Nothing is moved before everything is written: a full disk stops it here.
-if ! each prepare "$@" || ! each keep "$@"; then
+# shellcheck disable=SC2086
+if ! each prepare "$@" || ! sync $new_files || ! each keep "$@"; then
 	each drop "$@"
 	remove_folders
 	start_again

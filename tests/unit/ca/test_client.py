@@ -36,8 +36,7 @@ def test_a_kept_connection_that_the_ca_has_closed_is_opened_again() -> None:
     ca = FakeCa(echo)
     client = ca.client
     client.get("/health")
-    assert client._connection is not None
-    client._connection.sock.shutdown(socket.SHUT_RDWR)
+    client._idle[0].sock.shutdown(socket.SHUT_RDWR)
     assert client.post("/1.0/sign", {}).status == 200
     assert [path for _, path, _ in ca.requests] == ["/health", "/1.0/sign"]
     client.close()

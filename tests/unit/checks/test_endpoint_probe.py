@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from meshfab.host import tls_client
 from meshfab.host.tls_client import Served
 from meshfab.nginx.listeners import Endpoint
 from meshfab.ssh.script import Answer, Request
-from tests.support.certificates import good_pair
+from tests.support.certificates import HOUR, NOW, authority, good_pair
 from tests.support.fake_host import RecordingShell, encoded
 
 if TYPE_CHECKING:
@@ -286,3 +287,36 @@ def test_the_address_that_ssh_reached_and_those_of_the_operators_resolver_are_di
         seen = EndpointProbe(shell).observe([], {FQDN: Endpoint((HERE,))})[FQDN]  # type: ignore[arg-type]
         assert [(answer.address, answer.via) for answer in seen.answers] == [(HERE, "")]
         assert shell.sent == []
+
+
+def _der(start: datetime) -> bytes:
+    return authority().pair(FQDN, start=start).der
+
+
+@pytest.mark.parametrize(
+    ("fqdn", "der", "is_unserved"),
+    [
+        (FQDN, _der(datetime.now(timezone.utc) - HOUR), False),
+        ("other.internal", _der(datetime.now(timezone.utc) - HOUR), True),
+        (FQDN, _der(NOW - 48 * HOUR), True),
+        (FQDN, b"no certificate", True),
+        (FQDN, None, True),
+    ],
+    ids=["valid", "another name", "expired", "nonsense", "no answer"],
+)
+def test_a_name_without_a_valid_certificate_is_told_early(
+    monkeypatch: pytest.MonkeyPatch, fqdn: str, der: bytes | None, is_unserved: bool
+) -> None:
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: (HERE,))
+    monkeypatch.setattr(tls_client, "ask", lambda address, _fqdn: Served(der, address))
+    calls: list[str] = []
+    shell: Any = RecordingShell()
+    probe = EndpointProbe(shell, [fqdn], on_unserved=lambda: calls.append("unserved"))
+    probe._early[fqdn].join()
+    assert calls == ["unserved"] * is_unserved
+
+
+def test_of_a_name_that_does_not_resolve_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_client, "resolve", lambda _fqdn: ())
+    probe = EndpointProbe(RecordingShell(), [FQDN], on_unserved=lambda: pytest.fail("nobody knows"))  # type: ignore[arg-type]
+    probe._early[FQDN].join()

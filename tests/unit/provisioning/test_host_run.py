@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -24,11 +25,14 @@ from meshfab.errors import (
 from meshfab.host import tls_client
 from meshfab.provisioning import host_run
 from meshfab.provisioning.host_run import HostRun
+from meshfab.provisioning.observe import HostObservation
 from meshfab.provisioning.outcome import Outcome
 from meshfab.provisioning.request import ProvisionRequest
 from meshfab.ssh.script import Answer, ExitStatus, Request
 from tests.support.certificates import SETTINGS, authority, good_pair
-from tests.support.fake_host import PASSWORD, Host, unit
+from tests.support.fake_ca import csr
+from tests.support.fake_host import PASSWORD, Host, encoded, unit
+from tests.support.fake_signer import Signer
 from tests.support.multi_service_host import ADDRESS, MultiServiceHost, converged_host, fresh_host, service_named
 
 # Not in alphabetical order.
@@ -87,7 +91,7 @@ def failed(outcomes: dict[str, Outcome]) -> dict[str, MeshfabError]:
 def test_all_services_of_a_host_share_one_script_of_each_kind(run_on: RunOn) -> None:
     host = simulated_host()
     run, outcomes = run_on(host)
-    of_each = ["put_password", "mint", "remove_password"] * 3 + ["commit"] * 3
+    of_each = ["put_password", "mint", "remove_password"] * 3 + ["commit"]
     assert host.shell.scripts == [
         "facts+discover", "lock", "check_transfer",
         *of_each, "install_units", "install_config", "wait_background", "record", "read",
@@ -105,6 +109,57 @@ def test_all_services_of_a_host_share_one_script_of_each_kind(run_on: RunOn) -> 
     ((_, _, _, _, *args),) = host.calls("install_config")
     assert args[::4] == [f"/etc/nginx/conf.d/{name}.internal.conf" for name in NAMES]
     assert host.calls("read") == [tuple(service_named(name).cert for name in NAMES)]
+
+
+def signing_host() -> MultiServiceHost:
+    host = simulated_host()
+    fields = {f"{name}/request": csr(service_named(name).fqdn) for name in NAMES}
+    host.shell.answers["facts+request_pairs"] = lambda request: Answer(request.script, 0, encoded(fields), "")
+    host.shell.answers["stage_chains"] = lambda request: Answer(request.script, 0, b"", "")
+    return host
+
+
+def test_where_pairs_are_signed_here_the_lock_and_the_requests_share_a_round_trip(run_on: RunOn) -> None:
+    host, signer = signing_host(), Signer()
+    _, outcomes = run_on(host, password=None, signer=signer)
+    assert failed(outcomes) == {}
+    assert host.shell.scripts == [
+        "facts+discover", "lock", "facts+request_pairs",
+        "stage_chains", "commit", "install_units", "install_config", "wait_background", "record", "read",
+    ]  # fmt: skip
+    assert sorted(signer.signed) == sorted(service_named(name).names for name in NAMES)
+    assert signer.unlocked_early, "nothing was served under these names"
+
+
+def test_requests_that_were_made_before_a_wait_for_the_lock_are_made_again(run_on: RunOn) -> None:
+    host = signing_host()
+    host.overrides["lock"] = lambda request: Answer(request.script, 0, b"waited\n", "")
+    assert failed(run_on(host, password=None, signer=Signer())[1]) == {}
+    assert host.shell.scripts[:5] == [
+        "facts+discover",
+        "lock",
+        "facts+request_pairs",
+        "facts+discover",
+        "facts+request_pairs",
+    ]
+
+
+@pytest.mark.parametrize(("status", "restored"), [(1, 0), (ExitStatus.PARTLY_MOVED, 3)])
+def test_pairs_are_restored_only_if_some_were_moved(run_on: RunOn, status: int, restored: int) -> None:
+    host = simulated_host()
+    host.overrides["commit"] = lambda request: Answer(request.script, status, b"", "mv: read-only file system")
+    _, outcomes = run_on(host)
+    assert set(failed(outcomes)) == set(NAMES)
+    at = host.shell.scripts.index("commit")
+    after = host.shell.scripts[at + 1 : at + 4]
+    assert after.count("restore_pair") == restored
+    assert "install_config" not in host.shell.scripts
+
+
+def test_a_pair_that_is_signed_long_after_the_host_was_read_is_valid() -> None:
+    state = simulated_host().services["tea"].state()
+    observation = HostObservation(state, {}, {}, read_at=time.monotonic() - 90)
+    assert 89 < (observation.state_now.now - state.now).total_seconds() < 200
 
 
 def test_a_second_run_sends_only_the_discovery(run_on: RunOn) -> None:
@@ -145,7 +200,7 @@ def test_a_failed_mint_does_not_stop_the_other_services(run_on: RunOn) -> None:
     assert isinstance(outcomes["milk"].error, MintError)
     assert outcomes["milk"].changed == ()
     assert host.shell.scripts.count("put_password") == host.shell.scripts.count("remove_password") == 3
-    assert [args[1] for args in host.calls("commit")] == [service_named("tea").cert, service_named("cream").cert]
+    assert [args[2::3] for args in host.calls("commit")] == [(service_named("tea").cert, service_named("cream").cert)]
     assert host.shell.scripts.count("install_config") == 1
 
 

@@ -7,23 +7,24 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from meshfab.ca import public_jwk
+from meshfab.ca.client import UnreachableCaError
 from meshfab.ca.jwk_provisioner import JwkProvisioner
 from meshfab.ca.token_signer import KeySigner
 from meshfab.config.password import Password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, MintError
-from meshfab.provisioning.operator_signing import OperatorSigner, mint_all
+from meshfab.provisioning import operator_signing
+from meshfab.provisioning.operator_signing import OperatorSigner
 from meshfab.provisioning.request import minting_means
-from meshfab.ssh.script import Answer, Request
-from tests.support.certificates import HOUR, NOW, SETTINGS, authority, pem_of, unsigned
+from meshfab.ssh.script import Answer
+from tests.support.certificates import SETTINGS, authority
 from tests.support.fake_ca import csr, encrypted, jwk
 from tests.support.fake_host import Host, RecordingShell, encoded
+from tests.support.fake_signer import Signer
 from tests.unit.ca.test_public_jwk import blob
 
 if TYPE_CHECKING:
@@ -31,76 +32,55 @@ if TYPE_CHECKING:
 
     from pytest_mock import MockerFixture
 
-    from meshfab.ca.certificate_request import CertificateRequest
 
 ECDSA = blob(ec.generate_private_key(ec.SECP256R1()))
 WIKI, DOCS = (Service.of(name, SETTINGS) for name in ("wiki", "docs"))
 
 
-class Signer:
-    """Signs as the CA does, or with another key or names."""
-
-    root_pem = authority().root_pem
-
-    def __init__(self, *, names: tuple[str, ...] = (), other_key: bool = False) -> None:
-        self.names, self.other_key = names, other_key
-        self.signed: list[tuple[str, ...]] = []
-
-    def sign(self, request: CertificateRequest, _c: Any) -> str:
-        self.signed.append(request.names)
-        names = self.names or request.names
-        key: Any = x509.load_pem_x509_csr(request.pem.encode()).public_key()
-        ours = ec.generate_private_key(ec.SECP256R1())
-        intermediate = authority().intermediate
-        builder = unsigned(names[0], intermediate.certificate.subject, ours, NOW - HOUR, 24 * HOUR)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), False)
-        # The builder refuses a second key: it is replaced.
-        builder._public_key = ours.public_key() if self.other_key else key
-        leaf = builder.sign(intermediate.key, hashes.SHA256())
-        return pem_of(leaf) + pem_of(intermediate.certificate)
-
-
-def minted(requests: dict[str, str], signer: Signer, root: str | None = None) -> tuple[dict[str, Any], list[Request]]:
-    def answer(request: Request) -> Answer:
-        return Answer(request.script, 0, encoded({f"{name}/request": pem for name, pem in requests.items()}), "")
-
-    shell: Any = RecordingShell({"request_pairs": answer})
+def signed(requests: dict[str, str], signer: Signer, root: str | None = None) -> dict[str, Any]:
+    answer = Answer("facts+request_pairs", 0, encoded({f"{name}/request": pem for name, pem in requests.items()}), "")
     state = Host().state()
     if root:
         state = dataclasses.replace(state, root=root)
-    return mint_all(shell, state, [WIKI, DOCS], signer), shell.sent  # type: ignore[arg-type]
+    shell: Any = RecordingShell()
+    results = operator_signing.sign_all(shell, state, [WIKI, DOCS], signer, answer)  # type: ignore[arg-type]
+    assert shell.sent == []
+    return dict(results)
 
 
 BOTH = {"wiki": csr(WIKI.fqdn), "docs": csr(DOCS.fqdn)}
 
 
-def test_all_services_take_one_round_trip() -> None:
-    signer = Signer()
-    results, sent = minted(BOTH, signer)
-    assert [request.script for request in sent] == ["request_pairs"]
-    assert sent[0].args == (
+def test_all_services_take_one_request_and_their_chains_another() -> None:
+    request = operator_signing.make_requests([WIKI, DOCS])
+    assert request.script == "facts+request_pairs"
+    assert request.args == (
         *("wiki", "/run/meshfab/wiki.stage", "/CN=wiki.internal", "DNS:wiki.internal"),
         *("docs", "/run/meshfab/docs.stage", "/CN=docs.internal", "DNS:docs.internal"),
     )
-    assert signer.signed == [WIKI.names, DOCS.names]
+    signer = Signer()
+    results = signed(BOTH, signer)
+    assert sorted(signer.signed) == sorted([WIKI.names, DOCS.names])
     for service in (WIKI, DOCS):
-        leaf, request = results[service.name]
-        assert leaf.sans == service.names
-        assert (request.script, request.args[0]) == ("stage_chain", f"/run/meshfab/{service.name}.stage")
+        assert results[service.name][0].sans == service.names
+    request = operator_signing.stage_chains([(WIKI, "chain 1"), (DOCS, "chain 2")])
+    assert request.args == ("/run/meshfab/wiki.stage", "chain 1", "/run/meshfab/docs.stage", "chain 2")
 
 
 def test_a_name_that_is_too_long_for_a_cn_has_none() -> None:
-    long = Service.of("a" * 60, SETTINGS)
-    shell: Any = RecordingShell({"request_pairs": lambda request: Answer(request.script, 1, b"", "boom")})
+    assert operator_signing.make_requests([Service.of("a" * 60, SETTINGS)]).args[2] == "/"
+
+
+def test_a_host_that_makes_no_request_is_an_error() -> None:
+    answer = Answer("facts+request_pairs", 1, b"", "boom")
     with pytest.raises(MintError, match="makes no certificate request: boom"):
-        mint_all(shell, Host().state(), [long], Signer())  # type: ignore[arg-type]
-    assert shell.sent[0].args[2] == "/"
+        operator_signing.sign_all(RecordingShell(), Host().state(), [WIKI], Signer(), answer)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pem", ["", "nonsense", csr(WIKI.fqdn, "bank.internal"), csr(DOCS.fqdn)])
 def test_a_request_that_is_not_for_the_service_is_its_own_error(pem: str) -> None:
     signer = Signer()
-    results, _ = minted({**BOTH, "wiki": pem}, signer)
+    results = signed({**BOTH, "wiki": pem}, signer)
     assert isinstance(results["wiki"], MintError)
     assert results["wiki"].host == "h2"
     assert isinstance(results["docs"], tuple)
@@ -113,13 +93,13 @@ def test_a_request_that_is_not_for_the_service_is_its_own_error(pem: str) -> Non
     ids=["another key", "other names"],
 )
 def test_a_chain_for_something_else_is_refused(signer: Signer, words: str) -> None:
-    error = minted(BOTH, signer)[0]["wiki"]
+    error = signed(BOTH, signer)["wiki"]
     assert isinstance(error, MintError)
     assert words in error.what
 
 
 def test_a_host_with_another_root_gets_no_pair() -> None:
-    error = minted(BOTH, Signer(), root=authority("Other").root_pem)[0]["wiki"]
+    error = signed(BOTH, Signer(), root=authority("Other").root_pem)["wiki"]
     assert isinstance(error, MeshfabError)
     assert "does not chain" in error.what
 
@@ -208,3 +188,32 @@ def test_a_ca_that_does_not_list_its_provisioners_needs_the_key_named(
     signer = OperatorSigner(agent_settings(settings, agent_key="mesh"), None)
     assert signer.sign(mocker.Mock(), mocker.Mock()) == "chain"
     assert (find.call_count, sign.call_count) == (1, 1)
+
+
+def test_a_key_that_is_unlocked_early_is_unlocked_once(settings: Settings, mocker: MockerFixture) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    mocker.patch("meshfab.ca.jwk_provisioner.find", return_value=JwkProvisioner("lair", "kid", {}, "a.b.c.d.e"))
+    unlock = mocker.patch("meshfab.ca.encrypted_key.unlock", return_value=key)
+    mocker.patch("meshfab.ca.signing.RequestSigner.sign", return_value="chain")
+    signer = OperatorSigner(settings, Password("secret"))
+    signer.unlock_early()
+    signer.unlock_early()
+    assert signer.sign(mocker.Mock(), mocker.Mock()) == "chain"
+    assert signer._early is not None
+    signer._early.join()
+    assert unlock.call_count == 1
+
+
+@pytest.mark.parametrize("error", [UnreachableCaError("the CA is not reached"), InputError("a wrong password")])
+def test_an_early_error_is_raised_when_there_is_something_to_sign(
+    settings: Settings, mocker: MockerFixture, error: MeshfabError
+) -> None:
+    find = mocker.patch("meshfab.ca.jwk_provisioner.find", side_effect=error)
+    signer = OperatorSigner(settings, Password("secret"))
+    signer.unlock_early()
+    assert signer._early is not None
+    signer._early.join()
+    with pytest.raises(MeshfabError, match=error.what):
+        signer.sign(mocker.Mock(), mocker.Mock())
+    # A CA that was not reached is asked through the host at once, and not waited for again from here.
+    assert find.call_count == 2

@@ -154,7 +154,7 @@ def _baseline(part: ScenarioResult, *, names_rows: bool) -> str:
 
 def _rows_of(part: ScenarioResult) -> str:
     names = [title for key, title in contenders.TITLES.items() if key in part.contenders]
-    return f"Rows {', '.join(names)}: "
+    return f"Rows {'; '.join(names)}: "
 
 
 def _is_measured(cell: Cell, key: str) -> bool:

@@ -197,7 +197,7 @@ def test_a_partial_benchmark_replaces_only_what_it_measured() -> None:
     assert (delayed.ratio("meshfab", "first"), services.newest.services) == (2.5, 100)
     assert merged.missing == old.missing
     text = report.tables(merged)
-    assert "Rows meshfab, meshfab, signing: operator: Measured on 2026-11-23" in text
+    assert "Rows meshfab; meshfab, signing: operator: Measured on 2026-11-23" in text
     assert text.count("meshfab 2.0.") == 2
     assert text.count("meshfab 1.0.") == 2
     # One line for all where they were measured together.

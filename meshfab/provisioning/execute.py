@@ -52,7 +52,7 @@ def execute(
         plans: what its services lack.
         request: what was asked for.
         on_step: called with a service, a step's verb and a sentence.
-        requested: the host's answer to `operator_signing.make_requests`, if it was asked already.
+        requested: the host's answer to `signed_pairs.make_requests`, if it was asked already.
 
     Returns:
         For each service the certificate on disk afterwards, or why its mint or its proof failed; then its pair and
@@ -93,10 +93,10 @@ def _sign(
     services = to_mint(plans)
     if request.signer is None or not services:
         return {}
-    from meshfab.provisioning import operator_signing
+    from meshfab.provisioning import signed_pairs
 
-    answer = requested or shell.batch([operator_signing.make_requests(services)])[0]
-    return operator_signing.sign_all(shell, state, services, request.signer, answer)
+    answer = requested or shell.batch([signed_pairs.make_requests(services)])[0]
+    return signed_pairs.sign_all(shell, state, services, request.signer, answer)
 
 
 def _mint(shell: RootShell, state: HostState, plan: Plan, request: ProvisionRequest, staged: SignedPairs) -> Leaf:
@@ -194,9 +194,9 @@ def _pair_requests(state: HostState, plans: Sequence[Plan], staged: SignedPairs)
     services = to_mint(plans)
     chains = [(service, pair[1]) for service in services if isinstance(pair := staged.get(service.name), tuple)]
     if chains:
-        from meshfab.provisioning import operator_signing
+        from meshfab.provisioning import signed_pairs
 
-        requests.append(operator_signing.stage_chains(chains))
+        requests.append(signed_pairs.stage_chains(chains))
     return [*requests, *([mint.commit(state, services)] if services else [])]
 
 

@@ -194,9 +194,9 @@ class HostRun:
             check = password_transfer.check()
             waited, self._transfer_check = service_lock.take(self.shell, services, check, since=now.isoformat())
             return waited
-        from meshfab.provisioning import operator_signing
+        from meshfab.provisioning import signed_pairs
 
-        then = operator_signing.make_requests(to_sign)
+        then = signed_pairs.make_requests(to_sign)
         waited, self._requested = service_lock.take(self.shell, services, then, since=now.isoformat())
         return waited
 

@@ -1,20 +1,14 @@
-"""Mint with the provisioner's key on the operator's side: a host makes key and request, and gets the chain.
-
-The host sees neither the password nor a token.
-"""
+"""The provisioner's key on the operator's side, which signs requests and revocations: no host sees it, nor a token."""
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meshfab.ca import encrypted_key, jwk_provisioner, ssh_agent
-from meshfab.ca.certificate_request import CertificateRequest, check_request
 from meshfab.ca.client import CaClient, UnreachableCaError, read_root
 from meshfab.ca.signing import RequestSigner
 from meshfab.errors import InputError, MeshfabError, MintError, RevokeError
@@ -22,25 +16,16 @@ from meshfab.host import certificate_chain
 from meshfab.ssh.tunnel import open_tunnel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fabric import Connection
 
+    from meshfab.ca.certificate_request import CertificateRequest
     from meshfab.ca.token_signer import AgentSigner, KeySigner, TokenSigner
     from meshfab.config.password import Password
-    from meshfab.config.service import Service
     from meshfab.config.settings import Settings
-    from meshfab.host.certificate import Leaf
-    from meshfab.host.facts import HostState
-    from meshfab.ssh.root_shell import RootShell
-    from meshfab.ssh.script import Answer, Request
 
 T = TypeVar("T")
-
-# X.520's limit for a CN. Clients ignore it.
-_LONGEST_CN = 64
-# Requests of one host that are signed at the same time, and the time for each.
-_AT_ONCE, _SECONDS = 4, 60
 
 
 class OperatorSigner:
@@ -175,76 +160,6 @@ class OperatorSigner:
             error.remedy = error.remedy or "set meshfab.agent_key to the key's fingerprint, which `ssh-add -l` shows"
             raise
         return ssh_agent.signer_for(keys, provisioner)
-
-
-def make_requests(services: Sequence[Service]) -> Request:
-    """Make a key and a certificate request for each service on its host, all in one round trip."""
-    from meshfab.ssh.script import Request
-
-    return Request("facts+request_pairs", tuple(word for service in services for word in _request_words(service)))
-
-
-def sign_all(
-    shell: RootShell, state: HostState, services: Sequence[Service], signer: OperatorSigner, answer: Answer
-) -> dict[str, tuple[Leaf, str] | MeshfabError]:
-    """Have the requests of services signed here.
-
-    Args:
-        shell: the root shell of their host.
-        state: the host.
-        services: the services.
-        signer: signs.
-        answer: the host's answer to `make_requests`.
-
-    Returns:
-        For each service its new leaf and its chain (PEM), or why there is none.
-
-    Raises:
-        MintError: the host cannot make keys or requests.
-    """
-    from meshfab.host import answer_fields
-    from meshfab.host.call_threads import call_all
-    from meshfab.provisioning import mint
-
-    if not answer.ok:
-        raise MintError(
-            f"the host makes no certificate request: {answer.err}", host=shell.host, remedy="is /run full or read-only?"
-        )
-    fields = answer_fields.parse_fields(answer.out, shell.host)
-
-    def sign(service: Service) -> tuple[Leaf, str] | MeshfabError:
-        try:
-            request = check_request(fields.get(f"{service.name}/request", ""), service.names)
-            chain = signer.sign(request, shell.c)
-            # By the operator's own root, and by the host's, which its renewals go by.
-            mint.check_pair(replace(state, root=signer.root_pem), service, chain, request.public)
-            leaf = mint.check_pair(state, service, chain, request.public)
-            return leaf, chain
-        except MeshfabError as error:
-            error.host = error.host or shell.host
-            return error
-
-    # Several at once: the CA writes each certificate to its disk before it answers.
-    deadline = time.monotonic() + _SECONDS * len(services)
-    results = call_all(sign, services, deadline=deadline, at_once=_AT_ONCE)
-    late = MintError(f"no answer of the CA within {_SECONDS * len(services)} s", host=shell.host, remedy="see its log")
-    return {service.name: results.get(service, late) for service in services}
-
-
-def stage_chains(chains: Sequence[tuple[Service, str]]) -> Request:
-    """Put the chains of services beside their keys."""
-    from meshfab.provisioning.service_lock import staging
-    from meshfab.ssh.script import Request
-
-    return Request("stage_chains", tuple(word for service, chain in chains for word in (staging(service), chain)))
-
-
-def _request_words(service: Service) -> tuple[str, ...]:
-    """Arguments for request_pairs.sh."""
-    from meshfab.provisioning.service_lock import staging
-
-    subject = f"/CN={service.fqdn}" if len(service.fqdn) <= _LONGEST_CN else "/"
-    return service.name, staging(service), subject, ",".join(f"DNS:{name}" for name in service.names)
 
 
 def _root_fingerprint(pem: str, settings: Settings) -> str:

@@ -17,7 +17,7 @@ from meshfab.config.password import Password
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, MintError
-from meshfab.provisioning import operator_signing
+from meshfab.provisioning import signed_pairs
 from meshfab.provisioning.operator_signing import OperatorSigner
 from meshfab.provisioning.request import minting_means
 from meshfab.ssh.script import Answer
@@ -43,7 +43,7 @@ def signed(requests: dict[str, str], signer: Signer, root: str | None = None) ->
     if root:
         state = dataclasses.replace(state, root=root)
     shell: Any = RecordingShell()
-    results = operator_signing.sign_all(shell, state, [WIKI, DOCS], signer, answer)  # type: ignore[arg-type]
+    results = signed_pairs.sign_all(shell, state, [WIKI, DOCS], signer, answer)  # type: ignore[arg-type]
     assert shell.sent == []
     return dict(results)
 
@@ -52,7 +52,7 @@ BOTH = {"wiki": csr(WIKI.fqdn), "docs": csr(DOCS.fqdn)}
 
 
 def test_all_services_take_one_request_and_their_chains_another() -> None:
-    request = operator_signing.make_requests([WIKI, DOCS])
+    request = signed_pairs.make_requests([WIKI, DOCS])
     assert request.script == "facts+request_pairs"
     assert request.args == (
         *("wiki", "/run/meshfab/wiki.stage", "/CN=wiki.internal", "DNS:wiki.internal"),
@@ -63,18 +63,18 @@ def test_all_services_take_one_request_and_their_chains_another() -> None:
     assert sorted(signer.signed) == sorted([WIKI.names, DOCS.names])
     for service in (WIKI, DOCS):
         assert results[service.name][0].sans == service.names
-    request = operator_signing.stage_chains([(WIKI, "chain 1"), (DOCS, "chain 2")])
+    request = signed_pairs.stage_chains([(WIKI, "chain 1"), (DOCS, "chain 2")])
     assert request.args == ("/run/meshfab/wiki.stage", "chain 1", "/run/meshfab/docs.stage", "chain 2")
 
 
 def test_a_name_that_is_too_long_for_a_cn_has_none() -> None:
-    assert operator_signing.make_requests([Service.of("a" * 60, SETTINGS)]).args[2] == "/"
+    assert signed_pairs.make_requests([Service.of("a" * 60, SETTINGS)]).args[2] == "/"
 
 
 def test_a_host_that_makes_no_request_is_an_error() -> None:
     answer = Answer("facts+request_pairs", 1, b"", "boom")
     with pytest.raises(MintError, match="makes no certificate request: boom"):
-        operator_signing.sign_all(RecordingShell(), Host().state(), [WIKI], Signer(), answer)  # type: ignore[arg-type]
+        signed_pairs.sign_all(RecordingShell(), Host().state(), [WIKI], Signer(), answer)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("pem", ["", "nonsense", csr(WIKI.fqdn, "bank.internal"), csr(DOCS.fqdn)])

@@ -41,7 +41,7 @@ _PROVISION_CALLS = (
         lambda _, requests, __: f"host: {' + '.join(request.script for request in requests)}",
     ),
     (
-        "meshfab.provisioning.operator_signing",
+        "meshfab.provisioning.signed_pairs",
         "sign_all",
         lambda *_: "CA: signatures, and the rest of unlocking the key",
     ),

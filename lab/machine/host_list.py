@@ -32,5 +32,10 @@ def address(lab: Lab, host: str) -> str:
     return layout.ipv6(host) if platform and platform.is_ipv6_only else layout.address(host)
 
 
+def needs_ipv6(lab: Lab) -> bool:
+    """Whether a host reaches the CA by IPv6 only; the others reach it by IPv4, for which its faults are made."""
+    return any(platform.is_ipv6_only for platform in read(lab).values())
+
+
 def _path(lab: Lab) -> Path:
     return lab.state / "hosts.txt"

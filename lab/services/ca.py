@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
-from lab.machine import namespace_holder
+from lab.machine import host_list, namespace_holder
 from lab.machine.process import CLEAN_ENVIRONMENT, is_gone, run, running_pid, send_signal, spawn, wait_until
 from lab.machine.tcp_banner import read_banner
 
@@ -35,8 +35,9 @@ def create(lab: Lab, step: Path) -> None:
         path.write_text(secrets.token_urlsafe(24) + "\n")
     argv = [str(step), "ca", "init", "--deployment-type", "standalone", "--name", "Mesh lab"]
     argv += ["--dns", f"ca.{layout.DOMAIN}", "--dns", layout.CA_ADDRESS]
-    # All addresses of the lab's namespace: step-ca cannot be given one of IPv4 and one of IPv6.
-    argv += ["--address", ":443", "--provisioner", layout.PROVISIONER]
+    # step-ca cannot be given one address of IPv4 and one of IPv6, but all addresses of the lab's namespace.
+    address = "" if host_list.needs_ipv6(lab) else layout.CA_ADDRESS
+    argv += ["--address", f"{address}:443", "--provisioner", layout.PROVISIONER]
     argv += ["--password-file", str(key_password), "--provisioner-password-file", str(lab.password)]
     # In the lab's namespaces, where the teardown finds it even if the process that brings the lab up was killed.
     run(namespace_holder.nsenter(lab, *argv), env={**CLEAN_ENVIRONMENT, "STEPPATH": str(lab.ca)})

@@ -20,8 +20,7 @@ _ALIAS_COMMENT = " # alias"
 def start(lab: Lab, hosts: list[str]) -> None:
     """Start the DNS server with the names of the CA and of the hosts."""
     lines = [f"{layout.CA_ADDRESS} ca.{layout.DOMAIN}"]
-    # Only where a host needs it: a slow CA, for example, is one at its IPv4 address.
-    if any(platform.is_ipv6_only for platform in host_list.read(lab).values()):
+    if host_list.needs_ipv6(lab):
         lines.append(f"{layout.CA_IPV6} ca.{layout.DOMAIN}")
     lines += [f"{host_list.address(lab, host)} {layout.fqdn(host)}" for host in hosts]
     _host_file(lab).write_text("\n".join(lines) + "\n")

@@ -17,4 +17,5 @@ def test_a_host_without_ipv4_is_known_by_its_ipv6_address(tmp_path: Path) -> Non
     platforms_of = platforms.assign(["h1", "h2"], ["h2=trixie+ipv6-only"])
     host_list.write(lab, platforms_of)
     assert host_list.read(lab) == platforms_of
+    assert host_list.needs_ipv6(lab)
     assert [host_list.address(lab, host) for host in ("h1", "h2", "h3")] == ["10.87.0.11", "fd87::c", "10.87.0.13"]

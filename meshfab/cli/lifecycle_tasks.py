@@ -44,10 +44,12 @@ def retire(
     with one_line_errors(), garbage_collector_paused():
         from meshfab.cli import retirement
         from meshfab.provisioning.remains import RetirementRequest
+        from meshfab.provisioning.request import revoking_root
 
         settings = settings_of(c, signing, ask_password)
-        can_sign = settings.signing != "host"
-        request = RetirementRequest(Service.of(name, settings), settings, revoke, can_sign, force, last)
+        request = RetirementRequest(
+            Service.of(name, settings), settings, revoke, revoking_root(settings), force=force, last=last
+        )
         retirement.retire(c, host, request, dry_run=dry_run or c.config.run.dry)
 
 

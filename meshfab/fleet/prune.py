@@ -13,7 +13,7 @@ from meshfab.errors import ConnectError, InputError, MeshfabError, NotReadyError
 from meshfab.host import tls_client
 from meshfab.provisioning.outcome import Retirement
 from meshfab.provisioning.remains import RetirementRequest
-from meshfab.provisioning.request import MintingMeans, revoking_means
+from meshfab.provisioning.request import MintingMeans, revoking_means, revoking_root
 from meshfab.provisioning.retirement import retire_service
 from meshfab.ssh.connection import connect
 from meshfab.ssh.jump_hosts import JumpHostPool
@@ -68,13 +68,14 @@ def prune(
     hosts = [outcome for outcome in outcomes if outcome.prunable and outcome.error is None]
     if not hosts:
         return tuple(outcomes)
+    root = revoking_root(settings)
     with (
         closing(MintingMeans() if dry_run else revoking_means(settings)) as means,
         JumpHostPool() as jumps,
         ThreadPoolExecutor(min(settings.parallel, len(hosts))) as pool,
     ):
         calls = {
-            outcome.host: pool.submit(_prune_host, outcome, settings, config, means.signer, jumps, dry_run, force)
+            outcome.host: pool.submit(_prune_host, outcome, settings, config, means.signer, root, jumps, dry_run, force)
             for outcome in hosts
         }
         try:
@@ -91,6 +92,7 @@ def _prune_host(
     settings: Settings,
     config: Any,
     signer: OperatorSigner | None,
+    root: str,
     jumps: JumpHostPool,
     dry_run: bool,
     force: bool,
@@ -103,7 +105,7 @@ def _prune_host(
     lost: MeshfabError | None = None
     for name in outcome.prunable:
         service = Service.of(name, settings)
-        request = RetirementRequest(service, settings, can_sign=settings.signing != "host", force=force)
+        request = RetirementRequest(service, settings, root=root, force=force)
         try:
             if lost:
                 raise lost

@@ -31,5 +31,5 @@ def requests(state: HostState, plans: Sequence[Plan], minted: Mapping[str, Leaf]
             leaf = certificate.leaf_of(service_state.staged)
         elif plan.reason("record") is not None:
             leaf = certificate.leaf_of(service_state.cert)
-        words += [plan.service.name, history.line(leaf)] if leaf else []
+        words += [plan.service.name, history.line(leaf), plan.service.cert] if leaf else []
     return [Request("record", tuple(words))] if words else []

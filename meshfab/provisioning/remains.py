@@ -23,7 +23,8 @@ class RetirementRequest:
         service: the service.
         settings: the mesh's conventions.
         revokes: whether its certificates are to be revoked.
-        can_sign: whether a token can be signed here that revokes any serial.
+        root: the operator's own root, PEM, where a token can be signed here; empty where it cannot. A token revokes any
+            serial, so it is signed only for a certificate that this root issued for the service.
         force: remove files of ours that were edited by hand, too.
         last: remove the units that all services share, with the last service of the host.
     """
@@ -31,7 +32,7 @@ class RetirementRequest:
     service: Service
     settings: Settings
     revokes: bool = True
-    can_sign: bool = False
+    root: str = ""
     force: bool = False
     last: bool = False
 

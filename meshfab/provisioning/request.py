@@ -104,6 +104,17 @@ def revoking_means(settings: Settings) -> MintingMeans:
     return MintingMeans() if settings.signing == "host" else minting_means(settings)
 
 
+def revoking_root(settings: Settings) -> str:
+    """The operator's own root, PEM, where a token for a revocation can be signed here; empty where it cannot.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from meshfab.ca.client import read_root
+
+    return "" if settings.signing == "host" else read_root(settings.operator_root_file)
+
+
 def minting_means(settings: Settings) -> MintingMeans:
     """What the setting `signing` asks for. It must be closed.
 

@@ -10,7 +10,7 @@ from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.provisioning.outcome import Retirement
 from meshfab.provisioning.remains import RetirementRequest
-from meshfab.provisioning.request import MintingMeans, revoking_means
+from meshfab.provisioning.request import MintingMeans, revoking_means, revoking_root
 from meshfab.provisioning.retirement_run import RetirementRun
 from meshfab.ssh.root_shell import RootShell
 
@@ -67,8 +67,7 @@ def retire(
     settings = settings or Settings.load(c.config)
     service = Service.of(name, settings)
     with closing(revoking_means(settings) if revoke and not dry_run else MintingMeans()) as means:
-        can_sign = settings.signing != "host"
-        request = RetirementRequest(service, settings, revoke, can_sign, force, last)
+        request = RetirementRequest(service, settings, revoke, revoking_root(settings), force=force, last=last)
         return retire_service(c, request, means.signer, dry_run=dry_run, on_step=on_step)
 
 

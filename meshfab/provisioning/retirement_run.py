@@ -163,7 +163,7 @@ class RetirementRun:
             error = None if answer.ok else revocation.explain(answer, state.host, settings)
             was_revoked = revocation.was_revoked(answer)
         if was_revoked is None or error:
-            if self.signer is None:
+            if self.signer is None or not each.may_sign:
                 raise self._not_revoked(error, generation)
             try:
                 was_revoked = not self.signer.revoke(generation.serial, self.shell.c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshfab.host import certificate, history
+from meshfab.host import certificate, certificate_chain, history
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,11 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PlannedRevocation:
-    """A certificate to revoke, with the pair that does it on the host; without one a token does it from here."""
+    """A certificate to revoke.
+
+    Attributes:
+        generation: the certificate.
+        cert: with `key`, the pair that revokes it on the host; empty if it is not there.
+        key: see `cert`.
+        may_sign: whether a token may revoke it from here.
+    """
 
     generation: Generation
     cert: str = ""
     key: str = ""
+    may_sign: bool = False
 
 
 def decide(
@@ -35,11 +43,24 @@ def decide(
     certs = _certs(remains, request.service)
     for generation in _live(remains, request.service, certs):
         cert, key = _pair_of(generation, certs, remains) if remains.state.step else ("", "")
-        if request.revokes and (key or request.can_sign):
-            planned.append(PlannedRevocation(generation, cert, key))
+        may_sign = _may_sign(generation, certs, remains, request)
+        if request.revokes and (key or may_sign):
+            planned.append(PlannedRevocation(generation, cert, key, may_sign))
         else:
             unrevoked.append(generation)
     return tuple(planned), tuple(unrevoked)
+
+
+def _may_sign(
+    generation: Generation, certs: Mapping[str, certificate.Leaf], remains: ServiceRemains, request: RetirementRequest
+) -> bool:
+    """Whether the host has proved that the serial is one of the service's: a hostile one would name any other."""
+    return bool(request.root) and any(
+        leaf.serial == generation.serial
+        and request.service.fqdn in leaf.sans
+        and not certificate_chain.chain_fault(leaf, request.root, remains.state.now)
+        for leaf in certs.values()
+    )
 
 
 def _certs(remains: ServiceRemains, service: Service) -> dict[str, certificate.Leaf]:

@@ -66,7 +66,7 @@ class Retired(Site):
 @pytest.fixture(scope="module", autouse=True)
 def clean_afterwards(mesh: Mesh) -> Iterator[None]:
     yield
-    mesh.reset("h1", "h2")
+    mesh.reset("h1", "h2", "h3")
 
 
 @pytest.fixture
@@ -84,8 +84,7 @@ def grown(site: Retired, inv: Inv) -> None:
     """One more renewal, and one more mint with another key."""
     assert_done(inv("renew", *site.words))
     site.copy()
-    site.sh(f"rm {site.cert} {site.key}")
-    assert_done(inv("provision", *site.words))
+    assert_done(inv("reissue", *site.words))
     site.copy()
 
 
@@ -111,6 +110,19 @@ def test_no_earlier_pair_renews_and_nothing_is_left(site: Retired, inv: Inv) -> 
     # The name can be used again.
     assert_done(inv("provision", *site.words))
     assert site.served() == site.serial() != ""
+
+
+def test_no_token_revokes_a_serial_that_the_host_only_names(site: Retired, inv: Inv) -> None:
+    other = Retired("h3")
+    assert_done(inv("provision", *other.words))
+    other.copy()
+    site.sh(
+        f"cat >>/var/lib/meshfab/{site.name}.history",
+        stdin=other.sh(f"cat /var/lib/meshfab/{other.name}.history") + "\n",
+    )
+    said = assert_done(inv("retire", *site.words, *SIGNED))
+    assert said.count("unrevoked") == 1
+    assert other.renews() == other.copies
 
 
 def test_where_hosts_mint_what_cannot_be_revoked_is_listed_with_its_end(site: Retired, inv: Inv) -> None:
@@ -197,8 +209,11 @@ def test_a_configuration_that_was_broken_before_is_not_blamed_on_us(site: Retire
 
 def test_a_service_that_has_lost_its_pair_can_be_retired(site: Retired, inv: Inv) -> None:
     site.sh(f"rm {site.cert} {site.key}")
-    assert_done(inv("retire", *site.words, *SIGNED))
+    said = assert_done(inv("retire", *site.words, *SIGNED))
     assert site.left() == ""
+    # The host only names the serial. Whoever knows it to be the service's revokes it by hand.
+    assert said.count("unrevoked") == 1
+    assert_done(inv("revoke", "--serial", said.partition("serial ")[2].partition(",")[0], *SIGNED))
     assert site.renews() == []
     site.sh("nginx -t 2>&1")
 

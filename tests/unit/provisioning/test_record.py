@@ -22,7 +22,8 @@ def test_the_certificate_that_is_in_place_afterwards_is_recorded(verb: str, pem:
     plan = Plan(SERVICE, (Step(verb, "a reason"),))  # type: ignore[arg-type]
     minted = {SERVICE.name: MINTED} if verb == "mint" else {}
     (request,) = record.requests(Host(staged=STAGED.pem).state(), [plan], minted)
-    assert request.args == (SERVICE.name, history.line(certificate.read_leaf(pem) if pem else MINTED))
+    line = history.line(certificate.read_leaf(pem) if pem else MINTED)
+    assert request.args == (SERVICE.name, line, SERVICE.cert)
 
 
 def test_a_plan_that_changes_no_pair_records_nothing() -> None:

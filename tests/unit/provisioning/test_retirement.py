@@ -16,7 +16,7 @@ from meshfab.provisioning import retirement, retirement_plan
 from meshfab.provisioning.remains import RetirementRequest, ServiceRemains
 from meshfab.provisioning.retirement_plan import make_plan
 from meshfab.ssh.script import Answer, ExitStatus, Request
-from tests.support.certificates import HOUR, NOW, SERVICE, SETTINGS, authority, good_pair
+from tests.support.certificates import HOUR, NOW, SERVICE, SETTINGS, Pair, authority, good_pair
 from tests.support.fake_host import Host, RecordingShell, encoded, unit
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def remains(
 
 
 def planned(host: Host | None = None, **more: Any) -> retirement_plan.RetirementPlan:
-    options = {name: more.pop(name) for name in ("revokes", "can_sign", "force", "last") if name in more}
+    options = {name: more.pop(name) for name in ("revokes", "root", "force", "last") if name in more}
     return make_plan(remains(host or Host().with_vhost(), **more), RetirementRequest(SERVICE, SETTINGS, **options))
 
 
@@ -126,14 +126,26 @@ class TestPlan:
         # The older one's key is not there.
         assert [each.generation.serial for each in plan.revocations] == [LEAF.serial]
         assert [each.serial for each in plan.unrevoked] == [serial(OLDER.pem), serial(other.pem)]
-        signed = planned(host, can_sign=True)
-        assert {each.generation.serial for each in signed.revocations} == {
-            *(each.serial for each in plan.unrevoked),
-            LEAF.serial,
-        }
-        assert [each.key for each in signed.revocations if each.generation.serial != LEAF.serial] == ["", ""]
-        assert signed.unrevoked == ()
-        assert len(planned(host, can_sign=True, revokes=False).unrevoked) == 3
+        # A token revokes what the host shows, and not what it only names.
+        root = authority().root_pem
+        signed = planned(host, certs={PAST: OLDER.pem}, root=root)
+        assert [(each.generation.serial, each.key) for each in signed.revocations] == [
+            (serial(OLDER.pem), ""),
+            (LEAF.serial, SERVICE.key),
+        ]
+        assert [each.serial for each in signed.unrevoked] == [serial(other.pem)]
+        assert len(planned(host, certs={PAST: OLDER.pem}, root=root, revokes=False).unrevoked) == 3
+
+    @pytest.mark.parametrize(
+        "shown",
+        [authority().pair("bank.internal"), authority("Other").pair(SERVICE.fqdn)],
+        ids=["another service's", "another root's"],
+    )
+    def test_no_token_revokes_a_certificate_that_is_not_the_services(self, shown: Pair) -> None:
+        host = Host(history=line(shown.pem) + line(good_pair().pem)).with_vhost()
+        plan = planned(host, certs={PAST: shown.pem}, root=authority().root_pem)
+        assert [each.generation.serial for each in plan.revocations] == [LEAF.serial]
+        assert [each.serial for each in plan.unrevoked] == [serial(shown.pem)]
 
     def test_a_past_certificate_of_the_same_key_revokes_itself(self) -> None:
         plan = planned(Host(cert=None).with_vhost(), certs={PAST: good_pair().pem})

@@ -19,6 +19,7 @@ if _typing.TYPE_CHECKING:
     from meshfab.fleet.check_certs import check_certs
     from meshfab.fleet.doctor import Readiness, doctor
     from meshfab.fleet.host_outcome import HostOutcome
+    from meshfab.fleet.move import Move, move
     from meshfab.fleet.reissue import reissue
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
     from meshfab.provisioning.forced_renewal import rekey, renew
@@ -31,6 +32,7 @@ if _typing.TYPE_CHECKING:
 __all__ = [
     "HostOutcome",
     "MeshfabError",
+    "Move",
     "Outcome",
     "Readiness",
     "Report",
@@ -43,6 +45,7 @@ __all__ = [
     "connect",
     "doctor",
     "mint",
+    "move",
     "ns",
     "provision",
     "provisioner_password",
@@ -56,6 +59,7 @@ __all__ = [
 ]
 _MODULES = {
     "HostOutcome": "meshfab.fleet.host_outcome",
+    "Move": "meshfab.fleet.move",
     "Outcome": "meshfab.provisioning.outcome",
     "Readiness": "meshfab.fleet.doctor",
     "Report": "meshfab.checks.report",
@@ -65,6 +69,7 @@ _MODULES = {
     "check_certs": "meshfab.fleet.check_certs",
     "connect": "meshfab.ssh.connection",
     "doctor": "meshfab.fleet.doctor",
+    "move": "meshfab.fleet.move",
     "mint": "meshfab.provisioning.api",
     "provision": "meshfab.provisioning.api",
     "provisioner_password": "meshfab.provisioning.password_transfer",

@@ -92,6 +92,42 @@ def reissue(
         raise Exit(code=status)
 
 
+@task(
+    help={
+        "from": "the old host",
+        "to": "the new host",
+        "wait": "--no-wait: end before the old host is retired, if the name does not lead to the new one yet",
+        **helped("name", "san", "vhost", "revoke", "force", "start", *MINTING, "dry-run"),
+    },
+    iterable=["san"],
+)
+def move(
+    c: Context,
+    name: str,
+    from_: str,
+    to: str,
+    san: list[str],
+    vhost: bool = True,
+    wait: bool = True,
+    revoke: bool = True,
+    force: bool = False,
+    start: bool = False,
+    signing: str = "",
+    ask_password: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Move a service to another host: served on both, then the name, then the old host is retired."""
+    dry_run = dry_run or c.config.run.dry
+    with one_line_errors(), garbage_collector_paused():
+        settings = settings_of(c, signing, ask_password)
+        from meshfab.cli import move as command
+
+        if not dry_run:
+            warn_of_exposure(settings)
+        options = {"sans": san or None, "vhost": vhost, "wait": wait, "revoke": revoke, "force": force, "start": start}
+        command.run(c.config, settings, name, from_, to, dry_run=dry_run, **options)
+
+
 @task(help={**helped("serial", *MINTING), "host": "the host that has the pair with that serial"})
 def revoke(c: Context, serial: str, host: str = "", signing: str = "", ask_password: bool = False) -> None:
     """Revoke one certificate: the CA renews it no more. One that is revoked already counts as done."""

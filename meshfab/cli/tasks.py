@@ -14,7 +14,7 @@ from invoke.tasks import task
 from meshfab.cli import step_command
 from meshfab.cli.ca_tasks import ca_template, provisioner_key
 from meshfab.cli.error_lines import one_line_errors
-from meshfab.cli.lifecycle_tasks import reissue, rekey, retire, revoke
+from meshfab.cli.lifecycle_tasks import move, reissue, rekey, retire, revoke
 from meshfab.cli.step_command import garbage_collector_paused, run_request, warn_of_exposure
 from meshfab.cli.task_options import HOSTS, MINTING, WIRING, helped, settings_of
 from meshfab.config import debug_log
@@ -205,6 +205,7 @@ ns = Collection(
     renew,
     rekey,
     reissue,
+    move,
     retire,
     revoke,
     check_certs,

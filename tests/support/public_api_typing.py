@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from meshfab import (
     HostOutcome,
     MeshfabError,
+    Move,
     Outcome,
     Readiness,
     Report,
@@ -19,6 +20,7 @@ from meshfab import (
     connect,
     doctor,
     mint,
+    move,
     ns,
     provision,
     provisioner_password,
@@ -90,6 +92,12 @@ def fleet() -> int:
     machines: tuple[Readiness, ...] = doctor(["h1"], settings=Settings())
     print([(machine.host, machine.status, [check.code for check in machine.checks]) for machine in machines])
     return report.exit_status
+
+
+def away(old: str, new: str) -> list[str]:
+    moved: Move = move("wiki", old, new, settings=Settings(), sans=["docs.internal"], wait=False)
+    print(moved.provisioned.served, moved.retired and moved.retired.files, moved.addresses)
+    return [*moved.remaining]
 
 
 def end(host: str) -> tuple[int, bool, str]:

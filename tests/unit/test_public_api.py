@@ -31,6 +31,7 @@ def test_the_public_names_are_these() -> None:
     assert meshfab.__all__ == [
         "HostOutcome",
         "MeshfabError",
+        "Move",
         "Outcome",
         "Readiness",
         "Report",
@@ -43,6 +44,7 @@ def test_the_public_names_are_these() -> None:
         "connect",
         "doctor",
         "mint",
+        "move",
         "ns",
         "provision",
         "provisioner_password",

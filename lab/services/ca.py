@@ -112,10 +112,11 @@ def remove_provisioner(name: str = layout.PROVISIONER) -> dict[str, Any]:
     return removed[0]
 
 
-def has_provisioner(name: str = layout.PROVISIONER) -> bool:
-    """Whether the CA's configuration has a provisioner."""
+def provisioners() -> list[dict[str, Any]]:
+    """The provisioners of the CA's configuration."""
     config = json.loads((current().ca / "config" / "ca.json").read_text())
-    return any(provisioner["name"] == name for provisioner in config["authority"]["provisioners"])
+    listed: list[dict[str, Any]] = config["authority"]["provisioners"]
+    return listed
 
 
 def add_provisioner(provisioner: dict[str, Any]) -> None:

@@ -65,13 +65,18 @@ class RetirementRun:
 
     def converge(self, *, dry_run: bool) -> Retirement:
         """Do what is missing and prove it; a dry run returns the plan. Errors as for `retire`."""
-        remains = self._observe()
-        plan = make_plan(remains, self.request)
-        if not plan.steps or dry_run:
+        remains, plan = self._observe(), None
+        try:
+            plan = make_plan(remains, self.request)
+        except NginxError:
+            # Another run may be amid its change: under the lock it is seen whether that is so.
+            if dry_run:
+                raise
+        if plan and (not plan.steps or dry_run):
             return self._result(plan)
         paths = retirement_plan.all_paths(self.service, self.request.settings)
         waited, _ = service_lock.take(self.shell, [self.service], service_files.request(paths))
-        if waited:
+        if waited or plan is None:
             # Another run had the lock: the observation is out of date.
             remains = self._observe()
             plan = make_plan(remains, self.request)

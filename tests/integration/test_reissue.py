@@ -70,7 +70,7 @@ def new_provisioner() -> Iterator[None]:
     ca.add_provisioner({**old, "name": NEW})
     yield
     ca.remove_provisioner(NEW)
-    if not ca.has_provisioner():
+    if layout.PROVISIONER not in {provisioner["name"] for provisioner in ca.provisioners()}:
         ca.add_provisioner(old)
 
 

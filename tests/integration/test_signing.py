@@ -10,7 +10,7 @@ import pytest
 from lab import layout
 from lab.services import ca
 from meshfab import Settings, connect, provision
-from meshfab.ca.client import CaClient
+from meshfab.ca.client import CaAnswer, CaClient
 from meshfab.errors import MintError
 from tests.integration.host_trace import traced
 from tests.integration.on_host import Site, assert_done, assert_refused
@@ -162,6 +162,25 @@ def test_an_operator_who_does_not_reach_the_ca_goes_through_the_host(
             provision(c, site.name, settings=Settings(signing="operator"))
     finally:
         lead_to_the_ca(site)
+
+
+def test_a_ca_that_hides_its_provisioners_is_served_by_the_local_key(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    [provisioner] = [each for each in ca.provisioners() if each["name"] == layout.PROVISIONER]
+    file.write_text(provisioner["encryptedKey"])
+    get = CaClient.get
+
+    def hidden(client: CaClient, path: str) -> CaAnswer:
+        return CaAnswer(403, {"message": "forbidden"}) if path.startswith("/provisioners") else get(client, path)
+
+    monkeypatch.setattr(CaClient, "get", hidden)
+    with connect(site.host) as c:
+        with pytest.raises(MintError, match="does not list its provisioners"):
+            provision(c, site.name, settings=Settings(signing="operator"))
+        provision(c, site.name, settings=Settings(signing="operator", provisioner_key=str(file)))
+    assert site.served() == site.serial() != ""
 
 
 def test_all_services_of_a_host_take_two_round_trips(inv: Inv, tmp_path: Path, mesh: Mesh) -> None:

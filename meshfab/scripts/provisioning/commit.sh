@@ -39,15 +39,14 @@ label() { restore_label "$cert" && restore_label "$key"; }
 
 each collect "$@"
 trap 'rm -rf -- $stages $new_keys $new_certs' EXIT
+# Before anything is written.
+id -u -- "$user" >/dev/null
 for folder in $folders; do
 	[ -d "$folder" ] || install -d -m 0755 -- "$folder"
 done
 each write "$@"
 # After the mode: chmod would set the ACL's mask, and 0600 there makes the entry #effective:---.
-setfacl -b -m "u:$user:r" -- $new_keys || {
-	id -u -- "$user" >/dev/null
-	exit 1
-}
+setfacl -b -m "u:$user:r" -- $new_keys
 # Read back; a mask would show as #effective:
 [ "$(getfacl -cp -- $new_keys | grep -cx "user:$user:r--")" = "$count" ] || {
 	print_error "setfacl: the file system keeps no ACL in$folders"

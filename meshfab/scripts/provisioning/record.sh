@@ -6,16 +6,21 @@ program=/usr/local/libexec/meshfab-history
 
 keep() { # NAME CERT: without the certificate itself, its serial is only this host's word
 	old=${2%/*}/.${2##*/}.old past=/var/lib/meshfab/$1.past
+	[ -e "$old" ] || return 0
 	openssl x509 -in "$old" -noout -checkend 0 >/dev/null 2>&1 || return 0
 	serial=$(openssl x509 -in "$old" -noout -serial) || return
 	mkdir -p "$past" && cp "$old" "$past/.new" && mv -fT "$past/.new" "$past/${serial#serial=}.pem"
 }
 
 if [ -x "$program" ]; then
-	while [ $# -ge 3 ]; do
-		"$program" add "$1" "$2" 2>&1
+	count=$#
+	while [ "$count" -ge 3 ]; do
 		keep "$1" "$3" 2>&1
+		set -- "$@" "$1" "$2"
 		shift 3
+		count=$((count - 3))
 	done
+	# Once for all: a process takes a millisecond or two.
+	"$program" add "$@" 2>&1
 fi
 :

@@ -9,6 +9,8 @@ from urllib.parse import quote
 from meshfab.errors import MintError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from meshfab.ca.client import CaClient
 
 # step-ca serves at most a hundred at once, and goes on with a cursor (api/api.go).
@@ -59,13 +61,18 @@ def find(client: CaClient, name: str) -> JwkProvisioner:
     Raises:
         MintError: the CA has none, is not reached, or does not list its provisioners.
     """
-    for provisioner in list_provisioners(client):
-        if provisioner.get("name") == name and provisioner.get("type") == "JWK":
-            return from_json(name, provisioner)
+    if provisioner := pick(list_provisioners(client), name):
+        return from_json(name, provisioner)
     raise MintError(
         f"the CA at {client.url} has no JWK provisioner '{name}'",
         remedy="set meshfab.provisioner, or put it back at the CA",
     )
+
+
+def pick(listed: Iterable[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """The JWK provisioner of that name in the CA's list, as the CA describes it; None if there is none."""
+    named = (provisioner for provisioner in listed if provisioner.get("name") == name)
+    return next((provisioner for provisioner in named if provisioner.get("type") == "JWK"), None)
 
 
 def from_json(name: str, provisioner: dict[str, Any]) -> JwkProvisioner:

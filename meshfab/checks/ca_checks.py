@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from meshfab.ca import jwk_provisioner
 from meshfab.checks.finding import Finding
 from meshfab.errors import one_line
 from meshfab.host import certificate, certificate_chain
@@ -136,10 +137,7 @@ def _of_provisioner(fields: Mapping[str, str], settings: Settings) -> Iterator[F
         yield Finding("provisioner", "unknown", "the CA does not list its provisioners", "see the CA's log")
         return
     name = settings.provisioner
-    ours = next(
-        (provisioner for provisioner in listed if provisioner.get("name") == name and provisioner.get("type") == "JWK"),
-        None,
-    )
+    ours = jwk_provisioner.pick(listed, name)
     if ours is None:
         names = ", ".join(one_line(str(provisioner.get("name")))[:40] for provisioner in listed[:10]) or "none"
         what = f"the CA has no JWK provisioner '{name}' (it has {names})"

@@ -37,10 +37,8 @@ def describe_signing(settings: Settings) -> Finding:
 
 def ours(listed: Iterable[dict[str, Any]], name: str) -> JwkProvisioner | None:
     """The JWK provisioner of that name in the CA's list; None if there is none."""
-    for provisioner in listed:
-        if provisioner.get("name") == name and provisioner.get("type") == "JWK":
-            return jwk_provisioner.from_json(name, provisioner)
-    return None
+    provisioner = jwk_provisioner.pick(listed, name)
+    return jwk_provisioner.from_json(name, provisioner) if provisioner else None
 
 
 def check_published(provisioner: JwkProvisioner, settings: Settings) -> Finding:

@@ -49,7 +49,7 @@ _PROVISION_CALLS = (
 )
 _CHECK_CERTS_CALLS = (
     ("paramiko:Transport", "run", "SSH: key exchange and encryption (paramiko's own threads)"),
-    ("meshfab.ssh.session", "connect", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
+    ("meshfab.ssh.session", "connect_by_settings", "Fabric connections, with Invoke's configuration and ~/.ssh/config"),
     ("meshfab.ssh.session", "ensure_open", "SSH: connect and log in"),
     ("meshfab.ssh.root_shell:RootShell", "_start", "SSH: session and root shell"),
     ("meshfab.ssh.root_shell:RootShell", "_batch", "SSH: send the probe, receive its output"),

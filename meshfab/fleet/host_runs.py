@@ -13,7 +13,7 @@ from meshfab.fleet.host_outcome import HostOutcome
 from meshfab.provisioning.host_run import HostRun
 from meshfab.provisioning.interruptions import signals_ignored
 from meshfab.provisioning.password_transfer import REAPER_SECONDS
-from meshfab.ssh.connection import connect
+from meshfab.ssh.connection import connect_by_settings
 from meshfab.ssh.jump_hosts import JumpHostPool
 
 if TYPE_CHECKING:
@@ -155,8 +155,7 @@ class HostRuns:
         host, settings, began = active.host, self.settings, time.monotonic()
         steps: list[tuple[Service, str, str]] = []
         try:
-            accept_new = settings.host_keys == "accept-new"
-            c = connect(host, self.config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=self.jumps)
+            c = connect_by_settings(host, settings, self.config, self.jumps)
             run = HostRun(c, self.request_for(host), lambda *step: steps.append(step))
             with c:
                 outcomes = self._watched(active, run)

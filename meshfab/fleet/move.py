@@ -20,12 +20,10 @@ from meshfab.provisioning.remains import RetirementRequest
 from meshfab.provisioning.request import Consent, MintingMeans, ProvisionRequest, minting_means, revoking_root
 from meshfab.provisioning.retirement import retire_service
 from meshfab.ssh import session
-from meshfab.ssh.connection import connect
+from meshfab.ssh.connection import connect_by_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from fabric import Connection
 
     from meshfab.provisioning.outcome import Outcome, Retirement
 
@@ -110,7 +108,7 @@ def move(
             consent=Consent(force, start),
             dry_run=dry_run,
         )
-        with _connection(target, settings, config) as c:
+        with connect_by_settings(target, settings, config) as c:
             provisioned = HostRun(c, request, lambda _service, verb, text: say(target, verb, text)).converge()[0]
         if provisioned.error:
             raise provisioned.error
@@ -123,7 +121,7 @@ def move(
         if remaining or dry_run or not retires:
             return moved
         ending = RetirementRequest(Service.of(name, settings), settings, revoke, revoking_root(settings), force=force)
-        with _connection(source, settings, config) as c:
+        with connect_by_settings(source, settings, config) as c:
             retired = retire_service(c, ending, means.signer, on_step=lambda verb, text: say(source, verb, text))
         return dataclasses.replace(moved, retired=retired)
 
@@ -157,10 +155,6 @@ def _read_source(service: Service, source: str, settings: Settings, config: Any)
 def _addresses(target: str, settings: Settings, config: Any) -> tuple[str, ...]:
     with session.shell_within(target, settings, config, session.HOST_SECONDS) as shell:
         return facts.read_host(shell, settings, []).addresses
-
-
-def _connection(host: str, settings: Settings, config: Any) -> Connection:
-    return connect(host, config, ssh_config=settings.ssh_config, accept_new=settings.host_keys == "accept-new")
 
 
 def _waiting(service: Service, addresses: Sequence[str], text: str) -> str:

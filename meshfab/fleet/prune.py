@@ -15,7 +15,7 @@ from meshfab.provisioning.outcome import Retirement
 from meshfab.provisioning.remains import RetirementRequest
 from meshfab.provisioning.request import MintingMeans, revoking_means, revoking_root
 from meshfab.provisioning.retirement import retire_service
-from meshfab.ssh.connection import connect
+from meshfab.ssh.connection import connect_by_settings
 from meshfab.ssh.jump_hosts import JumpHostPool
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ def _prune_host(
     force: bool,
 ) -> tuple[Retirement, ...]:
     def connection(host: str) -> Connection:
-        accept_new = settings.host_keys == "accept-new"
-        return connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=jumps)
+        return connect_by_settings(host, settings, config, jumps)
 
     retired: list[Retirement] = []
     lost: MeshfabError | None = None

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fabric import Connection
 
+    from meshfab.config.settings import Settings
     from meshfab.ssh.jump_hosts import JumpHostPool
 
 __all__ = ["connect"]
@@ -72,6 +73,12 @@ def connect(
         return make_strict(c, accept_new=accept_new)
 
     return make(SharedConfigConnection, host, None)
+
+
+def connect_by_settings(host: str, settings: Settings, config: Any, jumps: JumpHostPool | None = None) -> Connection:
+    """The same, with the SSH configuration and the handling of unknown keys that the settings name."""
+    accept_new = settings.host_keys == "accept-new"
+    return connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=jumps)
 
 
 def _new_connection(connection_class: type[Connection], host: str, config: Any) -> Connection:

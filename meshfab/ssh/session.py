@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from meshfab.ssh.connection import connect, ensure_jump_host_open, ensure_open
+from meshfab.ssh.connection import connect_by_settings, ensure_jump_host_open, ensure_open
 from meshfab.ssh.deadline import limit
 from meshfab.ssh.jump_hosts import JumpHostPool
 from meshfab.ssh.root_shell import RootShell
@@ -39,9 +39,9 @@ def shell_within(
         LostError: the time limit expired.
         ConnectError: the host cannot be reached or logged in to.
     """
-    start, accept_new = time.monotonic(), settings.host_keys == "accept-new"
+    start = time.monotonic()
     with nullcontext(jumps) if jumps else JumpHostPool() as pool:
-        c = connect(host, config, ssh_config=settings.ssh_config, accept_new=accept_new, jumps=pool)
+        c = connect_by_settings(host, settings, config, pool)
         c.connect_timeout = min(c.connect_timeout or _STEP_SECONDS, _STEP_SECONDS)
         c.connect_kwargs.update(banner_timeout=_STEP_SECONDS, auth_timeout=_STEP_SECONDS, channel_timeout=_STEP_SECONDS)
         ensure_jump_host_open(c, seconds)

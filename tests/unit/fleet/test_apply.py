@@ -81,7 +81,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     def put(does: Callable[[Fake], None] = lambda _: None) -> World:
         Fake.world = World(does)
         monkeypatch.setattr(host_runs, "HostRun", Fake)
-        monkeypatch.setattr(host_runs, "connect", lambda host, *_words, **_more: nullcontext(host))
+        monkeypatch.setattr(host_runs, "connect_by_settings", lambda host, *_words, **_more: nullcontext(host))
         return Fake.world
 
     return put
@@ -341,7 +341,7 @@ class Hangs:
     def stop(self, _reason):
         pass
 
-host_runs.HostRun, host_runs.connect = Hangs, lambda *_args, **_more: nullcontext()
+host_runs.HostRun, host_runs.connect_by_settings = Hangs, lambda *_args, **_more: nullcontext()
 host_runs.HOST_SECONDS = host_runs.SERVICE_SECONDS = host_runs.STOP_SECONDS = 0.1
 settings = Settings(services={{"tea": {{"host": "h1"}}}}, provisioner_password={str(file)!r})
 print(apply.apply(settings=settings)[0].error)

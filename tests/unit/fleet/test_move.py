@@ -35,7 +35,7 @@ class World:
         self.answers = [{"here": [OLD], "h1": [OLD], "h2": [NEW]}, {"here": [NEW], "h1": [NEW], "h2": [NEW]}]
         mocker.patch("meshfab.ssh.session.shell_within", lambda *_: nullcontext(None))
         mocker.patch("meshfab.host.facts.read_host", self.read_host)
-        mocker.patch.object(move, "connect", lambda host, *_args, **_more: nullcontext(host))
+        mocker.patch.object(move, "connect_by_settings", lambda host, *_args, **_more: nullcontext(host))
         mocker.patch.object(move, "HostRun", self.host_run)
         mocker.patch.object(move, "retire_service", self.retire)
         mocker.patch.object(Resolvers, "ask", self.ask)

@@ -50,7 +50,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(prune, "connect", world.connect)
+    monkeypatch.setattr(prune, "connect_by_settings", world.connect)
     monkeypatch.setattr(prune, "retire_service", world.retire)
     monkeypatch.setattr(tls_client, "resolve", lambda host: (ADDRESSES[host],))
     return world

@@ -46,9 +46,16 @@ class Contender:
 
 def _meshfab(inventory: Inventory, tools: Mapping[str, str]) -> dict[str, Command]:
     # No mode of signing mints in a check, so only the default one has it.
-    check = Command([*_inv(inventory), "check-certs"])
+    check = [*_inv(inventory), "check-certs"]
     jobs = _signed("host", inventory, tools)
-    return jobs and {**jobs, "check": check}
+    if not jobs or inventory.more:
+        return jobs and {**jobs, "check": Command(check)}
+    others = {
+        "quick": Command([*check, "--quick"]),
+        "outside": Command([*check, "--outside"]),
+        "reissue": Command([*_inv(inventory), "reissue", "--all"]),
+    }
+    return {**jobs, "check": Command(check), **others}
 
 
 def _signed(mode: str, inventory: Inventory, tools: Mapping[str, str]) -> dict[str, Command]:

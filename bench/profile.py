@@ -55,7 +55,7 @@ _CHECK_CERTS_CALLS = (
     ("meshfab.ssh.root_shell:RootShell", "_batch", "SSH: send the probe, receive its output"),
     ("meshfab.host.discovery", "parse", "parse the probe's output (nginx configuration, certificates)"),
     ("meshfab.checks.endpoint_probe:EndpointProbe", "observe", "resolve names, and start a thread for each service"),
-    ("meshfab.fleet.host_check", "_observe", "the worker of each host: its deadline, closing the connection"),
+    ("meshfab.fleet.host_check", "_certificates", "the worker of each host: its deadline, closing the connection"),
     ("meshfab.host.tls_client", "ask", "TLS: fetch the served certificates"),
     ("meshfab.checks.evaluate", "evaluate_host", "evaluate the checks"),
     ("meshfab.cli.table", "show", "print the table"),

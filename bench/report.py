@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench import contenders, schedule
+from bench import contenders, looks_table, schedule
 from bench.results import BASELINE
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ TARGETS = (
     Target(("lan", "hosts"), "operator", "first", 0.17, "script"),
     Target(("lan", "hosts"), "meshfab", "second", 0.7),
     Target(("lan", "hosts"), "meshfab", "check", 0.7),
+    Target(("lan", "one"), "meshfab", "quick", 1.1),
+    Target(("lan", "hosts"), "meshfab", "quick", 0.6),
     Target((schedule.SERVICES, "services"), "operator", "first", 0.2, "meshfab"),
 )
 JOB_TITLES = {"first": "first run", "second": "second run", "check": "check"}
@@ -83,7 +85,8 @@ def tables(results: Results) -> str:
         for cell in cells
         if cell.newest.series != schedule.SERVICES or cell.newest.services == schedule.SERVICE_COUNTS[-1]
     ]
-    parts += [growth(cells), targets(cells), *(environments if len(environments) == 1 else ())]
+    parts += [looks_table.looks(cells, heading), growth(cells), targets(cells)]
+    parts += environments if len(environments) == 1 else ()
     parts += [f"{contenders.TITLES[key]} is missing: {reason}.\n" for key, reason in results.missing.items()]
     return "\n".join(part for part in parts if part)
 
@@ -193,7 +196,7 @@ def targets(cells: Sequence[Cell]) -> str:
 
 def _describe(target: Target, cell: Cell) -> str:
     contender, unit = contenders.TITLES[target.contender], contenders.TITLES[target.unit]
-    return f"{heading(cell)}, {JOB_TITLES[target.job]}: {contender} / {unit}"
+    return f"{heading(cell)}, {(JOB_TITLES | looks_table.TITLES)[target.job]}: {contender} / {unit}"
 
 
 def _verdict(ratio: float | None, limit: float) -> str:

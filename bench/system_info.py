@@ -6,10 +6,11 @@ import os
 import platform
 import subprocess
 from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any
 
 import psutil
+
+from meshfab.version import __version__
 
 
 def describe() -> dict[str, Any]:
@@ -28,6 +29,6 @@ def versions() -> dict[str, str]:
     openssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=False).stderr
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     return {
-        "meshfab": f"{version('meshfab')} ({commit.strip() or 'no commit'})",
+        "meshfab": f"{__version__} ({commit.strip() or 'no commit'})",
         "OpenSSH": openssh.partition(",")[0].removeprefix("OpenSSH_").split()[0],
     }

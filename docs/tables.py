@@ -50,7 +50,13 @@ def _settings() -> str:
 
 
 def _findings() -> str:
-    found = _codes("checks/service_checks", "checks/cross_checks", "checks/evaluate")
+    found = _codes(
+        "checks/service_checks",
+        "checks/cross_checks",
+        "checks/evaluate",
+        "checks/quick_evaluate",
+        "checks/client_checks",
+    )
     _matched(found.keys() ^ words.FINDINGS.keys())
     rows = [(f"`{code}`", _worst_last(found[code]), *words.FINDINGS[code]) for code in words.FINDINGS]
     return _table(("code", "status", "when", "remedy"), rows)
@@ -59,7 +65,15 @@ def _findings() -> str:
 def _checks() -> str:
     # The way in and the programs are named by loops, which no reader of the source can follow.
     _matched(
-        _codes("checks/preconditions", "checks/ca_checks", "checks/provisioner_checks", "fleet/doctor").keys()
+        _codes(
+            "checks/preconditions",
+            "checks/ca_checks",
+            "checks/provisioner_checks",
+            "checks/resolver_checks",
+            "fleet/doctor",
+            "fleet/operator_check",
+            "fleet/quick_doctor",
+        ).keys()
         - words.CHECKS.keys()
     )
     return _table(("line", "what is checked"), [(f"`{code}`", what) for code, what in words.CHECKS.items()])

@@ -15,11 +15,13 @@ from meshfab.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
     from meshfab.checks.report import Report
+    from meshfab.dns.publication import Publication
     from meshfab.fleet.apply import apply
     from meshfab.fleet.check_certs import check_certs
     from meshfab.fleet.doctor import Readiness, doctor
     from meshfab.fleet.host_outcome import HostOutcome
     from meshfab.fleet.move import Move, move
+    from meshfab.fleet.publish import publish_dns
     from meshfab.fleet.reissue import reissue
     from meshfab.provisioning.api import mint, provision, renew_enable, wire_nginx
     from meshfab.provisioning.forced_renewal import rekey, renew
@@ -34,6 +36,7 @@ __all__ = [
     "MeshfabError",
     "Move",
     "Outcome",
+    "Publication",
     "Readiness",
     "Report",
     "Retirement",
@@ -49,6 +52,7 @@ __all__ = [
     "ns",
     "provision",
     "provisioner_password",
+    "publish_dns",
     "reissue",
     "rekey",
     "renew",
@@ -61,6 +65,7 @@ _MODULES = {
     "HostOutcome": "meshfab.fleet.host_outcome",
     "Move": "meshfab.fleet.move",
     "Outcome": "meshfab.provisioning.outcome",
+    "Publication": "meshfab.dns.publication",
     "Readiness": "meshfab.fleet.doctor",
     "Report": "meshfab.checks.report",
     "Retirement": "meshfab.provisioning.outcome",
@@ -73,6 +78,7 @@ _MODULES = {
     "mint": "meshfab.provisioning.api",
     "provision": "meshfab.provisioning.api",
     "provisioner_password": "meshfab.provisioning.password_transfer",
+    "publish_dns": "meshfab.fleet.publish",
     "reissue": "meshfab.fleet.reissue",
     "rekey": "meshfab.provisioning.forced_renewal",
     "renew": "meshfab.provisioning.forced_renewal",

@@ -14,6 +14,7 @@
     ├── RevokeError        the CA did not revoke a certificate
     ├── NginxError         nginx rejects its configuration
     │   └── EditedError    a file that meshfab wrote was edited by hand
+    ├── DnsError           a name cannot be published, or does not lead to its host for everybody who was asked
     ├── ServedError        TLS clients do not get the certificate that is on disk
     └── SecretLeftError    the password may still be on the host
 
@@ -28,6 +29,7 @@ import unicodedata
 
 __all__ = [
     "ConnectError",
+    "DnsError",
     "EditedError",
     "HostKeyError",
     "InputError",
@@ -138,6 +140,10 @@ class EditedError(NginxError):
     def __init__(self, what: str, *, host: str = "", remedy: str = "", diff: str = "") -> None:
         super().__init__(what, host=host, remedy=remedy)
         self.diff = printable(diff)
+
+
+class DnsError(MeshfabError):
+    """A name could not be published or removed, or somebody who was asked does not get the host's address."""
 
 
 class ServedError(MeshfabError):

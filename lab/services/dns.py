@@ -8,12 +8,12 @@ from lab import layout
 from lab.errors import LabError
 from lab.layout import Lab, current
 from lab.machine import cache, host_list, namespace_holder
-from lab.machine.process import running_pid, send_signal, spawn, wait_until
+from lab.machine.process import is_gone, running_pid, send_signal, spawn, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SIGHUP = 1
+_SIGHUP, _SIGKILL = 1, 9
 _ALIAS_COMMENT = " # alias"
 
 
@@ -25,6 +25,21 @@ def start(lab: Lab, hosts: list[str]) -> None:
     lines += [f"{host_list.address(lab, host)} {layout.fqdn(host)}" for host in hosts]
     _host_file(lab).write_text("\n".join(lines) + "\n")
     _service_file(lab).touch()
+    _launch(lab)
+
+
+def forward(server: str | None) -> None:
+    """Ask this server for the names of the domain that are in none of the files; None asks nobody."""
+    lab = current()
+    with cache.locked(lab.state / "dns.lock"):
+        if (running := running_pid(lab.pids / "dns")) is not None:
+            send_signal([running], _SIGKILL)
+            wait_until(lambda: is_gone(running), "the DNS server to stop", 60)
+        _launch(lab, *([f"--server=/{layout.DOMAIN}/{server}"] if server else []))
+
+
+def _launch(lab: Lab, *more: str) -> None:
+    before = _files_read(lab)
     argv = namespace_holder.nsenter(
         lab,
         "dnsmasq",
@@ -44,9 +59,10 @@ def start(lab: Lab, hosts: list[str]) -> None:
         "--address=/#/",
         f"--addn-hosts={_host_file(lab)}",
         f"--addn-hosts={_service_file(lab)}",
+        *more,
     )
     spawn(argv, lab.logs / "dns", lab.pids / "dns")
-    wait_until(lambda: _files_read(lab) > 0, f"the DNS server to start; see {lab.logs / 'dns'}", 60, 0.005)
+    wait_until(lambda: _files_read(lab) > before, f"the DNS server to start; see {lab.logs / 'dns'}", 60, 0.005)
 
 
 def service_addresses() -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from meshfab.checks.duration import duration
 from meshfab.checks.finding import Finding
+from meshfab.config import inventory
 from meshfab.errors import NginxError, one_line
 from meshfab.host import certificate, history
-from meshfab.nginx import change, config_dump, previous_options, server_blocks
+from meshfab.nginx import change, config_dump, previous_options, server_blocks, vhost
 from meshfab.nginx.listeners import Endpoint
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def check_key_age(discovery: Discovery, service: Service, leaf: Leaf | None) -> 
     age = discovery.state.now - min(known_since or leaf.not_before, leaf.not_before)
     limit = timedelta(seconds=service.rekey_seconds)
     if age > limit + _REKEY_GRACE:
-        what = f"its key is {_span(age)} old, and rekey_after is {_span(limit)}"
+        what = f"its key is {duration(age)} old, and rekey_after is {duration(limit)}"
         yield Finding("key-old", "warning", what)
 
 
@@ -69,7 +71,7 @@ def check_served(
         is_down = discovery.state.unit("nginx.service").active != "active"
         why = "nginx is not running" if is_down else f"{answer.location}: {answer.why or 'no answer'}"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn} ({why})")
-    elif service.fqdn not in _names(answer.der):
+    elif (served := certificate.leaf_of_der(answer.der)) is None or service.fqdn not in served.sans:
         what = f"what answers at {answer.location} has no certificate for it"
         yield Finding("not-served", "critical", f"nothing answers for {service.fqdn}: {what}")
     else:
@@ -110,6 +112,27 @@ def check_orphan(discovery: Discovery, service: Service) -> Iterator[Finding]:
             yield Finding("orphan", "warning", f"{' and '.join(users)} without a pair")
     elif not users:
         yield Finding("orphan", "warning", "a pair without a timer and a vhost")
+
+
+def check_declared(discovery: Discovery, service: Service, settings: Settings) -> Iterator[Finding]:
+    """A service of ours that nobody declared, on a host that the declarations name: `apply --prune` would retire it.
+
+    Without any declaration the mesh is kept by `provision`, and everything is as it should be.
+    """
+    if not settings.services or not is_prunable(discovery, service):
+        return
+    if discovery.state.host in inventory.hosts(settings):
+        yield Finding("undeclared", "warning", "meshfab set it up, and it is not declared for this host")
+
+
+def is_prunable(discovery: Discovery, service: Service) -> bool:
+    """Whether meshfab set it up, with the settings of its ticks or a vhost of ours, and nobody declares it here.
+
+    A pair or a timer alone may be somebody else's.
+    """
+    state, vhosts = discovery.state, discovery.state.services[service.name].vhosts.values()
+    is_ours = service.env_file in state.digests or any(map(vhost.read_header, vhosts))
+    return is_ours and service.name not in discovery.declared
 
 
 def expected_endpoint(discovery: Discovery, service: Service, settings: Settings) -> Endpoint | None:
@@ -153,16 +176,5 @@ def _awaits_vhost(discovery: Discovery, service: Service) -> bool:
     return not server_blocks.find(discovery.state, service)
 
 
-def _span(span: timedelta) -> str:
-    return f"{span.days} d" if span.days > 1 else f"{span // timedelta(hours=1)} h"
-
-
 def _listed(addresses: Iterable[str]) -> str:
     return ", ".join(addresses) or "nothing"
-
-
-def _names(der: bytes) -> tuple[str, ...]:
-    try:
-        return certificate.read_der(der).sans
-    except ValueError:
-        return ()

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.host.certificate import Leaf
     from meshfab.host.discovery import Discovery, HostCertificate
-    from meshfab.host.tls_client import Served
 
 _SKEW_SECONDS = 30
 _MOST_NAMES = 100
@@ -61,7 +60,10 @@ def evaluate_host(
         observation = observations.get(service.fqdn, _UNASKED)
         findings = [
             dataclasses.replace(
-                finding, remedy=remedies.for_service(finding, service, discovery, reached, settings.provisioner)
+                finding,
+                remedy=remedies.for_service(
+                    finding, service, discovery, reached, settings.provisioner, publishes=bool(settings.dns)
+                ),
             )
             for finding in _service_findings(
                 discovery, service, observation, settings, (public or {}).get(service.fqdn, ())
@@ -69,7 +71,9 @@ def evaluate_host(
         ]
         reports.append(_report(discovery, service, observation, [*findings, *_secrets(discovery, secret)]))
     others = [*_root(discovery, settings), *_clock(discovery, clock_range), *_secrets(discovery, sorted(remaining))]
-    return (*reports, _own_pair(discovery, [*others, *_left_out(discovery)]))
+    others += _left_out(discovery)
+    # Without a pair of its own, the host has a row of its own only if something is wrong with it.
+    return (*reports, _own_pair(discovery, others, settings)) if discovery.has_own or others else tuple(reports)
 
 
 def _service_findings(
@@ -79,13 +83,16 @@ def _service_findings(
     findings = service_checks.check_pair(discovery.state, service)
     # A pair that nothing uses needs no timer, and no client asks for its name.
     if cross_checks.is_in_use(discovery, service):
-        findings += service_checks.check_renewal(discovery.state, service, renewal_units.wanted(service, settings))
+        findings += service_checks.check_renewal(
+            discovery.state, service, renewal_units.wanted(service, settings, discovery.state)
+        )
         findings += cross_checks.check_last_tick(discovery, service, leaf)
         findings += cross_checks.check_key_age(discovery, service, leaf)
         findings += cross_checks.check_provisioner(leaf, settings)
         findings += cross_checks.check_served(discovery, service, observation, leaf)
         findings += cross_checks.check_dns(discovery, service, observation)
     findings += cross_checks.check_orphan(discovery, service)
+    findings += cross_checks.check_declared(discovery, service, settings)
     findings += cross_checks.check_public_dns(service, public)
     return findings
 
@@ -95,12 +102,13 @@ def _report(
 ) -> CertificateReport:
     leaf, timer = _leaf(discovery, service), discovery.state.unit(service.timer)
     answer = observation.served(leaf.der if leaf else None)
+    served = certificate.leaf_of_der(answer.der) if answer else None
     result = one_line(discovery.state.unit(f"step@{service.name}.service").result)
     return CertificateReport(
         name=service.name,
         fqdn=service.fqdn,
         kind="service",
-        served_serial=_serial(answer),
+        served_serial=str(served.serial) if served else None,
         served=None if answer is None else leaf is not None and answer.der == leaf.der,
         timer=TimerReport(timer.enabled == "enabled", timer.active == "active", result, elapse(timer.elapses)),
         history=discovery.state.services[service.name].history,
@@ -109,8 +117,10 @@ def _report(
     )
 
 
-def _own_pair(discovery: Discovery, others: list[Finding]) -> CertificateReport:
+def _own_pair(discovery: Discovery, others: list[Finding], settings: Settings) -> CertificateReport:
     host_pair, state = discovery.own, discovery.state
+    if not discovery.has_own:
+        return CertificateReport(state.host, state.host, "host", findings=_sorted(others))
     if host_pair is None:
         remedy = remedies.on_host(state.host, "hostname -f")
         lost = Finding("cert-missing", "critical", "the host does not report its own name", remedy)
@@ -128,7 +138,8 @@ def _own_pair(discovery: Discovery, others: list[Finding]) -> CertificateReport:
         urgency = cross_checks.urgency(leaf, state.now)
         findings.append(Finding("renewal-failed", urgency, f"{OWN_UNIT} failed ({unit.result or unit.active})"))
     healed = [
-        dataclasses.replace(finding, remedy=remedies.for_own_pair(finding, state, OWN_UNIT)) for finding in findings
+        dataclasses.replace(finding, remedy=remedies.for_own_pair(finding, state, OWN_UNIT, settings))
+        for finding in findings
     ]
     name = host_pair.fqdn.partition(".")[0]
     return CertificateReport(name, host_pair.fqdn, "host", findings=_sorted([*healed, *others]), **_life(leaf))
@@ -175,15 +186,6 @@ def _life(leaf: Leaf | None) -> _Life:
         # The certificate is the host's: a name in it may be any text.
         "sans": tuple(map(one_line, leaf.sans[:_MOST_NAMES])),
     }
-
-
-def _serial(answer: Served | None) -> str | None:
-    if answer is None or answer.der is None:
-        return None
-    try:
-        return str(certificate.read_der(answer.der).serial)
-    except ValueError:
-        return None
 
 
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:

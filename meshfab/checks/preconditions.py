@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from meshfab.checks.finding import Status
+    from meshfab.config.service import Service
     from meshfab.config.settings import Settings
     from meshfab.host.facts import HostState
 
@@ -100,6 +101,16 @@ def check_tools(tools: Mapping[str, str]) -> list[Finding]:
     if not missing:
         findings.append(Finding("programs", "ok", f"{', '.join(_OTHER_PACKAGES)} are installed"))
     return findings
+
+
+def check_notices(tools: Mapping[str, str], services: Iterable[Service]) -> Iterator[Finding]:
+    """The program that sends notices and pings, where somebody is to be told at a URL."""
+    urls = [url for service in services for url in (service.notify, service.ping_url) if url and "://" in url]
+    if urls and "curl" in tools:
+        yield Finding("curl", "ok", tools["curl"])
+    elif urls:
+        what = "curl is not installed, and notify or ping_url names a URL"
+        yield Finding("curl", "warning", what, "install the package curl")
 
 
 def check_writable(unwritable: Collection[str], paths: Iterable[str]) -> Iterator[Finding]:

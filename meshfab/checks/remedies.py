@@ -11,7 +11,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from meshfab.host.discovery import OWN_KEY
+from meshfab.config import host_pair
 from meshfab.nginx import snippets
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from meshfab.checks.finding import Finding
     from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
     from meshfab.host.discovery import Discovery
     from meshfab.host.facts import HostState
 
@@ -40,7 +41,13 @@ _PORT = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 
 
 def for_service(
-    finding: Finding, service: Service, discovery: Discovery, reached: str = "", provisioner: str = ""
+    finding: Finding,
+    service: Service,
+    discovery: Discovery,
+    reached: str = "",
+    provisioner: str = "",
+    *,
+    publishes: bool = False,
 ) -> str:
     """The operator's next command about a service's finding.
 
@@ -50,6 +57,7 @@ def for_service(
         discovery: the host, and what is declared on it.
         reached: the address of the host that SSH reached; empty behind a jump host.
         provisioner: the one of the settings.
+        publishes: whether the setting `dns` is there.
     """
     state = discovery.state
     options = f"--name {service.name} --host {state.host}"
@@ -58,15 +66,16 @@ def for_service(
     if finding.code == "not-served" and state.unit("nginx.service").active != "active":
         return on_host(state.host, "sudo systemctl start nginx")
     # A renewal has the certificate that is there renewed by the host itself, without the password.
-    renewal = {
+    not_minted = {
         "cert-expiring": f"inv renew {options}",
         "renewal-failed": f"repair what it names, then inv renew {options}",
         "key-old": f"inv rekey {options}",
         "timer-missing": f"inv renew-enable {options}",
         "unit-drift": f"inv renew-enable {options}",
+        "undeclared": f"declare it for {state.host} (meshfab.services), or: inv apply --host {state.host} --prune",
     }.get(finding.code)
-    if renewal:
-        return renewal
+    if not_minted:
+        return not_minted
     if service.name not in discovery.declared:
         # The command that ends it is for what nobody uses; whoever uses it would only be misled by it.
         return _declare_or_end(service, discovery, with_command=finding.code in ("orphan", "cert-missing"))
@@ -76,9 +85,45 @@ def for_service(
     return {
         **dict.fromkeys(_PROVISION, provision),
         "cert-not-yet-valid": f"set the clocks right, then {provision}",
-        "dns-mismatch": for_dns(service.fqdn, reached, state.addresses),
+        "dns-mismatch": f"inv publish-dns {options}" if publishes else for_dns(service.fqdn, reached, state.addresses),
         "dns-public": f"remove {service.fqdn} from the public zone",
     }.get(finding.code, "")
+
+
+def for_look(
+    finding: Finding,
+    service: Service,
+    host: str,
+    *,
+    is_declared: bool,
+    address: str = "",
+    publishes: bool = False,
+) -> str:
+    """The same where the host's disk was not looked at: a full look finds the cause where only that can.
+
+    Args:
+        finding: the finding.
+        service: the service.
+        host: the host, as it was named.
+        is_declared: whether the settings put the service on the host.
+        address: where its name has to lead; empty if that is not known.
+        publishes: whether the setting `dns` is there.
+    """
+    options = f"--name {service.name} --host {host}"
+    full = f"inv check-certs --host {host}"
+    if finding.code in ("renewal-failed", "cert-expiring"):
+        return {"cert-expiring": "", "renewal-failed": "repair what it names, then "}[
+            finding.code
+        ] + f"inv renew {options}"
+    if finding.code == "dns-mismatch" and publishes and is_declared:
+        return f"inv publish-dns {options}"
+    if finding.code == "dns-mismatch":
+        return for_dns(service.fqdn, address, [address] if address else [])
+    if finding.code == "dns-public":
+        return f"remove {service.fqdn} from the public zone"
+    if finding.code == "tick-silent":
+        return f"{full} says whether its timer runs; inv renew-enable {options} starts it"
+    return f"inv provision {options}" if is_declared and finding.code in _PROVISION else full
 
 
 def for_dns(fqdn: str, reached: str, host_addresses: Sequence[str]) -> str:
@@ -96,11 +141,12 @@ def _declare_or_end(service: Service, discovery: Discovery, *, with_command: boo
     return f"{choice}: inv retire --name {name} --host {host}" if with_command else choice
 
 
-def for_own_pair(finding: Finding, state: HostState, unit: str) -> str:
+def for_own_pair(finding: Finding, state: HostState, unit: str, settings: Settings) -> str:
     """The same for the host's identity pair, which step.service renews."""
     if finding.code == "mode-drift":
         # The host says its own name; here it says it to itself.
-        return on_host(state.host, f"sudo chmod 0600 {OWN_KEY}/$(hostname -f).pem")
+        _, key = host_pair.patterns(settings.host_certificate) or ("", "")
+        return on_host(state.host, f"sudo chmod 0600 {key.replace(host_pair.PLACEHOLDER, '$(hostname -f)')}")
     return f"{on_host(state.host, f'sudo systemctl restart {unit}')}, and see its journal"
 
 

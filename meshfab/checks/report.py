@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from meshfab.checks.finding import Finding, Status
     from meshfab.host.history import History
 
+# How closely the fleet was looked at: everything, with root's rights; what hosts publish and clients see, without any
+# rights; or what clients see, without SSH.
+Look = Literal["full", "quick", "outside"]
 # As monitoring plugins do. The worst wins; a known fault outweighs an unknown state.
 EXIT = {"ok": 0, "warning": 1, "critical": 2, "unknown": 3}
 _BY_WEIGHT: tuple[Status, ...] = ("ok", "warning", "unknown", "critical")
@@ -48,7 +51,9 @@ class CertificateReport:
         sans: the DNS names in it.
         served_serial: that of the leaf that a TLS client gets; None when nothing answered or it was not asked for.
         served: whether that is the one on disk; None when it was not asked for.
-        timer: None for the host's own pair, which has none of ours.
+        timer: None for the host's own pair, which has none of ours, and where only clients were asked.
+        as_of: when the host said this, UTC, by its own clock: the end of the last tick; None for a full look.
+        age: how old that was, in seconds.
         history: the host's record of its certificates that have not expired, and the first one of the key in use: the
             `generations`, each with `serial`, `not_before` and `not_after` (UTC), `key_digest` (SHA-256), `provisioner`
             and `is_revoked`, and the number of its `unreadable` lines; None for the host's own pair.
@@ -66,6 +71,8 @@ class CertificateReport:
     served: bool | None = None
     timer: TimerReport | None = None
     history: History | None = None
+    as_of: datetime | None = None
+    age: float | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -114,12 +121,14 @@ class Report:
         hosts: every host that was to be asked, in the order it was named in.
         seconds: how long it took.
         was_interrupted: whether it was interrupted before all hosts had answered; those have it as their error.
+        look: "full"; "quick": what hosts publish and clients see; "outside": what clients see.
     """
 
     checked_at: datetime
     hosts: tuple[HostReport, ...]
     seconds: float = 0.0
     was_interrupted: bool = False
+    look: Look = "full"
 
     @property
     def status(self) -> Status:

@@ -9,6 +9,7 @@ from meshfab.host import certificate, certificate_chain, renewal_units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from meshfab.config.service import Service
     from meshfab.host.discovery import HostCertificate
@@ -27,7 +28,7 @@ def check_pair(state: HostState, service: Service | HostCertificate) -> list[Fin
     except ValueError as error:
         return [Finding("cert-unreadable", "critical", f"{service.cert}: {error}")]
     return [
-        *_dates(state, leaf),
+        *check_dates(leaf.not_before, leaf.not_after, state.now),
         *_trust(state, service, leaf),
         *_key(state, service, leaf),
         *_rights(state, service),
@@ -45,6 +46,18 @@ def check_renewal(state: HostState, service: Service, wanted: Sequence[File]) ->
     if faults:
         findings.append(Finding("unit-drift", "warning", ", ".join(faults)))
     return findings
+
+
+def check_dates(not_before: datetime, not_after: datetime, now: datetime) -> Iterator[Finding]:
+    """A certificate has begun, has not expired, and was renewed in time."""
+    if not_before > now:
+        what = f"valid only from {not_before:%Y-%m-%d %H:%M} UTC: is a clock wrong?"
+        yield Finding("cert-not-yet-valid", "critical", what)
+    elif not_after <= now:
+        yield Finding("cert-expired", "critical", f"expired {not_after:%Y-%m-%d %H:%M} UTC")
+    elif certificate.is_expiring(not_before, not_after, now):
+        what = f"under a third of its life is left, until {not_after:%Y-%m-%d %H:%M} UTC"
+        yield Finding("cert-expiring", "warning", what)
 
 
 def check_served(service: Service, disk: certificate.Leaf, served: bytes | None, why: str = "") -> list[Finding]:
@@ -77,23 +90,6 @@ def key_acl_right(acl: str, user: str) -> str:
     entries = dict(row.rsplit(":", 1) for row in acl.split() if row.count(":") == 2)
     user_right, mask = entries.get(f"user:{user}", "---"), entries.get("mask:", "rwx")
     return "".join(bit if bit == limit else "-" for bit, limit in zip(user_right, mask, strict=False))
-
-
-def _dates(state: HostState, leaf: certificate.Leaf) -> Iterator[Finding]:
-    if leaf.not_before > state.now:
-        yield Finding(
-            "cert-not-yet-valid",
-            "critical",
-            f"valid only from {leaf.not_before:%Y-%m-%d %H:%M} UTC: is a clock wrong?",
-        )
-    elif leaf.not_after <= state.now:
-        yield Finding("cert-expired", "critical", f"expired {leaf.not_after:%Y-%m-%d %H:%M} UTC")
-    elif leaf.is_expiring(state.now):
-        yield Finding(
-            "cert-expiring",
-            "warning",
-            f"under a third of its life is left, until {leaf.not_after:%Y-%m-%d %H:%M} UTC",
-        )
 
 
 def _trust(state: HostState, service: Service | HostCertificate, leaf: certificate.Leaf) -> Iterator[Finding]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from meshfab.cli.step_lines import StepPrinter
+from meshfab.config.password import hide_sudo_password
+from meshfab.dns import opening
 from meshfab.errors import InputError, SecretLeftError
-from meshfab.fleet import apply, check_certs
+from meshfab.fleet import apply, check_certs, publish
 from meshfab.fleet import prune as pruning
+from meshfab.provisioning.request import Consent, MintingMeans, minting_means
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -52,15 +55,24 @@ def run(
     names = check_certs.requested_hosts(hosts, settings)
     if prune:
         pruning.require_declared(names, settings)
+    opening.require_usable(settings)
 
-    def work(on_result: OnResult) -> tuple[HostOutcome, ...]:
-        return apply.apply(
-            names, settings=settings, config=config, dry_run=dry_run, force=force, start=start, on_result=on_result
-        )
+    hide_sudo_password(config)
+    # One for both halves: a person is asked for the password once.
+    with closing(MintingMeans() if dry_run else minting_means(settings)) as means:
 
-    outcomes = run_with_lines(len(names), work, dry_run=dry_run)
-    if prune:
-        outcomes = _prune(config, settings, outcomes, dry_run=dry_run, force=force, yes=yes)
+        def work(on_result: OnResult) -> tuple[HostOutcome, ...]:
+            consent = Consent(force, start)
+            return apply.provision_all(
+                names, settings, means, config, consent=consent, dry_run=dry_run, on_result=on_result
+            )
+
+        outcomes = run_with_lines(len(names), work, dry_run=dry_run)
+        if settings.dns:
+            outcomes = publish.publish_outcomes(outcomes, settings, config, dry_run=dry_run)
+            StepPrinter().publications([each for outcome in outcomes for each in outcome.published], dry_run=dry_run)
+        if prune:
+            outcomes = _prune(config, settings, outcomes, means, dry_run=dry_run, force=force, yes=yes)
     if not all(host_outcome.is_well for host_outcome in outcomes):
         return 1
     return 2 if dry_run and any(host_outcome.is_changed for host_outcome in outcomes) else 0
@@ -90,7 +102,14 @@ def run_with_lines(
 
 
 def _prune(
-    config: Any, settings: Settings, outcomes: Sequence[HostOutcome], *, dry_run: bool, force: bool, yes: bool
+    config: Any,
+    settings: Settings,
+    outcomes: Sequence[HostOutcome],
+    means: MintingMeans,
+    *,
+    dry_run: bool,
+    force: bool,
+    yes: bool,
 ) -> tuple[HostOutcome, ...]:
     """Show what would be retired and, when that is confirmed, retire it.
 
@@ -98,14 +117,14 @@ def _prune(
         InputError: there is nobody who could confirm it; nothing was retired.
     """
     lines = StepPrinter()
-    planned = pruning.prune(outcomes, settings, config, dry_run=True, force=force)
+    planned = pruning.prune(outcomes, settings, means, config, dry_run=True, force=force)
     lines.retirements(planned, dry_run=True)
     names = [f"{one.service.fqdn} on {one.host}" for each in planned for one in each.retired if one.changed]
     if dry_run or not names:
         return planned
     if not yes:
         _require_confirmed(names)
-    retired = pruning.prune(outcomes, settings, config, force=force)
+    retired = pruning.prune(outcomes, settings, means, config, force=force)
     lines.retirements(retired, dry_run=False)
     return retired
 

@@ -17,15 +17,24 @@ if TYPE_CHECKING:
     from meshfab.fleet.doctor import Readiness
 
 
-def run(config: Any, hosts: Sequence[str]) -> int:
+def run(config: Any, hosts: Sequence[str], *, quick: bool = False) -> int:
     """Examine the hosts, print a line for each precondition, and return the exit status.
+
+    Args:
+        config: Invoke's configuration.
+        hosts: the hosts; empty for those of the settings and of the declared services.
+        quick: only what `check-certs --quick` needs.
 
     Raises:
         InputError: an argument cannot be used; nothing was connected.
     """
     console = table.console(sys.stdout)
     results = doctor.doctor(
-        hosts, settings=Settings.load(config), config=config, on_result=lambda result: _show(console, result)
+        hosts,
+        settings=Settings.load(config),
+        config=config,
+        on_result=lambda result: _show(console, result),
+        quick=quick,
     )
     return doctor.exit_status(results)
 

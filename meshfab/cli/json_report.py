@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meshfab.cli import look_limits
+
 if TYPE_CHECKING:
     from meshfab.checks.report import CertificateReport, Report, TimerReport
     from meshfab.host.history import History
@@ -22,8 +24,7 @@ def text(report: Report) -> str:
 def of(report: Report) -> dict[str, Any]:
     """The same as plain values."""
     return {
-        "checked_at": _time(report.checked_at),
-        "status": report.status,
+        **head(report),
         "hosts": [
             {
                 "host": host.host,
@@ -34,6 +35,16 @@ def of(report: Report) -> dict[str, Any]:
             }
             for host in report.hosts
         ],
+    }
+
+
+def head(report: Report) -> dict[str, Any]:
+    """The report without its hosts."""
+    return {
+        "checked_at": _time(report.checked_at),
+        "look": report.look,
+        "not_checked": list(look_limits.NOT_CHECKED[report.look]),
+        "status": report.status,
     }
 
 
@@ -50,6 +61,8 @@ def _certificate(certificate: CertificateReport, now: datetime) -> dict[str, Any
         "served_serial": certificate.served_serial,
         "timer": _timer(certificate.timer),
         "history": _history(certificate.history),
+        "as_of": _time(certificate.as_of),
+        "age_seconds": None if certificate.age is None else int(certificate.age),
         "findings": [
             {"code": f.code, "status": f.status, "message": f.message, "remedy": f.remedy} for f in certificate.findings
         ],

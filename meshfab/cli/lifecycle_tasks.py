@@ -9,7 +9,8 @@ from invoke.tasks import task
 
 from meshfab.cli import step_command
 from meshfab.cli.error_lines import one_line_errors
-from meshfab.cli.step_command import garbage_collector_paused, warn_of_exposure
+from meshfab.cli.interpreter import garbage_collector_paused
+from meshfab.cli.step_command import warn_of_exposure
 from meshfab.cli.task_options import HOSTS, MINTING, helped, settings_of
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleRenderable
 
+    from meshfab.checks.report import Look
+
 # The rows of an unfinished report that fit on a screen.
 _ROWS_ON_THE_WAY = 12
 
@@ -23,10 +25,11 @@ class Progress:
     It goes to stderr, so that stdout holds the report alone.
     """
 
-    def __init__(self, checked_at: datetime, total: int, *, with_table: bool) -> None:
+    def __init__(self, checked_at: datetime, total: int, *, with_table: bool, look: Look = "full") -> None:
         from rich.live import Live
 
         self._checked_at, self._total, self._with_table = checked_at, total, with_table
+        self._look = look
         self._found: list[HostReport] = []
         self._to = table.console(sys.stderr)
         self._live = Live(console=self._to, transient=True, refresh_per_second=8, get_renderable=self._render)
@@ -48,7 +51,7 @@ class Progress:
         from rich.console import Group
         from rich.text import Text
 
-        report = Report(self._checked_at, tuple(self._found))
+        report = Report(self._checked_at, tuple(self._found), look=self._look)
         bad = [host.host for host in table.by_weight(report) if host.status in ("critical", "unknown")]
         line = Text(f"{len(self._found)} of {self._total} hosts", "bold")
         if bad:

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from meshfab.cli import step_command
+from meshfab.dns import opening
 from meshfab.provisioning.request import MintingMeans, revoking_means
 from meshfab.ssh.connection import is_connection
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 def retire(c: Context, host: str, request: RetirementRequest, *, dry_run: bool = False) -> None:
     """End a service on a host and print what became of it."""
     began = time.monotonic()
+    opening.require_usable(request.settings)
     with closing(revoking_means(request.settings) if request.revokes and not dry_run else MintingMeans()) as means:
 
         def work(connection: Connection, printer: StepPrinter) -> Retirement:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import getpass
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from meshfab.cli.interpreter import quick_thread_switches
 from meshfab.config.password_source import source_exposure
 from meshfab.errors import SudoAsksError
 from meshfab.provisioning.request import Consent, make_request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from fabric import Connection
     from invoke.context import Context
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from meshfab.provisioning.request import Part
 
 T = TypeVar("T")
-_SWITCH_SECONDS = 0.0005
 
 
 def run_request(
@@ -96,7 +94,7 @@ def on_host(
     from meshfab.ssh.connection import ensure_open
 
     connection = target.connection(c, host, settings)
-    with connection, _quick_thread_switches(), ThreadPoolExecutor(1) as pool:
+    with connection, quick_thread_switches(), ThreadPoolExecutor(1) as pool:
         # The handshake waits for the network; meanwhile the modules that only the work needs are imported.
         opening = pool.submit(ensure_open, connection)
         from meshfab.cli.step_lines import StepPrinter
@@ -116,28 +114,6 @@ def warn_of_exposure(settings: Settings) -> None:
     """Warn when other users can read the password's file."""
     if warning := source_exposure(settings):
         print(f"warning: {warning}", file=sys.stderr)
-
-
-@contextmanager
-def garbage_collector_paused() -> Iterator[None]:
-    """Pause the search for reference cycles: in a run of a second it only takes time, at imports and again at exit."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@contextmanager
-def _quick_thread_switches() -> Iterator[None]:
-    """Switch between threads ten times as often: else the imports delay each of the handshake's dozen steps by 5 ms."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
 
 
 def _ask_for_sudo(connection: Connection) -> None:

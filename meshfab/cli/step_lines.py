@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TextIO
 
+from meshfab.checks.duration import duration
 from meshfab.errors import LONGEST, one_line, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from meshfab.dns.publication import Publication
     from meshfab.fleet.host_outcome import HostOutcome
     from meshfab.provisioning.outcome import Outcome, Retirement
 
@@ -74,6 +76,21 @@ class StepPrinter:
         if dry_run:
             what = f"{count} step{'s' if count > 1 else ''} to do; nothing was written" if count else what
         self._last(retired, what if seconds is None or dry_run else f"{what} {self._paint(f'({seconds:.1f} s)', _DIM)}")
+
+    def publications(self, publications: Sequence[Publication], *, dry_run: bool) -> None:
+        """What became of names in the DNS: a line for each that was changed or failed, and the sum."""
+        for each in publications:
+            if each.reason:
+                would = "would be done: " if dry_run else ""
+                self._line("publish-dns", f"{would}{each.reason}", _YELLOW if dry_run else _GREEN)
+        # A server that is down is one line, and not one for each name.
+        for error in dict.fromkeys(str(each.error) for each in publications if each.error):
+            self._line("failed", error, _RED)
+        changed = sum(bool(each.reason) for each in publications)
+        failed = sum(bool(each.error) for each in publications)
+        count = f"{len(publications)} name{'s' if len(publications) != 1 else ''} in the DNS"
+        done = f"{changed} {'to change' if dry_run else 'changed'}" + (f", {failed} failed" if failed else "")
+        self._print(f"{self._paint(count, _BOLD)}: {done if changed or failed else 'all as they should be'}")
 
     def retirements(self, host_outcomes: Sequence[HostOutcome], *, dry_run: bool) -> None:
         """What `apply --prune` ends, or would end."""
@@ -153,15 +170,3 @@ class StepPrinter:
 
 def _changes(outcome: Outcome) -> str:
     return f"{len(outcome.changed)} change{'s' if len(outcome.changed) > 1 else ''}"
-
-
-def duration(span: timedelta) -> str:
-    """A time span in its largest unit, rounded down.
-
-    >>> duration(timedelta(hours=23, minutes=59))
-    '23 h'
-    """
-    minutes = int(span.total_seconds() // 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes < 72 * 60 else f"{minutes // 1440} d"

@@ -6,8 +6,9 @@ from datetime import timedelta
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TextIO
 
+from meshfab.checks.duration import duration
 from meshfab.checks.report import weight
-from meshfab.cli.step_lines import duration
+from meshfab.cli import look_limits
 from meshfab.errors import fault_line, one_line
 
 if TYPE_CHECKING:
@@ -37,11 +38,15 @@ def console(out: TextIO | None = None) -> Console:
 
 
 def show(report: Report, to: Console) -> None:
-    """Print the table, the findings and the sum."""
+    """Print the table, the findings, what was not checked, and the sum."""
+    from rich.text import Text
+
     to.print(of(report, to))
     for host in by_weight(report):
         for status, message, remedy in _sentences(host):
             _say(to, status, message, remedy)
+    if limits := look_limits.sentence(report.look):
+        to.print(Text(limits, "dim"), soft_wrap=True)
     to.print(summary(report), soft_wrap=True)
 
 
@@ -55,16 +60,20 @@ def of(report: Report, to: Console, *, most: int | None = None) -> ConsoleRender
     table.add_column("SERVICE", max_width=16, overflow="fold")
     table.add_column("LIFE LEFT", no_wrap=True)
     table.add_column("SERVED", no_wrap=True)
-    table.add_column("TIMER", no_wrap=True)
-    table.add_column("NEXT", no_wrap=True, justify="right")
+    if report.look == "quick":
+        table.add_column("LAST TICK", no_wrap=True)
+    elif report.look == "full":
+        table.add_column("TIMER", no_wrap=True)
+        table.add_column("NEXT", no_wrap=True, justify="right")
     table.add_column("FINDINGS", overflow="fold")
     for number, (host, certificate) in enumerate(_rows(report)):
         if number == most:
             break
         if certificate is None:
-            table.add_row(_plain(host.host), *[""] * 5, Text("unknown", STYLES["unknown"]))
+            empty = [""] * (len(table.columns) - 2)
+            table.add_row(_plain(host.host), *empty, Text("unknown", STYLES["unknown"]))
         else:
-            table.add_row(*_row(host, certificate, report.checked_at, to))
+            table.add_row(*_row(host, certificate, report, to))
     return table
 
 
@@ -111,9 +120,10 @@ def _rows(report: Report) -> list[tuple[HostReport, CertificateReport | None]]:
     return sorted(rows, key=rank)
 
 
-def _row(host: HostReport, certificate: CertificateReport, now: datetime, to: Console) -> list[Text]:
+def _row(host: HostReport, certificate: CertificateReport, report: Report, to: Console) -> list[Text]:
     from rich.text import Text
 
+    now = report.checked_at
     style = STYLES[certificate.status]
     served = {True: Text("yes", "green"), False: Text("no", "bold red"), None: Text("-", "dim")}[certificate.served]
     codes = (
@@ -127,10 +137,27 @@ def _row(host: HostReport, certificate: CertificateReport, now: datetime, to: Co
         name,
         _life(certificate, now, to),
         served,
-        _timer(certificate),
-        _next(certificate, now),
+        *_renewal(certificate, report),
         codes,
     ]
+
+
+def _renewal(certificate: CertificateReport, report: Report) -> list[Text]:
+    """The columns that tell of the renewal, by what such a look knows."""
+    if report.look == "outside":
+        return []
+    if report.look == "quick":
+        return [_last_tick(certificate)]
+    return [_timer(certificate), _next(certificate, report.checked_at)]
+
+
+def _last_tick(certificate: CertificateReport) -> Text:
+    from rich.text import Text
+
+    if certificate.age is None:
+        return Text("-", "dim")
+    is_silent = any(finding.code == "tick-silent" for finding in certificate.findings)
+    return Text(f"{duration(timedelta(seconds=certificate.age))} ago", "yellow" if is_silent else "")
 
 
 def _life(certificate: CertificateReport, now: datetime, to: Console) -> Text:

@@ -33,6 +33,9 @@ _HELP = {
     "dry-run": "read only: the plan and a diff of every file",
     "format": "table, json, prometheus or html",
     "output": "a file to replace atomically, instead of stdout",
+    "quick": "a login without sudo: what renewal ticks publish, and what clients see",
+    "outside": "no SSH: what clients see of the declared services",
+    "watch": "repeat every SECONDS: what changed since the last round; in a pipe one JSON object a line",
     "executor": "where the checks run: threads, processes or dask://HOST:PORT (default: by hosts and processors)",
 }
 # Options of the tasks that write a vhost, and of those that may need the provisioner's key.

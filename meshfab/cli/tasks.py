@@ -13,9 +13,11 @@ from invoke.tasks import task
 
 from meshfab.cli import step_command
 from meshfab.cli.ca_tasks import ca_template, provisioner_key
+from meshfab.cli.dns_tasks import dns_records, publish_dns
 from meshfab.cli.error_lines import one_line_errors
+from meshfab.cli.interpreter import garbage_collector_paused
 from meshfab.cli.lifecycle_tasks import move, reissue, rekey, retire, revoke
-from meshfab.cli.step_command import garbage_collector_paused, run_request, warn_of_exposure
+from meshfab.cli.step_command import run_request, warn_of_exposure
 from meshfab.cli.task_options import HOSTS, MINTING, WIRING, helped, settings_of
 from meshfab.config import debug_log
 from meshfab.config.service import Service
@@ -164,32 +166,37 @@ def apply(
         raise Exit(code=status)
 
 
-@task(help={"host": HOSTS, **helped("format", "output", "executor")}, iterable=["host"])
+@task(help={"host": HOSTS, **helped("format", "output", "executor", "quick", "outside", "watch")}, iterable=["host"])
 def check_certs(
     c: Context,
     host: list[str],
     format: str = "table",  # noqa: A002
     output: str = "",
     executor: str = "auto",
+    quick: bool = False,
+    outside: bool = False,
+    watch: str = "",
 ) -> None:
     """Check every certificate of the fleet; exit status 0 ok, 1 warning, 2 critical, 3 unknown."""
     with one_line_errors(code=3):
         from meshfab.cli import check_certs as command
         from meshfab.cli import target
 
-        status = command.run(c.config, target.hosts(c, host), format, output, executor)
+        status = command.run(
+            c.config, target.hosts(c, host), command.Options(format, output, executor, quick, outside, watch)
+        )
     if status:
         raise Exit(code=status)
 
 
-@task(help={"host": HOSTS}, iterable=["host"])
-def doctor(c: Context, host: list[str]) -> None:
+@task(help={"host": HOSTS, "quick": "only what check-certs --quick needs; no sudo"}, iterable=["host"])
+def doctor(c: Context, host: list[str], quick: bool = False) -> None:
     """Say whether hosts are ready for a service, line by line with what to do; exit status as check-certs."""
     with one_line_errors(code=3):
         from meshfab.cli import doctor as command
         from meshfab.cli import target
 
-        status = command.run(c.config, target.hosts(c, host))
+        status = command.run(c.config, target.hosts(c, host), quick=quick)
     if status:
         raise Exit(code=status)
 
@@ -210,10 +217,20 @@ ns = Collection(
     revoke,
     check_certs,
     doctor,
+    publish_dns,
+    dns_records,
     provisioner_key,
     ca_template,
 )
 # Single values only: the environment can set just the keys that have a default (INVOKE_MESHFAB_CA_URL), and no lists.
+# Nor where a mapping is possible: Invoke refuses to merge one with anything else, also with None.
+_MAPPINGS = ("dns", "host_certificate")
 ns.configure(
-    {"meshfab": {key: value for key, value in vars(Settings()).items() if isinstance(value, (str, int, type(None)))}}
+    {
+        "meshfab": {
+            key: value
+            for key, value in vars(Settings()).items()
+            if isinstance(value, (str, int, type(None))) and key not in _MAPPINGS
+        }
+    }
 )

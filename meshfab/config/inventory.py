@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from meshfab.config import validation
+from meshfab.config import service_options, validation
 from meshfab.config.service import Service
 from meshfab.errors import InputError
 
 if TYPE_CHECKING:
     from meshfab.config.settings import Settings
 
-_KEYS = {"host", "hosts", "sans", "upstream", "mtls", "verify_upstream", "keep_host", "vhost", "listen", "rekey_after"}
+_KEYS = {
+    *("host", "hosts", "sans", "upstream", "mtls", "verify_upstream", "keep_host", "vhost", "listen"),
+    *("rekey_after", "notify", "ping_url"),
+}
 
 
 def hosts(settings: Settings) -> tuple[str, ...]:
@@ -49,6 +52,17 @@ def declarations_by_host(settings: Settings) -> dict[str, dict[str, Mapping[str,
     return declarations
 
 
+def options_of(name: str, settings: Settings) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The hosts for which a service is declared, and its other DNS names; empty if it is not declared.
+
+    Raises:
+        InputError: its declaration is invalid.
+    """
+    if name not in settings.services:
+        return (), ()
+    return _hosts_of(name, settings), _service(name, settings).sans or ()
+
+
 def check(settings: Settings) -> None:
     """Check all declarations, before the first connection.
 
@@ -76,7 +90,7 @@ def _service(name: str, settings: Settings) -> Service:
     for key in ("mtls", "verify_upstream", "keep_host", "vhost"):
         if not isinstance(options.get(key, False), bool):
             raise InputError(f"meshfab.services.{name}.{key} is {options[key]!r}", remedy="set true or false")
-    settings.rekey_seconds(name)  # its message names the service
+    service_options.check(settings, name)  # its message names the service
     try:
         return Service.of(
             name,

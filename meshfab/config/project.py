@@ -30,6 +30,10 @@ _POLICY = (
         "operator_root",
     ),
     *("ssh_config", "host_keys", "snippets"),
+    # What runs as root on every host, and whom the hosts call.
+    *("notify", "ping_url"),
+    # It names a program that runs here, a key, and a file that root writes on a host.
+    "dns",
 )
 # The same for Fabric's own keys: a `gateway` that is text and an SSH configuration name programs that run here, and the
 # others decide which keys are offered, and to whom.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from meshfab.config import validation
+from meshfab.config import service_options, validation
 from meshfab.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class Service:
         verify_upstream: whether nginx verifies the name and the chain of an https upstream.
         keep_host: whether nginx sends the client's `Host` to an https upstream, instead of the upstream's own name.
         rekey_seconds: the age at which the renewal replaces the key (the setting `rekey_after`); None keeps it.
+        notify: who is told when its renewals fail: a URL or a program on the host (the setting `notify`).
+        ping_url: what its ticks ping (the setting `ping_url`).
         vhost: whether meshfab writes the vhost.
         listen: the value that replaces `Settings.listen`; None when not given.
         cert: path of the certificate with its chain.
@@ -46,6 +48,8 @@ class Service:
     verify_upstream: bool = True
     keep_host: bool = False
     rekey_seconds: int | None = None
+    notify: str | None = None
+    ping_url: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse options of an https upstream for another one, and to verify what nginx cannot verify."""
@@ -114,7 +118,9 @@ class Service:
             cert=f"{settings.cert_dir}/{fqdn}.pem",
             key=f"{settings.key_dir}/{fqdn}.pem",
             listen=None if not listen else tuple(validation.listen(value) for value in listen),
-            rekey_seconds=settings.rekey_seconds(name),
+            rekey_seconds=service_options.rekey_seconds(settings, name),
+            notify=service_options.notify(settings, name),
+            ping_url=service_options.ping_url(settings, name),
         )
 
     @property

@@ -11,30 +11,24 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from meshfab.config import environment, lists, project, validation
+from meshfab.config import (
+    dns_options,
+    environment,
+    host_pair,
+    lists,
+    project,
+    service_options,
+    simple_checks,
+    validation,
+)
 from meshfab.errors import InputError
 
+if TYPE_CHECKING:
+    from meshfab.config.dns_options import DnsOptions
+
 KEY = "meshfab"
-# Settings without a function in `validation`: the check, and the remedy.
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "provisioner_password": (lambda value: isinstance(value, str), "set the path of a file"),
-    "ssh_config": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
-    "services": (lambda value: isinstance(value, Mapping), "set a mapping of names to hosts"),
-    "parallel": (lambda value: type(value) is int and value >= 1, "set a whole number from 1"),
-    "hsts_max_age": (
-        lambda value: type(value) is int and 0 <= value <= 63072000,
-        "set a number of seconds from 0 to 63072000",
-    ),
-    "host_keys": (lambda value: value in ("strict", "accept-new"), "set strict or accept-new"),
-    "signing": (lambda value: value in ("host", "operator", "agent"), "set host, operator or agent"),
-    "agent_key": (lambda value: value is None or isinstance(value, str), "set a fingerprint or comment"),
-    "operator_root": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
-    "ca_mtls": (lambda value: isinstance(value, bool), "set true or false"),
-    "ask_password": (lambda value: isinstance(value, bool), "set true or false"),
-    "provisioner_key": (lambda value: value is None or isinstance(value, str), "set the path of a file"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +79,21 @@ class Settings:
             `~/.step/certs/root_ca.crt` or, if there is none, the path of `root`.
         rekey_after: the age at which the renewal replaces a key, such as "12h", "30d" or "4w"; None keeps keys. A
             declared service may have its own, also "never".
+        host_certificate: where hosts have a pair of their own, which `check-certs` checks: a mapping of `cert` and
+            `key` to paths with `{hostname}` in them; "off" if they have none; None for the runbook's paths,
+            `/etc/pki/tls/misc/{hostname}.pem` and `/etc/pki/tls/private/{hostname}.pem`.
+        notify: what a host tells when the renewals of a service begin to fail, and when they are well again: an http or
+            https URL, or the absolute path of a program on the host. A service may have its own, also "off".
+        ping_url: an http or https URL that each tick pings as healthchecks.io has it: `/start`, then its exit status;
+            `{name}` in it becomes the service's name. A service may have its own, also "off".
+        textfile_dir: the folder of node_exporter's textfile collector on the hosts, for the metrics of each tick; None
+            takes the first of `/var/lib/prometheus/node-exporter` and `/var/lib/node_exporter/textfile_collector` that
+            exists on the host; "off" writes none.
+        mesh_network: the network of the mesh (10.87.0.0/16), or a list of them: the addresses that published names may
+            lead to. It is never a public one.
+        dns: how `publish-dns`, `provision`, `apply`, `move` and `retire` write the services' names: a mapping with
+            `kind` (`rfc2136`, `hosts-file`, `unbound` or `command`) and its keys, which docs/how-to/dns.md lists; None
+            leaves the names to the operator.
         trusted_projects: folders, as absolute paths, whose settings file may belong to others and may set everything.
 
     Raises:
@@ -118,6 +127,12 @@ class Settings:
     agent_key: str | None = None
     operator_root: str | None = None
     rekey_after: str | None = None
+    host_certificate: Mapping[str, str] | str | None = None
+    notify: str | None = None
+    ping_url: str | None = None
+    textfile_dir: str | None = None
+    mesh_network: tuple[str, ...] = ()
+    dns: Mapping[str, Any] | None = None
     trusted_projects: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -128,6 +143,7 @@ class Settings:
         for key in ("root", "cert_dir", "key_dir", "conf_dir"):
             if getattr(self, key) is not None:
                 validation.path(getattr(self, key), f"meshfab.{key}")
+        object.__setattr__(self, "textfile_dir", validation.optional_folder(self.textfile_dir, "meshfab.textfile_dir"))
         if self.nginx_user is not None:
             validation.user(self.nginx_user, "meshfab.nginx_user")
         if self.root_fingerprint is not None:
@@ -137,29 +153,16 @@ class Settings:
         object.__setattr__(self, "trusted_projects", lists.folders(self.trusted_projects))
         object.__setattr__(self, "hosts", lists.hosts(self.hosts))
         object.__setattr__(self, "public_resolvers", lists.addresses(self.public_resolvers))
-        for key, (is_valid, remedy) in _CHECKS.items():
+        for key, (is_valid, remedy) in simple_checks.CHECKS.items():
             if not is_valid(getattr(self, key)):
                 raise InputError(f"meshfab.{key} is {getattr(self, key)!r}", remedy=remedy)
         self._check_nginx()
-        self.rekey_seconds("")
-
-    def rekey_seconds(self, name: str) -> int | None:
-        """The age in seconds at which the key of a service is replaced; None keeps it.
-
-        Raises:
-            InputError: the value is not an age, or the CA cannot re-key.
-        """
-        options = self.services.get(name)
-        value, subject = self.rekey_after, f"{KEY}.rekey_after"
-        if isinstance(options, Mapping) and "rekey_after" in options:
-            value, subject = options["rekey_after"], f"{KEY}.services.{name}.rekey_after"
-        if value in (None, "never"):
-            return None
-        if not self.ca_mtls:
-            raise InputError(
-                f"{subject} needs mTLS with the CA, and {KEY}.ca_mtls is false", remedy="remove one of them"
-            )
-        return validation.age(value, subject)
+        host_pair.patterns(self.host_certificate)
+        service_options.check(self)
+        object.__setattr__(self, "mesh_network", dns_options.networks(self.mesh_network))
+        if self.dns_options and not self.mesh_network:
+            what = "meshfab.dns is set, and meshfab.mesh_network is not: where may names lead?"
+            raise InputError(what, remedy="set the mesh's network: meshfab.mesh_network: 10.87.0.0/16")
 
     def _check_nginx(self) -> None:
         # A single address, written without a list in YAML.
@@ -218,6 +221,11 @@ class Settings:
             return Path(self.operator_root).expanduser()
         own = Path("~/.step/certs/root_ca.crt").expanduser()
         return own if own.is_file() else Path(self.root)
+
+    @property
+    def dns_options(self) -> DnsOptions | None:
+        """The setting `dns`, checked; None where names are published by hand."""
+        return dns_options.parse(self.dns, self.domain)
 
     @property
     def password_file(self) -> Path:

@@ -95,6 +95,22 @@ def path(value: object, subject: str) -> str:
     return text
 
 
+def is_off(value: object) -> bool:
+    """Whether a setting is switched off. YAML reads a bare `off` as false."""
+    return value is False or value == "off"
+
+
+def optional_folder(value: object, subject: str) -> str | None:
+    """Check the path of a folder on the hosts that may be switched off.
+
+    >>> optional_folder(False, "meshfab.textfile_dir")
+    'off'
+    """
+    if value is None:
+        return None
+    return "off" if is_off(value) else path(value, subject)
+
+
 def url(value: object, subject: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
     """Check a URL: one of the schemes, a host, and no character with a meaning in nginx's files."""
     text = _text(value, subject)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from meshfab.config import inventory
 from meshfab.config.password import hide_sudo_password
 from meshfab.config.settings import Settings
-from meshfab.fleet import check_certs, host_runs
+from meshfab.dns import opening
+from meshfab.fleet import check_certs, host_runs, publish
 from meshfab.fleet import prune as pruning
-from meshfab.provisioning.interruptions import one_interruption
 from meshfab.provisioning.request import Consent, MintingMeans, ProvisionRequest, minting_means
+from meshfab.ssh.interruptions import one_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,18 +57,47 @@ def apply(
     names = check_certs.requested_hosts(hosts, settings)
     if prune:
         pruning.require_declared(names, settings)
+    opening.require_usable(settings)
     with closing(MintingMeans() if dry_run else minting_means(settings)) as means:
+        consent = Consent(force, start)
+        outcomes = provision_all(names, settings, means, config, consent=consent, dry_run=dry_run, on_result=on_result)
+        if settings.dns:
+            outcomes = publish.publish_outcomes(outcomes, settings, config, dry_run=dry_run)
+        return pruning.prune(outcomes, settings, means, config, dry_run=dry_run, force=force) if prune else outcomes
 
-        def request_for(host: str) -> ProvisionRequest:
-            return ProvisionRequest(
-                services=inventory.services(host, settings),
-                settings=settings,
-                password=means.password,
-                signer=means.signer,
-                consent=Consent(force, start),
-                dry_run=dry_run,
-                covers_all_services=True,
-            )
 
-        outcomes = host_runs.run_all(names, request_for, settings, config, on_result)
-    return pruning.prune(outcomes, settings, config, dry_run=dry_run, force=force) if prune else outcomes
+@one_interruption()
+def provision_all(
+    hosts: Sequence[str],
+    settings: Settings,
+    means: MintingMeans,
+    config: Any = None,
+    *,
+    consent: Consent,
+    dry_run: bool = False,
+    on_result: OnResult | None = None,
+) -> tuple[HostOutcome, ...]:
+    """The first half of `apply`, for who asks a person between the two: provision what is declared.
+
+    Args:
+        hosts: the hosts.
+        settings: the mesh's conventions and `services`.
+        means: what is minted with.
+        config: an Invoke or Fabric configuration to carry on.
+        consent: what the operator agreed to.
+        dry_run: read only.
+        on_result: called with each host's outcome when it arrives, and the number of hosts that are still missing.
+    """
+
+    def request_for(host: str) -> ProvisionRequest:
+        return ProvisionRequest(
+            services=inventory.services(host, settings),
+            settings=settings,
+            password=means.password,
+            signer=means.signer,
+            consent=consent,
+            dry_run=dry_run,
+            covers_all_services=True,
+        )
+
+    return host_runs.run_all(hosts, request_for, settings, config, on_result)

@@ -10,15 +10,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from meshfab.checks.report import HostReport, Report
+from meshfab.checks.report import HostReport, Look, Report
 from meshfab.config import inventory, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, fault_line
 from meshfab.fleet import remote_calls
+from meshfab.host import tls_client
 from meshfab.ssh.jump_hosts import JumpHostPool
 
+if TYPE_CHECKING:
+    from meshfab.ssh.session import KeptShells
+
+_OUTSIDE_AT_ONCE = 32
 # Called with each host's report when it arrives, and the number of hosts that are still missing.
 OnResult = Callable[[HostReport, int], None]
 
@@ -30,6 +35,8 @@ def check_certs(
     config: Any = None,
     executor: Executor | None = None,
     on_result: OnResult | None = None,
+    look: Look = "full",
+    shells: KeptShells | None = None,
 ) -> Report:
     """Check every certificate on many hosts. A host's fault is not raised: it is in the report.
 
@@ -41,21 +48,27 @@ def check_certs(
             than a ThreadPoolExecutor gets plain values only: of `config` the options that
             `meshfab.fleet.portable_config` returns, and no password.
         on_result: called with each host's report when it arrives, and the number of hosts that are still missing.
+        look: "full" needs sudo on the hosts. "quick" reads what their renewal ticks publish, which a login without any
+            rights may do, and asks TLS clients and DNS from here. "outside" asks only those, without SSH, for the
+            declared services.
+        shells: connections that stay open for the next call (`meshfab.ssh.session.KeptShells`); for threads only.
 
     Raises:
         InputError: a host or a setting is not usable, or there is no host to check. Nothing was connected yet.
     """
     settings = settings or Settings.load(config if config is not None else {})
-    names = requested_hosts(hosts, settings)
+    names = requested_hosts(hosts, settings, look)
     checked_at, began = datetime.now(timezone.utc), time.monotonic()
     reports: dict[str, HostReport] = {}
     was_interrupted = False
     # Submitted within the try: Ctrl-C may come at any moment.
     futures: dict[Future[Any], tuple[str, ...]] = {}
-    pool = executor or ThreadPoolExecutor(min(settings.parallel, len(names)), thread_name_prefix="host")
+    # A look from outside has no SSH handshake, and mostly waits.
+    at_once = settings.parallel if look != "outside" else max(settings.parallel, _OUTSIDE_AT_ONCE)
+    pool = executor or ThreadPoolExecutor(min(at_once, len(names)), thread_name_prefix="host")
     with JumpHostPool() as jumps:
         try:
-            for part, call in remote_calls.split(names, settings, config, pool, jumps):
+            for part, call in remote_calls.split(names, settings, config, pool, jumps, look, shells):
                 futures[pool.submit(call)] = part
             _collect(futures, reports, on_result, getattr(pool, "result_timeout", None))
         except KeyboardInterrupt:
@@ -66,10 +79,10 @@ def check_certs(
             if executor is None:
                 pool.shutdown(wait=not was_interrupted, cancel_futures=True)
     in_order = tuple(reports.get(name) or HostReport(name, error="interrupted before it answered") for name in names)
-    return Report(checked_at, in_order, time.monotonic() - began, was_interrupted)
+    return Report(checked_at, in_order, time.monotonic() - began, was_interrupted, look)
 
 
-def requested_hosts(hosts: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:
+def requested_hosts(hosts: Sequence[str] | None, settings: Settings, look: Look = "full") -> tuple[str, ...]:
     """Return the hosts to check, without duplicates, after all declarations were checked.
 
     Raises:
@@ -77,6 +90,13 @@ def requested_hosts(hosts: Sequence[str] | None, settings: Settings) -> tuple[st
     """
     inventory.check(settings)
     names = tuple(dict.fromkeys(validation.host(host) for host in hosts)) if hosts else inventory.hosts(settings)
+    if look == "outside":
+        # A look that checks no chain would call every certificate of anybody well.
+        tls_client.verifying_context(str(settings.operator_root_file))
+        declared = inventory.declarations_by_host(settings)
+        if not (names := tuple(name for name in names if name in declared)):
+            what = "no service is declared for these hosts, and only declared ones can be looked at from outside"
+            raise InputError(what, remedy="declare them under meshfab.services")
     if not names:
         raise InputError("there is no host to ask", remedy="give --host, or set meshfab.hosts")
     return names

@@ -9,14 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from meshfab.ca import client, ssh_agent
+from meshfab.ca import ssh_agent
 from meshfab.checks import ca_checks, client_addresses, preconditions, provisioner_checks
 from meshfab.checks.finding import Finding
 from meshfab.checks.report import EXIT, worst
-from meshfab.config import inventory, password_source, validation
+from meshfab.config import inventory, validation
 from meshfab.config.settings import Settings
-from meshfab.errors import InputError, MeshfabError, one_line
-from meshfab.fleet import check_certs
+from meshfab.errors import MeshfabError, one_line
+from meshfab.fleet import check_certs, operator_check, resolver_look
 from meshfab.host import answer_fields, facts, host_addresses, tls_client
 from meshfab.ssh import session
 from meshfab.ssh.script import Request
@@ -52,6 +52,7 @@ def doctor(
     settings: Settings | None = None,
     config: Any = None,
     on_result: Callable[[Readiness], object] | None = None,
+    quick: bool = False,
 ) -> tuple[Readiness, ...]:
     """Examine hosts before anything is done on them, the operator's own machine first. It changes nothing.
 
@@ -62,6 +63,7 @@ def doctor(
         settings: the mesh's conventions; None reads them from `config`.
         config: an Invoke or Fabric configuration to carry on.
         on_result: called with each machine's checks, in the order of the hosts.
+        quick: only what `check-certs --quick` needs, with a login that may have no rights.
 
     Raises:
         InputError: a host or a setting is not usable. Nothing was connected.
@@ -75,7 +77,15 @@ def doctor(
         if on_result:
             on_result(result)
 
-    add(Readiness("", of_operator(settings)))
+    if quick:
+        from meshfab.fleet import quick_doctor
+
+        with ThreadPoolExecutor(min(settings.parallel, len(names))) as pool:
+            quickly = partial(quick_doctor.examine, settings=settings, config=config)
+            for name, checks in zip(names, pool.map(quickly, names), strict=True):
+                add(Readiness(name, checks))
+        return tuple(results)
+    add(Readiness("", operator_check.examine(settings)))
     with ThreadPoolExecutor(min(settings.parallel, len(names))) as pool:
         examinations = []
         for name, examination in zip(
@@ -137,46 +147,6 @@ def _examine(host: str, settings: Settings, config: Any = None) -> _Examination:
         return _Examination((Finding("answer", "unknown", what, f"try `ssh {host} true`: is it the right host?"),))
 
 
-def of_operator(settings: Settings) -> tuple[Finding, ...]:
-    """The preconditions of the operator's own machine."""
-    checks = [
-        _of_agent() if settings.signing == "agent" else _of_password(settings),
-        provisioner_checks.describe_signing(settings),
-    ]
-    if settings.signing != "host":
-        checks.append(_of_operator_root(settings))
-    return tuple(checks)
-
-
-def _of_password(settings: Settings) -> Finding:
-    try:
-        # A prompt has nothing that could be checked before.
-        if not settings.ask_password:
-            password_source.obtain(settings)
-    except InputError as error:
-        return Finding("password", "critical", error.what, error.remedy)
-    exposure = password_source.source_exposure(settings)
-    if exposure:
-        return Finding("password", "warning", exposure.what, exposure.remedy)
-    return Finding("password", "ok", password_source.describe(settings))
-
-
-def _of_agent() -> Finding:
-    try:
-        with closing(ssh_agent.open_agent()) as agent:
-            return Finding("agent", "ok", f"ssh-agent answers, and has {len(agent.get_keys())} keys")
-    except MeshfabError as error:
-        return Finding("agent", "critical", error.what, error.remedy)
-
-
-def _of_operator_root(settings: Settings) -> Finding:
-    try:
-        client.read_root(settings.operator_root_file)
-    except InputError as error:
-        return Finding("operator-root", "critical", error.what, error.remedy)
-    return Finding("operator-root", "ok", str(settings.operator_root_file))
-
-
 def _of_provisioners(
     listed: list[dict[str, Any]], minters: dict[str, str], settings: Settings, declared: Sequence[Service], host: str
 ) -> Iterator[Finding]:
@@ -220,12 +190,15 @@ def _of_host(
     for tool in preconditions.check_tools(state.tools):
         has_version = tool.code == "step" and tool.status == "ok" and version
         yield Finding("step", "ok", f"{tool.message}, {version}") if has_version else tool
+    yield from preconditions.check_notices(state.tools, declared)
     yield preconditions.check_systemd(answers.get("systemd", ""), runs="systemd.runs" in answers)
     yield from preconditions.check_nginx(state, answers.get("users", "").split())
     yield from preconditions.check_root(state.root, settings)
     addresses_there = host_addresses.resolved(answers.get("resolved", ""))
     addresses_here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
     yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0], reached)
+    fqdns = [service.fqdn for service in declared]
+    yield from resolver_look.look(answers.get("resolver", ""), answers.get("resolver.negative", ""), fqdns, settings)
     yield from ca_checks.check_ca(answers, state.root, settings)
     yield from preconditions.check_folders(answers.get("folders", ""))
 

@@ -1,51 +1,22 @@
-"""Check one host: observe it, then evaluate the observation. Plain values in, plain values out."""
+"""Check one host with the look that was asked for; every error is in the report. Plain values in, plain values out.
+
+Each look imports what it needs when it is called: a quick look does not wait for what judges a whole host.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from datetime import datetime, timezone
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from meshfab.checks import cross_checks, evaluate
-from meshfab.checks.client_addresses import peer
-from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
-from meshfab.checks.public_dns import ask_public
 from meshfab.checks.report import HostReport
-from meshfab.config import inventory
 from meshfab.errors import MeshfabError, fault_line
-from meshfab.host import discovery
-from meshfab.host.call_threads import call_all
-from meshfab.ssh.session import HOST_SECONDS, shell_within
+from meshfab.ssh.session import HOST_SECONDS, KeptShells, shell_within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    from meshfab.checks.report import CertificateReport, Look
     from meshfab.config.settings import Settings
-    from meshfab.host.discovery import Discovery
     from meshfab.ssh.jump_hosts import JumpHostPool
-
-_AT_ONCE = 8
-
-
-@dataclass(frozen=True)
-class HostObservation:
-    """Everything that is known of a host and its services before the evaluation.
-
-    Attributes:
-        discovery: the host's answer.
-        observations: what TLS clients get, by the service's name (FQDN).
-        public: what public resolvers answer, by the service's name (FQDN).
-        clock_range: the operator's clock before the host was asked and after it answered.
-        reached: the address of the host that SSH reached; empty behind a jump host.
-    """
-
-    discovery: Discovery
-    observations: Mapping[str, EndpointObservation]
-    public: Mapping[str, Sequence[str]]
-    clock_range: tuple[datetime, datetime]
-    reached: str = ""
+    from meshfab.ssh.root_shell import RootShell
 
 
 def check_host(
@@ -55,19 +26,23 @@ def check_host(
     *,
     seconds: float = HOST_SECONDS,
     jumps: JumpHostPool | None = None,
+    look: Look = "full",
+    shells: KeptShells | None = None,
 ) -> HostReport:
-    """Check one host within its own deadline; every error is in the report."""
+    """Check one host within its own deadline; every error is in the report.
+
+    Args:
+        host: the host to check.
+        settings: the mesh's conventions.
+        config: an Invoke or Fabric configuration, or None.
+        seconds: the deadline.
+        jumps: the connections to jump hosts that hosts share.
+        look: how closely to look.
+        shells: the shells that stay open between rounds; None opens one for this check alone.
+    """
     began = time.monotonic()
     try:
-        observation = _observe(host, settings, config, seconds, jumps)
-        certificates = evaluate.evaluate_host(
-            observation.discovery,
-            observation.observations,
-            settings,
-            observation.clock_range,
-            observation.public,
-            observation.reached,
-        )
+        certificates = _certificates(host, settings, config, seconds, jumps, look, shells)
     except MeshfabError as error:
         return HostReport(host, error=error.what, remedy=error.remedy, seconds=time.monotonic() - began)
     except Exception as error:  # a host may answer anything; its answer must not hide the other hosts
@@ -76,28 +51,31 @@ def check_host(
     return HostReport(host, certificates, seconds=time.monotonic() - began)
 
 
-def _observe(host: str, settings: Settings, config: Any, seconds: float, jumps: JumpHostPool | None) -> HostObservation:
-    deadline = time.monotonic() + seconds
-    declared = inventory.services(host, settings)
-    with shell_within(host, settings, config, seconds, jumps) as shell:
-        before = datetime.now(timezone.utc)
-        answer = shell.batch([discovery.request(settings, declared)])[0]
-        after = datetime.now(timezone.utc)
-        discovered = discovery.parse(answer, shell.host, settings, declared)
-        endpoints = {
-            service.fqdn: cross_checks.expected_endpoint(discovered, service, settings)
-            for service in discovered.services
-        }
-        observations = EndpointProbe(shell).observe(discovered.state.addresses, endpoints, deadline=deadline)
-        reached = peer(shell.c)
-    public = _public(list(endpoints), settings, deadline)
-    return HostObservation(discovered, observations, public, (before, after), reached)
+def _certificates(
+    host: str,
+    settings: Settings,
+    config: Any,
+    seconds: float,
+    jumps: JumpHostPool | None,
+    look: Look,
+    shells: KeptShells | None,
+) -> tuple[CertificateReport, ...]:
+    if look == "outside":
+        from meshfab.fleet import outside_look
 
+        return outside_look.look(host, settings, seconds)
 
-def _public(fqdns: Sequence[str], settings: Settings, deadline: float) -> dict[str, tuple[str, ...]]:
-    """What public resolvers answer; a name for which the time is too short has no answer, as with silent resolvers."""
-    if not settings.public_resolvers or not fqdns:
-        return {}
-    ask = partial(ask_public, resolvers=settings.public_resolvers)
-    answers = call_all(ask, fqdns, deadline=deadline, at_once=_AT_ONCE)
-    return {fqdn: answers.get(fqdn, ()) for fqdn in fqdns}
+    def use(shell: RootShell) -> tuple[CertificateReport, ...]:
+        if look == "quick":
+            from meshfab.fleet import quick_look
+
+            return quick_look.look(host, settings, shell, seconds)
+        from meshfab.fleet import full_look
+
+        return full_look.look(host, settings, shell, seconds)
+
+    as_root = look == "full"
+    if shells:
+        return shells.call(host, settings, config, seconds, jumps, use, as_root=as_root)
+    with shell_within(host, settings, config, seconds, jumps, as_root=as_root) as shell:
+        return use(shell)

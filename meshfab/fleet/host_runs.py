@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any
 
+from meshfab.checks import client_addresses
 from meshfab.errors import LostError, MeshfabError, StoppedError, one_line
 from meshfab.fleet.host_outcome import HostOutcome
 from meshfab.provisioning.host_run import HostRun
-from meshfab.provisioning.interruptions import signals_ignored
 from meshfab.provisioning.password_transfer import REAPER_SECONDS
 from meshfab.ssh.connection import connect_by_settings
+from meshfab.ssh.interruptions import signals_ignored
 from meshfab.ssh.jump_hosts import JumpHostPool
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class HostRuns:
             run = HostRun(c, self.request_for(host), lambda *step: steps.append(step))
             with c:
                 outcomes = self._watched(active, run)
+                reached = client_addresses.peer(c) if settings.dns and c.is_connected else ""
         except MeshfabError as fault:
             return HostOutcome(host, steps=tuple(steps), error=fault, seconds=time.monotonic() - began)
         except Exception as fault:  # a host may answer anything; its answer must not stop the other hosts
@@ -170,6 +172,7 @@ class HostRuns:
             tuple(steps),
             run.undeclared,
             run.prunable,
+            reached,
             error=run.error,
             seconds=time.monotonic() - began,
         )

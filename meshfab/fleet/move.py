@@ -5,22 +5,27 @@ from __future__ import annotations
 import dataclasses
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from meshfab.config import inventory
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
+from meshfab.dns import mesh_address, opening
+from meshfab.dns.record import Wish
 from meshfab.errors import InputError, NotReadyError
+from meshfab.fleet import publish
 from meshfab.fleet.name_wait import Resolvers, wrong_answers
 from meshfab.host import certificate, facts
 from meshfab.nginx import previous_options
+from meshfab.provisioning import naming
 from meshfab.provisioning.host_run import HostRun
-from meshfab.provisioning.interruptions import one_interruption
 from meshfab.provisioning.remains import RetirementRequest
 from meshfab.provisioning.request import Consent, MintingMeans, ProvisionRequest, minting_means, revoking_root
 from meshfab.provisioning.retirement import retire_service
 from meshfab.ssh import session
 from meshfab.ssh.connection import connect_by_settings
+from meshfab.ssh.interruptions import one_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,6 +102,7 @@ def move(
     settings = settings or Settings.load(config if config is not None else {})
     if source == target:
         raise InputError(f"{name} is to move from {source} to itself", remedy="give another host")
+    opening.require_usable(settings)
     say = on_step or _silent
     with closing(MintingMeans() if dry_run else minting_means(settings)) as means:
         service, retires = _read_source(_service(name, target, settings, sans, vhost=vhost), source, settings, config)
@@ -112,7 +118,13 @@ def move(
             provisioned = HostRun(c, request, lambda _service, verb, text: say(target, verb, text)).converge()[0]
         if provisioned.error:
             raise provisioned.error
-        addresses = _addresses(target, settings, config)
+        addresses, reached = publish.addresses_of(target, settings, config)
+        if options := settings.dns_options:
+            addresses = mesh_address.choose(target, addresses, reached, settings.mesh_network)
+            wishes = dict.fromkeys(naming.names(service, settings), Wish(addresses))
+            on_step = partial(say, target)
+            steps = naming.carry_out(options, wishes, settings, config, dry_run=dry_run, on_step=on_step)
+            provisioned = dataclasses.replace(provisioned, changed=(*provisioned.changed, *steps))
         resolvers = Resolvers((source, target), settings, config)
         if wait and not dry_run:
             resolvers.wait(service.fqdn, addresses, lambda text: say("", "wait", _waiting(service, addresses, text)))
@@ -150,11 +162,6 @@ def _read_source(service: Service, source: str, settings: Settings, config: Any)
         raise NotReadyError(what, host=source, remedy="give each with --san, or declare the service on the new host")
     known = dataclasses.replace(service, sans=service.sans or ())
     return previous_options.merge_previous_options(state, known), bool(leaf or have.vhosts or have.history.generations)
-
-
-def _addresses(target: str, settings: Settings, config: Any) -> tuple[str, ...]:
-    with session.shell_within(target, settings, config, session.HOST_SECONDS) as shell:
-        return facts.read_host(shell, settings, []).addresses
 
 
 def _waiting(service: Service, addresses: Sequence[str], text: str) -> str:

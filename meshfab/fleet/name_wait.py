@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import MeshfabError, one_line
-from meshfab.host import host_addresses, tls_client
+from meshfab.host import tls_client
+from meshfab.provisioning import naming
 from meshfab.ssh import session
-from meshfab.ssh.script import Request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -60,8 +60,7 @@ class Resolvers:
         for host in self.hosts:
             try:
                 with session.shell_within(host, self.settings, self.config, session.HOST_SECONDS) as shell:
-                    answer = shell.batch([Request("resolve", (fqdn,))])[0]
-                answers[host] = host_addresses.resolved(answer.text).get(fqdn, frozenset())
+                    answers[host] = naming.resolve_in(shell, fqdn)
             except MeshfabError as error:
                 answers[host] = [f"no answer ({one_line(str(error))[:200]})"]
         return answers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from meshfab.config import inventory
@@ -13,7 +12,7 @@ from meshfab.errors import ConnectError, InputError, MeshfabError, NotReadyError
 from meshfab.host import tls_client
 from meshfab.provisioning.outcome import Retirement
 from meshfab.provisioning.remains import RetirementRequest
-from meshfab.provisioning.request import MintingMeans, revoking_means, revoking_root
+from meshfab.provisioning.request import revoking_root
 from meshfab.provisioning.retirement import retire_service
 from meshfab.ssh.connection import connect_by_settings
 from meshfab.ssh.jump_hosts import JumpHostPool
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.fleet.host_outcome import HostOutcome
     from meshfab.provisioning.operator_signing import OperatorSigner
+    from meshfab.provisioning.request import MintingMeans
 
 
 def require_declared(hosts: Sequence[str], settings: Settings) -> None:
@@ -43,6 +43,7 @@ def require_declared(hosts: Sequence[str], settings: Settings) -> None:
 def prune(
     outcomes: Sequence[HostOutcome],
     settings: Settings,
+    means: MintingMeans,
     config: Any = None,
     *,
     dry_run: bool = False,
@@ -55,6 +56,7 @@ def prune(
     Args:
         outcomes: those of `apply`.
         settings: the mesh's conventions and `services`.
+        means: its signer, if any, signs the revocations.
         config: an Invoke or Fabric configuration to carry on.
         dry_run: read only, and return the plans.
         force: also remove files of ours that were edited by hand.
@@ -63,17 +65,13 @@ def prune(
         The outcomes with their retirements.
 
     Raises:
-        InputError: nothing can sign a revocation, although `settings.signing` says that this side does.
+        InputError: the operator's own root cannot be read, although `settings.signing` says that this side signs.
     """
     hosts = [outcome for outcome in outcomes if outcome.prunable and outcome.error is None]
     if not hosts:
         return tuple(outcomes)
     root = revoking_root(settings)
-    with (
-        closing(MintingMeans() if dry_run else revoking_means(settings)) as means,
-        JumpHostPool() as jumps,
-        ThreadPoolExecutor(min(settings.parallel, len(hosts))) as pool,
-    ):
+    with JumpHostPool() as jumps, ThreadPoolExecutor(min(settings.parallel, len(hosts))) as pool:
         calls = {
             outcome.host: pool.submit(_prune_host, outcome, settings, config, means.signer, root, jumps, dry_run, force)
             for outcome in hosts

@@ -13,9 +13,9 @@ from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError
 from meshfab.fleet import check_certs, host_runs
-from meshfab.provisioning.interruptions import one_interruption
 from meshfab.provisioning.reissue import Reissue
 from meshfab.provisioning.request import MintingMeans, ProvisionRequest, minting_means
+from meshfab.ssh.interruptions import one_interruption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,8 +22,9 @@ from meshfab.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from meshfab.checks.report import HostReport
+    from meshfab.checks.report import HostReport, Look
     from meshfab.config.settings import Settings
+    from meshfab.ssh.session import KeptShells
 
     RemoteCall = Callable[[], tuple[HostReport, ...]]
 
@@ -36,15 +37,23 @@ class CheckContext:
         version: the caller's version of meshfab.
         number: identifies the check.
         options: the options of the operator's configuration from `meshfab.fleet.portable_config`, pickled.
+        look: how closely to look.
     """
 
     version: str
     number: str
     options: bytes
+    look: Look = "full"
 
 
 def split(
-    hosts: Sequence[str], settings: Settings, config: Any, executor: Executor, jumps: JumpHostPool
+    hosts: Sequence[str],
+    settings: Settings,
+    config: Any,
+    executor: Executor,
+    jumps: JumpHostPool,
+    look: Look = "full",
+    shells: KeptShells | None = None,
 ) -> Iterator[tuple[tuple[str, ...], RemoteCall]]:
     """Yield the calls to make, each with its hosts. A call contains only the services that its hosts have.
 
@@ -54,6 +63,8 @@ def split(
         config: an Invoke or Fabric configuration, or None.
         executor: where the calls will be made; its `hosts_per_call`, if it has that, is the size of a call.
         jumps: the connections to jump hosts that threads share.
+        look: how closely to look.
+        shells: the shells that threads keep open between rounds.
     """
     declarations = inventory.declarations_by_host(settings)
 
@@ -63,20 +74,27 @@ def split(
 
     if isinstance(executor, ThreadPoolExecutor):
         for host in hosts:
-            yield (host,), partial(check_here, host, settings_of((host,)), config, jumps)
+            yield (host,), partial(check_here, host, settings_of((host,)), config, jumps, look, shells)
         return
-    context = CheckContext(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]))
+    context = CheckContext(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]), look)
     size = getattr(executor, "hosts_per_call", 1)
     for start in range(0, len(hosts), size):
         part = tuple(hosts[start : start + size])
         yield part, partial(check_hosts, part, settings_of(part), context)
 
 
-def check_here(host: str, settings: Settings, config: Any, jumps: JumpHostPool) -> tuple[HostReport, ...]:
+def check_here(
+    host: str,
+    settings: Settings,
+    config: Any,
+    jumps: JumpHostPool,
+    look: Look = "full",
+    shells: KeptShells | None = None,
+) -> tuple[HostReport, ...]:
     """Check one host, in this process."""
     from meshfab.fleet.host_check import check_host
 
-    return (check_host(host, settings, config, jumps=jumps),)
+    return (check_host(host, settings, config, jumps=jumps, look=look, shells=shells),)
 
 
 def check_hosts(hosts: Sequence[str], settings: Settings, context: CheckContext) -> tuple[HostReport, ...]:
@@ -97,12 +115,13 @@ def check_hosts(hosts: Sequence[str], settings: Settings, context: CheckContext)
         raise MeshfabError(what, remedy="install the same version on both sides")
     jumps, config = _shared(context)
     if len(hosts) == 1:
-        return (check_host(hosts[0], settings, config, jumps=jumps),)
+        return (check_host(hosts[0], settings, config, jumps=jumps, look=context.look),)
     with (
         JumpHostPool() as jumps_of_call,
         ThreadPoolExecutor(min(settings.parallel, len(hosts)), thread_name_prefix="host") as pool,
     ):
-        return tuple(pool.map(lambda host: check_host(host, settings, config, jumps=jumps_of_call), hosts))
+        check = partial(check_host, settings=settings, config=config, jumps=jumps_of_call, look=context.look)
+        return tuple(pool.map(check, hosts))
 
 
 @lru_cache(maxsize=2)

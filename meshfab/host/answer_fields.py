@@ -25,6 +25,8 @@ _MAX_VALUES = {
 _MAX_FIELDS = 10_000
 _MAX_LINES = 200_000
 _MAX_ROWS = 20_000
+# The end of the year 9999, where datetime ends; in seconds since 1970.
+MAX_EPOCH = 253_402_300_799
 # A service's certificate may be the host's own; nothing else is read under two names.
 _MAX_KEYS_OF_FILE = 2
 

@@ -67,7 +67,12 @@ class Leaf:
 
     def is_expiring(self, now: datetime) -> bool:
         """Whether less than a third of its life is left: renewal, due at two thirds, has then failed several times."""
-        return self.remaining(now) < (self.not_after - self.not_before) / 3
+        return is_expiring(self.not_before, self.not_after, now)
+
+
+def is_expiring(not_before: datetime, not_after: datetime, now: datetime) -> bool:
+    """Whether less than a third of the life between two dates is left."""
+    return not_after - now < (not_after - not_before) / 3
 
 
 def read_leaf(pem: str) -> Leaf:
@@ -124,6 +129,14 @@ def leaf_of(pem: str | None) -> Leaf | None:
     """The leaf of a chain file; None if there is no file or it cannot be parsed."""
     try:
         return read_leaf(pem or "")
+    except ValueError:
+        return None
+
+
+def leaf_of_der(der: bytes | None) -> Leaf | None:
+    """The same for what a TLS client got; None also without an answer."""
+    try:
+        return None if der is None else read_der(der)
     except ValueError:
         return None
 

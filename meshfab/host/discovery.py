@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from meshfab.config import validation
+from meshfab.config import host_pair, validation
 from meshfab.config.service import Service
 from meshfab.errors import ConnectError, InputError
 from meshfab.host import answer_fields, facts, host_addresses
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # The name of the host's identity pair in the scripts; no service has a dot in its name.
 OWN = "own.pair"
-OWN_CERT = "/etc/pki/tls/misc"
-OWN_KEY = "/etc/pki/tls/private"
 OWN_UNIT = "step.service"
 # The limits for a host that lists too many names: every service costs signature checks and TLS connections.
 _MOST_FOUND, _MOST_SECRETS = 200, 20
@@ -62,7 +60,8 @@ class Discovery:
 
     Attributes:
         state: what `probe` reads, for every service and for the host's own pair.
-        own: the host's own pair; None when the host does not report its name.
+        own: the host's own pair; None when the host does not report its name, or has none by the settings.
+        has_own: whether the settings say that hosts have a pair of their own.
         services: every service, declared ones first.
         declared: the names of those that the settings put on this host.
         vhosted: the names of those whose pair nginx's configuration mentions.
@@ -81,6 +80,7 @@ class Discovery:
     resolved: Mapping[str, frozenset[str]]
     failed: Mapping[str, str]
     left_out: int = 0
+    has_own: bool = True
 
 
 def request(settings: Settings, declared: Sequence[Service], *, judge: bool = True) -> Request:
@@ -90,7 +90,9 @@ def request(settings: Settings, declared: Sequence[Service], *, judge: bool = Tr
     """
     root, conf_dir, *service_args = facts.request(settings, declared).args
     folders = (settings.domain, settings.cert_dir, settings.key_dir)
-    return Request("facts+discover", (root, conf_dir, *folders, "judge" if judge else "", *service_args))
+    own_pair = host_pair.patterns(settings.host_certificate) or ("", "")
+    args = (root, conf_dir, *folders, "judge" if judge else "", *own_pair)
+    return Request("facts+discover", (*args, *service_args))
 
 
 def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Service]) -> Discovery:
@@ -100,23 +102,16 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
         ConnectError: it is not the answer of our script, or claims more services than a host has.
     """
     fields = answer_fields.parse_fields(answer.out, host)
-    by_name = {service.name: service for service in declared}
-    found = [name for name in dict.fromkeys(fields.get("found", "").split()) if name not in by_name]
+    by_name = found_services(fields.get("found", ""), host, settings, declared, "look at its folder of certificates")
     secrets = [path for path in answer_fields.rows(fields.get("secrets", "")) if _SECRET.fullmatch(path)]
-    if len(found) > _MOST_FOUND:
-        what = f"it has more than {_MOST_FOUND} services that are not declared for it"
-        raise ConnectError(what, host=host, remedy="declare them, or look at its folder of certificates")
-    for name in found:
-        try:
-            by_name.setdefault(name, Service.of(name, settings))
-        except InputError:
-            continue  # not a valid service name: the file is not ours
-    host_pair = _own(fields.get("own", ""))
-    names = [*by_name, *([host_pair.name] if host_pair else [])]
+    patterns = host_pair.patterns(settings.host_certificate)
+    own = _own(fields.get("own", ""), patterns) if patterns else None
+    names = [*by_name, *([own.name] if own else [])]
     state = facts.from_fields(fields, host, settings, names, stderr=answer.err)
     return Discovery(
         state=state,
-        own=host_pair,
+        own=own,
+        has_own=patterns is not None,
         services=tuple(by_name.values()),
         declared=frozenset(service.name for service in declared),
         vhosted=frozenset(name for name in fields.get("vhosted", "").split() if name in by_name),
@@ -125,6 +120,34 @@ def parse(answer: Answer, host: str, settings: Settings, declared: Sequence[Serv
         failed={name: fields[f"{name}/failed"][:_MAX_TICK_MESSAGE] for name in by_name if f"{name}/failed" in fields},
         left_out=max(len(secrets) - _MOST_SECRETS, 0),
     )
+
+
+def found_services(
+    text: str, host: str, settings: Settings, declared: Sequence[Service], remedy: str
+) -> dict[str, Service]:
+    """The declared services, then those whose names the host gives, by name.
+
+    Args:
+        text: names, separated by blanks.
+        host: the host, as it was named.
+        settings: the mesh's conventions.
+        declared: the services that are declared for the host.
+        remedy: where to look if the host names too many.
+
+    Raises:
+        ConnectError: it claims more services than a host has.
+    """
+    by_name = {service.name: service for service in declared}
+    found = [name for name in dict.fromkeys(text.split()) if name not in by_name]
+    if len(found) > _MOST_FOUND:
+        what = f"it has more than {_MOST_FOUND} services that are not declared for it"
+        raise ConnectError(what, host=host, remedy=f"declare them, or {remedy}")
+    for name in found:
+        try:
+            by_name[name] = Service.of(name, settings)
+        except InputError:
+            continue  # not a valid service name: the file is not ours
+    return by_name
 
 
 def undeclared(discovery: Discovery) -> tuple[str, ...]:
@@ -155,9 +178,10 @@ def elapse(text: str) -> datetime | None:
         return None
 
 
-def _own(fqdn: str) -> HostCertificate | None:
+def _own(fqdn: str, patterns: tuple[str, str]) -> HostCertificate | None:
     try:
         validation.dns_name(fqdn)
     except InputError:
         return None
-    return HostCertificate(fqdn, f"{OWN_CERT}/{fqdn}.pem", f"{OWN_KEY}/{fqdn}.pem")
+    cert, key = (pattern.replace(host_pair.PLACEHOLDER, fqdn) for pattern in patterns)
+    return HostCertificate(fqdn, cert, key)

@@ -30,7 +30,6 @@ _MAX_LINE = 2000
 _LINE = re.compile(
     r"([0-9A-F]{1,128}) (\d{1,12}) (\d{1,12}) ([0-9a-f]{64}) ([A-Za-z0-9._~%@+-]{1,1536}) (live|revoked)", re.ASCII
 )
-_MAX_EPOCH = 253_402_300_799
 _UNKNOWN = "-"
 
 
@@ -138,7 +137,7 @@ def _parse_line(row: str) -> Generation | None:
     if match is None:
         return None
     start, end, provisioner = int(match[2]), int(match[3]), _decode(match[5])
-    if not start <= end <= _MAX_EPOCH or provisioner is None:
+    if not start <= end <= answer_fields.MAX_EPOCH or provisioner is None:
         return None
     return Generation(
         serial=int(match[1], 16),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from meshfab.host import resources
@@ -20,27 +21,57 @@ UNITS = {
     "/usr/local/libexec/meshfab-tick": ("meshfab-tick", "0755"),
     "/usr/local/libexec/meshfab-history": ("meshfab-history", "0755"),
 }
-
-
+# What tells of ticks, where somebody is to be told.
+NOTICE_UNITS = {
+    "/etc/systemd/system/meshfab-notify@.service": ("meshfab-notify@.service", "0644"),
+    "/etc/systemd/system/meshfab-ping@.service": ("meshfab-ping@.service", "0644"),
+    "/usr/local/libexec/meshfab-notify": ("meshfab-notify", "0755"),
+}
+SHARED = (*UNITS, *NOTICE_UNITS)
 # Folders that the unit may write without a drop-in: step@.service has ReadWritePaths=-/etc/nginx, and
 # ProtectSystem=full makes only /usr and /etc read-only.
 _OPEN_TO_THE_UNIT = ("/etc/nginx/", "/var/", "/srv/", "/opt/")
-_DROP_IN = """# Written by meshfab: the pair lies outside /etc/nginx.
-[Service]
-ReadWritePaths={folders}
-"""
+_HEADER = "# Written by meshfab: what differs from other services."
+_SECRETS = re.compile(r"^(MESHFAB_(?:NOTIFY|PING_URL)=https?://[^/]*/).+$", re.MULTILINE)
 
 
-def wanted(service: Service, settings: Settings) -> list[File]:
-    """The files that renew this service."""
+def wanted(service: Service, settings: Settings, state: HostState | None = None) -> list[File]:
+    """The files that renew this service on this host, which may have a drop-in of ours already."""
     folder = resources.folder("unit-files")
-    units = [File(path, mode, (folder / name).read_text(encoding="utf-8")) for path, (name, mode) in UNITS.items()]
-    service_files = [File(service.env_file, "0644", _env(service, settings))]
-    folders = dict.fromkeys(path.rpartition("/")[0] for path in (service.cert, service.key))
-    closed = [folder for folder in folders if not f"{folder}/".startswith(_OPEN_TO_THE_UNIT)]
-    if closed:
-        service_files.append(File(service.drop_in, "0644", _DROP_IN.format(folders=" ".join(closed))))
+    is_told = bool(service.notify or service.ping_url)
+    shared = {**UNITS, **(NOTICE_UNITS if is_told else {})}
+    units = [File(path, mode, (folder / name).read_text(encoding="utf-8")) for path, (name, mode) in shared.items()]
+    # Whoever knows the URL of a receiver can use it.
+    service_files = [File(service.env_file, "0600" if is_told else "0644", _env(service, settings))]
+    lines = _drop_in(service, settings)
+    # One that is not needed any more is emptied.
+    if lines or (state and service.drop_in in state.digests):
+        service_files.append(File(service.drop_in, "0644", "\n".join([_HEADER, *lines, ""])))
     return [*units, *service_files]
+
+
+def masked(text: str) -> str:
+    """A file without the secret part of its URLs, for people.
+
+    >>> masked("MESHFAB_PING_URL=https://hc.internal/ping/1234")
+    'MESHFAB_PING_URL=https://hc.internal/…'
+    """
+    return _SECRETS.sub(r"\1…", text)
+
+
+def _drop_in(service: Service, settings: Settings) -> list[str]:
+    lines = []
+    if service.ping_url:
+        lines.append(f"Wants=meshfab-ping@{service.name}.service")
+    if service.notify or service.ping_url:
+        lines += [f"{key}=meshfab-notify@{service.name}.service" for key in ("OnSuccess", "OnFailure")]
+    if lines:
+        lines.insert(0, "[Unit]")
+    folders = dict.fromkeys(path.rpartition("/")[0] for path in (service.cert, service.key))
+    if settings.textfile_dir not in (None, "off"):
+        folders[settings.textfile_dir] = None
+    closed = [folder for folder in folders if not f"{folder}/".startswith(_OPEN_TO_THE_UNIT)]
+    return [*lines, "[Service]", f"ReadWritePaths={' '.join(closed)}"] if closed else lines
 
 
 def drift(state: HostState, wanted: Sequence[File]) -> dict[str, str]:
@@ -74,5 +105,11 @@ def _env(service: Service, settings: Settings) -> str:
     }
     if service.rekey_seconds:
         values["REKEY_AFTER"] = str(service.rekey_seconds)
+    if service.notify:
+        values["NOTIFY"] = service.notify
+    if service.ping_url:
+        values["PING_URL"] = service.ping_url
+    if settings.textfile_dir:
+        values["TEXTFILE_DIR"] = settings.textfile_dir
     lines = [f"MESHFAB_{key}={value}" for key, value in values.items()]
     return "\n".join([f"# Written by meshfab: what {service.timer} renews. Read by meshfab-tick.", *lines, ""])

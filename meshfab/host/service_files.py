@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshfab.host import tick_state
 from meshfab.host.history import FOLDER
 from meshfab.ssh.script import Request
 
@@ -11,9 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshfab.config.service import Service
+    from meshfab.config.settings import Settings
     from meshfab.ssh.script import Answer
 
 _RUN = "/run/meshfab"
+# The defaults of Debian's and of Fedora's package of node_exporter, as in meshfab-tick.
+_TEXTFILE_DIRS = ("/var/lib/prometheus/node-exporter", "/var/lib/node_exporter/textfile_collector")
 _MAX_FILES = 1000
 
 
@@ -32,7 +36,14 @@ def lock(service: Service) -> str:
     return f"{_RUN}/{service.name}.lock"
 
 
-def others(service: Service) -> tuple[str, ...]:
+def metrics(service: Service, settings: Settings) -> tuple[str, ...]:
+    """Where the metrics of a service can be: in the folder that is set, and in those that a tick takes by itself."""
+    folder = settings.textfile_dir
+    folders = dict.fromkeys([folder, *_TEXTFILE_DIRS] if folder not in (None, "off") else _TEXTFILE_DIRS)
+    return tuple(f"{folder}/meshfab_{service.name}.prom" for folder in folders)
+
+
+def others(service: Service, settings: Settings) -> tuple[str, ...]:
     """The files beside the pair and those of nginx, in the order in which they may be removed.
 
     The history is the last but one: it has the certificates that are not revoked yet. Then the lock, which whoever
@@ -43,11 +54,14 @@ def others(service: Service) -> tuple[str, ...]:
         service.secret,
         f"/etc/systemd/system/timers.target.wants/{service.timer}",
         *(f"{_RUN}/{name}.{what}" for what in ("failed", "force", "rekey", "reload-pending", "reaper", "stage")),
+        tick_state.file(service),
+        *metrics(service, settings),
         # systemd's, of a timer with Persistent=.
         f"/var/lib/systemd/timers/stamp-{service.timer}",
         service.env_file,
         service.drop_in,
         f"{FOLDER}/{name}.last",
+        f"{FOLDER}/{name}.notified",
         past(service),
         history(service),
         lock(service),

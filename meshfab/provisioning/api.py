@@ -70,6 +70,8 @@ def provision(
         MintError: the CA issued no usable pair; the old one is in place.
         NginxError: nginx refuses its configuration; the old files are in place.
         ServedError: clients do not get the certificate that is on disk.
+        DnsError: it is served, and with the setting `dns` its name is not published, or does not lead to the host for
+            everybody who was asked.
         SecretLeftError: the removal of the password could not be verified; the message has the command to run.
     """
     settings = settings or Settings.load(c.config)
@@ -161,4 +163,9 @@ def run(c: Connection, request: ProvisionRequest, on_step: OnStep | None = None)
             request.signer.close()
     if outcome.error:
         raise outcome.error
-    return outcome
+    if request.settings.dns is None or request.parts != EVERYTHING:
+        return outcome
+    from meshfab.provisioning import naming
+
+    service = request.services[0]
+    return naming.publish(c, outcome, service, request.settings, dry_run=request.dry_run, on_step=on_step)

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from meshfab.errors import LostError, MeshfabError, SecretLeftError
-from meshfab.host import answer_fields, certificate
+from meshfab.host import answer_fields, certificate, renewal_units
 from meshfab.nginx import vhost
 from meshfab.provisioning import mint, password_transfer, record, renew_enable, rollback, wire_nginx
 from meshfab.provisioning.plan import to_mint
@@ -83,7 +83,11 @@ def diffs(shell: RootShell, plan: Plan) -> tuple[str, ...]:
     """A unified diff of every file that the plan would change; reads, and writes nothing."""
     texts = {file.path: file.text for file in (*plan.files, *plan.nginx_change.files)}
     old_texts = answer_fields.parse_fields(shell.run("read", *texts).out, shell.host) if texts else {}
-    return tuple(vhost.diff(path, old_texts.get(path), text) for path, text in texts.items())
+    mask = renewal_units.masked
+    return tuple(
+        vhost.diff(path, mask(old_texts[path]) if path in old_texts else None, mask(text))
+        for path, text in texts.items()
+    )
 
 
 def _sign(

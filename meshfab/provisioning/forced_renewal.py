@@ -175,7 +175,7 @@ def _listed(generations: Sequence[Generation]) -> str:
 
 def _require_set_up(state: HostState, service: Service, settings: Settings) -> Leaf:
     """Return the leaf to renew; everything that renews it is in place."""
-    wanted = renewal_units.wanted(service, settings)
+    wanted = renewal_units.wanted(service, settings, state)
     messages = [finding.message for finding in service_checks.check_renewal(state, service, wanted)]
     remedy = f"inv provision --name {service.name} --host {state.host}"
     if messages:

@@ -206,7 +206,9 @@ class HostRun:
         diffs = execute.diffs(self.shell, plan) if dry_run else ()
         clients = self._probe.latest.get(plan.service.fqdn) if plan.endpoint else None
         answer = clients.served(leaf.der if leaf else None) if clients else None
-        self._outcomes[name] = Outcome(state.host, plan.service, changed, leaf, answer, plan.notes, diffs)
+        self._outcomes[name] = Outcome(
+            state.host, plan.service, changed, leaf, answer, plan.notes, diffs, state.addresses
+        )
 
     def _fail(self, service: Service, error: MeshfabError) -> None:
         changed = self._changed.get(service.name, ())

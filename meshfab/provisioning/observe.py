@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from meshfab.checks import preconditions
+from meshfab.checks import cross_checks, preconditions
 from meshfab.errors import MeshfabError
 from meshfab.host import certificate, discovery, facts
-from meshfab.nginx import change, previous_options, vhost
+from meshfab.nginx import change, previous_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from meshfab.checks.endpoint_probe import EndpointObservation, EndpointProbe
     from meshfab.config.service import Service
-    from meshfab.host.discovery import Discovery
     from meshfab.host.facts import HostState
     from meshfab.nginx.listeners import Endpoint
     from meshfab.provisioning.request import ProvisionRequest
@@ -103,22 +102,8 @@ def _read(shell: RootShell, request: ProvisionRequest) -> tuple[HostState, tuple
         return facts.read_host(shell, settings, services), (), ()
     answer = shell.batch([discovery.request(settings, services, judge=False)])[0]
     discovered = discovery.parse(answer, shell.host, settings, services)
-    return discovered.state, discovery.undeclared(discovered), _prunable(discovered)
-
-
-def _prunable(discovered: Discovery) -> tuple[str, ...]:
-    """The undeclared services that meshfab set up: with the settings of their ticks, or with a vhost of ours.
-
-    A pair or a timer alone may be somebody else's.
-    """
-    state, names = discovered.state, []
-    for service in discovered.services:
-        if service.name in discovered.declared:
-            continue
-        vhosts = state.services[service.name].vhosts.values()
-        if service.env_file in state.digests or any(map(vhost.read_header, vhosts)):
-            names.append(service.name)
-    return tuple(names)
+    prunable = (service.name for service in discovered.services if cross_checks.is_prunable(discovered, service))
+    return discovered.state, discovery.undeclared(discovered), tuple(prunable)
 
 
 def _require_ready(state: HostState, request: ProvisionRequest) -> None:

@@ -31,6 +31,7 @@ class Outcome:
             machine); None where nothing is meant to serve the name.
         notes: what the operator should know, a sentence each, without control characters.
         diffs: in a dry run, a unified diff of every file that would change, without control characters.
+        addresses: the host's own addresses, as it says.
         error: why the service is not as requested; a step function raises it instead.
     """
 
@@ -41,6 +42,7 @@ class Outcome:
     served: Served | None = None
     notes: tuple[str, ...] = ()
     diffs: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     error: MeshfabError | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +66,7 @@ class Retirement:
         unrevoked: the certificates that could not be revoked, or were not to be, oldest first: whoever has a copy of
             such a pair can have it renewed until it expires.
         notes: what the operator should know, a sentence each, without control characters.
+        addresses: the host's own addresses, as it says.
         error: why the service is not retired; `retire` raises it instead.
     """
 
@@ -74,6 +77,7 @@ class Retirement:
     revoked: tuple[Generation, ...] = ()
     unrevoked: tuple[Generation, ...] = ()
     notes: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     error: MeshfabError | None = None
 
     def __post_init__(self) -> None:

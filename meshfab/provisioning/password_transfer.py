@@ -23,8 +23,8 @@ from meshfab.errors import (
     SecretLeftError,
 )
 from meshfab.provisioning import service_lock
-from meshfab.provisioning.interruptions import signals_ignored
 from meshfab.ssh.deadline import limit
+from meshfab.ssh.interruptions import signals_ignored
 from meshfab.ssh.root_shell import RootShell
 from meshfab.ssh.script import Answer, ExitStatus, Request
 

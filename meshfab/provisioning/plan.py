@@ -57,6 +57,7 @@ class Step:
         "rekey",
         "revoke",
         "remove",
+        "publish-dns",
     ]
     reason: str
 
@@ -125,7 +126,7 @@ def make_plan(state: HostState, observed: ServiceObservation, request: Provision
     steps = _pair_steps(state, service, findings, reissue) if "mint" in parts else []
     files: list[File] = []
     if "renew-enable" in parts:
-        wanted = renewal_units.wanted(service, settings)
+        wanted = renewal_units.wanted(service, settings, state)
         drift = renewal_units.drift(state, wanted)
         files = [file for file in wanted if file.path in drift]
         steps += _renewal_steps(state, service, wanted)

@@ -69,8 +69,12 @@ def make_request(
     """A request for one service; reads the password where the run may need it. Its signer must be closed.
 
     Raises:
-        InputError: there is no password that can be used. Nothing was connected.
+        InputError: there is no password that can be used, or no key for the DNS. Nothing was connected.
     """
+    if settings.dns and parts == EVERYTHING:
+        from meshfab.dns.opening import require_usable
+
+        require_usable(settings)
     means = minting_means(settings) if "mint" in parts and not dry_run else MintingMeans()
     return ProvisionRequest(
         services=(service,),

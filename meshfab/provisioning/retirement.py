@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from meshfab.checks.endpoint_probe import EndpointProbe
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
+from meshfab.dns import opening
+from meshfab.provisioning import naming
 from meshfab.provisioning.outcome import Retirement
 from meshfab.provisioning.remains import RetirementRequest
 from meshfab.provisioning.request import MintingMeans, revoking_means, revoking_root
@@ -63,9 +65,11 @@ def retire(
             edited by hand.
         ServedError: clients still get the certificate; the vhost is back in place.
         RevokeError: the CA did not revoke a certificate; what is needed to revoke it is still there.
+        DnsError: the service has ended, and its name still leads to the host.
     """
     settings = settings or Settings.load(c.config)
     service = Service.of(name, settings)
+    opening.require_usable(settings)
     with closing(revoking_means(settings) if revoke and not dry_run else MintingMeans()) as means:
         request = RetirementRequest(service, settings, revoke, revoking_root(settings), force=force, last=last)
         return retire_service(c, request, means.signer, dry_run=dry_run, on_step=on_step)
@@ -83,7 +87,8 @@ def retire_service(
     shell = RootShell(c)
     run = RetirementRun(shell, EndpointProbe(shell, [request.service.fqdn]), request, signer, on_step or _silent)
     with shell:
-        return run.converge(dry_run=dry_run)
+        retired = run.converge(dry_run=dry_run)
+    return naming.withdraw(c, retired, request.settings, dry_run=dry_run, on_step=on_step)
 
 
 def _silent(_verb: str, _text: str) -> None:

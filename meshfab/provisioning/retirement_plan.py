@@ -69,7 +69,7 @@ def nginx_paths(service: Service, settings: Settings) -> tuple[str, ...]:
 
 def all_paths(service: Service, settings: Settings) -> tuple[str, ...]:
     """Where a service can have files; the order is that of their removal."""
-    return (*nginx_paths(service, settings), service.key, service.cert, *service_files.others(service))
+    return (*nginx_paths(service, settings), service.key, service.cert, *service_files.others(service, settings))
 
 
 def kept_files(state: HostState, service: Service, settings: Settings) -> set[str]:
@@ -208,7 +208,7 @@ def _shared_units(remains: ServiceRemains, request: RetirementRequest) -> tuple[
     if users:
         what = f"--last would remove the units of {', '.join(users)}, and nothing was changed"
         raise NotReadyError(what, host=state.host, remedy="leave --last out")
-    return tuple(path for path in renewal_units.UNITS if path in state.digests)
+    return tuple(path for path in renewal_units.SHARED if path in state.digests)
 
 
 def _other_users(remains: ServiceRemains, service: Service) -> list[str]:
@@ -234,6 +234,6 @@ def _notes(remains: ServiceRemains, request: RetirementRequest, kept: set[str], 
         return
     if not state.services[service.name].history.generations:
         yield "the host keeps no history of it: certificates before the present one are not known here"
-    has_units = any(path in state.digests for path in renewal_units.UNITS)
+    has_units = any(path in state.digests for path in renewal_units.SHARED)
     if has_units and not request.last and not _other_users(remains, service):
         yield "it was the last service here: the units that all services share stay, and --last removes them"

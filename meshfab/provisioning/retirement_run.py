@@ -73,7 +73,7 @@ class RetirementRun:
             if dry_run:
                 raise
         if plan and (not plan.steps or dry_run):
-            return self._result(plan)
+            return self._result(plan, remains.state)
         paths = retirement_plan.all_paths(self.service, self.request.settings)
         waited, _ = service_lock.take(self.shell, [self.service], service_files.request(paths))
         if waited or plan is None:
@@ -91,7 +91,7 @@ class RetirementRun:
             answer = self.shell.run("remove_units", *plan.units)
             self._require(answer, "the shared units stay")
             self.on_step("units", f"removed: {', '.join(plan.units)}")
-        return self._result(plan)
+        return self._result(plan, remains.state)
 
     def _observe(self) -> ServiceRemains:
         settings, service = self.request.settings, self.service
@@ -192,7 +192,7 @@ class RetirementRun:
         """Remove the files; prove that none is left, and that nginx accepts its configuration."""
         # All of these, whether they were there or not: a tick that was stopped may have left one since, and the lock is
         # this run's own.
-        last = service_files.others(self.service)
+        last = service_files.others(self.service, self.request.settings)
         files = (*plan.tested, *(path for path in plan.files if path not in last), *last)
         tested = len(plan.tested) if "nginx" in state.tools else 0
         sweep = [password_transfer.sweep(self.service)]
@@ -216,7 +216,7 @@ class RetirementRun:
         if not answer.ok:
             raise NotReadyError(f"{what}: {answer.err}", host=self.shell.host, remedy=_AGAIN)
 
-    def _result(self, plan: RetirementPlan) -> Retirement:
+    def _result(self, plan: RetirementPlan, state: HostState) -> Retirement:
         revoked = tuple(each.generation for each in plan.revocations)
         files = (*(each.path for each in plan.vhosts), *plan.tested, *plan.files) if plan.steps else ()
         return Retirement(
@@ -227,6 +227,7 @@ class RetirementRun:
             revoked,
             plan.unrevoked if plan.steps else (),
             plan.notes,
+            state.addresses,
         )
 
 

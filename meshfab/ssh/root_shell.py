@@ -47,22 +47,25 @@ _LOOP = (
     'while read -r n; do run=$(dd bs="$n" count=1 iflag=fullblock 2>/dev/null); eval "$run"; unset run; done'
 )
 # LC_ALL: sudo's messages are compared in English.
+_AS_LOGIN = 'LC_ALL=C; export LC_ALL; exec "$@"'
 _AS_ROOT = 'LC_ALL=C; export LC_ALL; if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo %s -- "$@"'
 
 
 class RootShell:
-    """A root shell on `c`'s host; use it as a context manager.
+    """A root shell on `c`'s host, or one of the login itself; use it as a context manager.
 
     Args:
         c: a Fabric connection, open or not. Its `config.sudo.password` is sent if sudo prompts for a password.
         timeout: the time limit of one batch, in seconds.
+        as_root: False runs it as the login, without sudo.
     """
 
-    def __init__(self, c: Connection, *, timeout: float = 90.0) -> None:
+    def __init__(self, c: Connection, *, timeout: float = 90.0, as_root: bool = True) -> None:
         self.c = c
         self.host = str(getattr(c, "original_host", ""))
         self.timeout = timeout
         self.pid = ""
+        self._as_root = as_root
         self._mark = secrets.token_hex(8)
         self._channel: ShellChannel | None = None
         self._stop_reason = ""
@@ -154,7 +157,8 @@ class RootShell:
             with limit(self.c, self.timeout):
                 self._channel = ShellChannel(ensure_open(self.c, self.timeout), self.host, self._mark)
                 # $0 is `meshfab`: scripts/provisioning/stop.sh recognises the shell by it.
-                self._channel.run(f"sh -c {shell_words([_AS_ROOT % sudo])} sh sh -c {shell_words([_LOOP])} meshfab")
+                start = _AS_ROOT % sudo if self._as_root else _AS_LOGIN
+                self._channel.run(f"sh -c {shell_words([start])} sh sh -c {shell_words([_LOOP])} meshfab")
         except (ConnectError, SSHException, EOFError) as error:
             if not self._stop_reason:
                 if isinstance(error, ConnectError):

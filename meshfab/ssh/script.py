@@ -26,6 +26,8 @@ class ExitStatus(IntEnum):
     NO_REAPER = 8
     IS_FOLDER = 9
     PARTLY_MOVED = 10
+    FILE_CHANGED = 11
+    TOO_LONG = 12
     INPUT_RECORDED = 20
     OTHER_TMP = 21
     BUSY = 75

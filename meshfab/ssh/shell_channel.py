@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from meshfab.errors import LostError, NotReadyError, StoppedError
 from meshfab.ssh.answer_stream import AnswerStream
+from meshfab.ssh.interruptions import signals_held
 from meshfab.ssh.script import readable
 from meshfab.ssh.sudo import explain_end
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 # Bytes of stdout and stderr, for one batch.
 MAX_ANSWER = 8 * 1024 * 1024
 RERUN = "run the command again; it completes what is half done"
-# How long one stream is waited for before the other one is read.
+# How long one stream is waited for before the other one is read, and a signal for its handler.
 _POLL_SECONDS = 0.1
 # The last words of a shell that ended: how long they are waited for, and how many bytes are read.
 _END_SECONDS, _END_BYTES = 2.0, 16 * 1024
@@ -49,7 +51,8 @@ class ShellChannel:
 
     def close(self) -> None:
         """Close it. A thread that waits for its output gets an error; this can block when the host reads nothing."""
-        self._channel.close()
+        with signals_held():
+            self._channel.close()
 
     def send(self, data: memoryview, deadline: float) -> None:
         """Send all of it. What is raised has no frames of paramiko, whose variables hold the data.
@@ -63,11 +66,10 @@ class ShellChannel:
         is_lost = False
         try:
             while data and not is_lost:
-                self._channel.settimeout(self._remaining(deadline))
-                sent = self._channel.send(data)
-                data, is_lost = data[sent:], sent == 0
-        except TimeoutError:
-            deadline = 0
+                self._channel.settimeout(min(self._remaining(deadline), _POLL_SECONDS))
+                with signals_held(), suppress(TimeoutError):
+                    sent = self._channel.send(data)
+                    data, is_lost = data[sent:], sent == 0
         except LostError:
             raise
         except (OSError, EOFError, SSHException):
@@ -86,19 +88,21 @@ class ShellChannel:
         """Wait for the end of a script's stdout; return it and the script's status."""
         channel = self._channel
         while (answer := self._out.take_answer()) is None:
-            self._out.feed(self._chunk(channel.recv, deadline))
-            # A script that prints much on stderr must not wait until that is read.
-            while channel.recv_stderr_ready():
-                self._err.feed(self._chunk(channel.recv_stderr, deadline))
+            with signals_held():
+                self._out.feed(self._chunk(channel.recv, deadline))
+                # A script that prints much on stderr must not wait until that is read.
+                while channel.recv_stderr_ready():
+                    self._err.feed(self._chunk(channel.recv_stderr, deadline))
         return answer
 
     def receive_err(self, deadline: float) -> bytes:
         """Wait for the end of a script's stderr; return it."""
         channel = self._channel
         while (answer := self._err.take_answer()) is None:
-            self._err.feed(self._chunk(channel.recv_stderr, deadline))
-            while channel.recv_ready():
-                self._out.feed(self._chunk(channel.recv, deadline))
+            with signals_held():
+                self._err.feed(self._chunk(channel.recv_stderr, deadline))
+                while channel.recv_ready():
+                    self._out.feed(self._chunk(channel.recv, deadline))
         return answer[0]
 
     def combine(self, is_combined: bool) -> None:
@@ -107,7 +111,8 @@ class ShellChannel:
 
     def receive_some(self, deadline: float) -> bytes:
         """Wait a moment for stdout; return what has arrived, which may be nothing."""
-        return self._chunk(self._channel.recv, deadline)
+        with signals_held():
+            return self._chunk(self._channel.recv, deadline)
 
     def put_back(self, output: bytes) -> None:
         """Treat this as stdout that arrives before the rest."""

@@ -3,12 +3,13 @@
 A cell starts from a service that is served, asks for a new pair (one more name, or a new key), strikes, and looks at
 the host from within: the password is gone, the pair is whole and nginx serves it. Then the fault is mended, and one
 more run converges: no certificate of the key before a re-key can be renewed.
-`lab/operator python -m tests.integration.crash` tries every cell and writes the result into
-docs/explanation/promises.md.
+`lab/operator python -m tests.integration.crash` tries every cell, or those of the commands that are named, and writes
+the result of each command into docs/explanation/promises.md.
 """
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import signal
@@ -23,8 +24,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import meshfab
+from lab import layout
 from lab.faults import faults
 from lab.services import ca, hosts
 from tests.integration import ssh_agent
@@ -35,11 +38,13 @@ BEGIN, END = "<!-- crash-matrix:begin -->", "<!-- crash-matrix:end -->"
 HOST, NAME = "h2", "crash"
 FQDN = f"{NAME}.internal"
 _PROVISION = {1: "probe", 2: "lock", 3: "mint", 4: "commit", 5: "remove_backups"}
+# The host makes its request in the round trip that locks, and what the operator got signed is put in place in the next.
+_SIGNED_HERE = {1: "probe", 2: "lock", 3: "commit", 4: "remove_backups"}
 # Each command, and its round trips.
 BOUNDARIES = {
     "provision": _PROVISION,
-    "provision --signing operator": _PROVISION,
-    "provision --signing agent": _PROVISION,
+    "provision --signing operator": _SIGNED_HERE,
+    "provision --signing agent": _SIGNED_HERE,
     "rekey": {1: "probe", 2: "tick", 3: "proof"},
 }
 MOMENTS = ("before", "during", "amid", "after")
@@ -111,7 +116,22 @@ class Cell:
         return f"{self.fault}, {self.moment} {BOUNDARIES[self.command][self.boundary]} of {self.command}"
 
 
+@dataclass(frozen=True)
+class NamedCell:
+    """One fault at one moment of one boundary, which is named by its script."""
+
+    command: ClassVar[str]
+
+    fault: str
+    boundary: str
+    moment: str
+
+    def __str__(self) -> str:
+        return f"{self.fault}, {self.moment} {self.boundary} of {self.command}"
+
+
 KINDS = ("leaks", "mixes", "outages", "unhealed")
+COLUMNS = ("cells", *KINDS)
 
 
 @dataclass
@@ -216,24 +236,40 @@ def struck(cell: str, boundary: str, moment: str, fault: Fault, wanted: list[str
     else:
         raise RuntimeError(f"{cell}: the run never came there")
     fault.strike(operator)
-    return operator.communicate("\n", timeout=90)[0]
+    try:
+        return operator.communicate("\n", timeout=90)[0]
+    except subprocess.TimeoutExpired:
+        operator.kill()
+        raise RuntimeError(f"{cell}: the run does not end: {operator.communicate()[0]}") from None
 
 
-def leaks(at_once: bool, said: str) -> list[str]:
+def leaks(at_once: bool, said: str, host: str = HOST) -> list[str]:
     """What lies in /tmp that must not, at once or after the reaper's time."""
     deadline = time.monotonic() + (0.0 if at_once else REAPED_SECONDS)
-    while left := _left("/tmp"):
+    while left := _left("/tmp", host):
         if time.monotonic() > deadline:
             return [f"left in /tmp: {left}; the operator was told: {said.strip()}"]
         time.sleep(0.1)
     return []
 
 
-def _left(folder: str) -> str:
+def _left(folder: str, host: str = HOST) -> str:
     """Password files, and files of an interrupted move."""
     suffixes = ("old", "new", "tick", "prev", "replaced")
     names = " -o ".join(["-name '*-provisioner'", "-name '.meshfab-*'", *(f"-name '.*.{each}'" for each in suffixes)])
-    return hosts.run(HOST, rf"find {folder} \( {names} \)", check=False).stdout.strip()
+    return hosts.run(host, rf"find {folder} \( {names} \)", check=False).stdout.strip()
+
+
+def left(name: str) -> str:
+    """Everything on the host whose name has the service's."""
+    folders = "/etc /usr/local /var/lib /run/meshfab /tmp"
+    return hosts.run(HOST, f"find {folders} -name '*{name}*'", check=False).stdout.strip()
+
+
+def renews(pair: str) -> bool:
+    """Whether the CA still renews the pair in this folder, for whoever has a copy; False while the CA is stopped."""
+    renew = f"step ca renew --force --out /root/out.pem --ca-url {layout.CA_URL} --root {layout.ROOT_ON_HOST}"
+    return hosts.run(HOST, f"{renew} {pair}/cert {pair}/key", check=False).returncode == 0
 
 
 def disk() -> tuple[str, str]:
@@ -249,7 +285,9 @@ def mixes(before: tuple[str, str], name: str) -> list[str]:
         f"c=$(openssl x509 -in /etc/nginx/tls/cert/{FQDN}.pem -noout -pubkey) &&"
         f' k=$(openssl pkey -in /etc/nginx/tls/key/{FQDN}.pem -pubout) && [ "$c" = "$k" ]'
     )
-    if hosts.run(HOST, match, check=False).returncode:
+    # A tick that nobody stopped may be between its two renames: it is looked at again when the tick has ended.
+    ended = f"for _ in $(seq 600); do systemctl is-active -q step@{NAME}.service || break; sleep 0.1; done"
+    if hosts.run(HOST, f"is_pair() {{ {match}; }}; is_pair || {{ {ended}; is_pair; }}", check=False).returncode:
         return ["the certificate is not the key's"]
     now = disk()
     return [] if now[0] == before[0] or name in now[1] else [f"neither the old pair nor the new one: {now}"]
@@ -283,16 +321,23 @@ def inv(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]
 
 
 def main() -> int:
-    """Try every cell and print the table."""
-    from tests.integration import crash_retirement
+    """Try every cell, or those of the commands that are named, and print the table."""
+    from lab.services import dns
+    from tests.integration import crash_move, crash_retirement
 
-    tried: list[Cell | crash_retirement.Cell] = [*cells(), *crash_retirement.cells()]
+    for name in (NAME, crash_retirement.NAME):
+        dns.point(name, HOST)
+    everything: list[Cell | crash_retirement.Cell | crash_move.Cell]
+    everything = [*cells(), *crash_retirement.cells(), *crash_move.cells()]
+    tried = [cell for cell in everything if not sys.argv[1:] or cell.command in sys.argv[1:]]
     totals: dict[str, Counter[str]] = {}
     with TemporaryDirectory() as folder, prepared(Path(folder)) as environments:
         for number, cell in enumerate(tried, 1):
             began = time.monotonic()
             if isinstance(cell, Cell):
                 result = run_cell(cell, number, environments[cell.command])
+            elif isinstance(cell, crash_move.Cell):
+                result = crash_move.run_cell(cell)
             else:
                 result = crash_retirement.run_cell(cell)
             totals.setdefault(cell.command, Counter()).update(
@@ -300,26 +345,32 @@ def main() -> int:
             )
             verdict = "; ".join(result.costs) or "ok"
             print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
-    lines = []
-    for command, total in totals.items():
-        counts = ", ".join(f"{kind} {total[kind]}" for kind in KINDS)
-        lines.append(f"{command}: cells tried {total['cells']}, {counts}")
-    print("", *lines, sep="\n")
-    record(lines)
+    show = "nginx -v 2>&1; systemctl --version | head -n 1; step version | head -n 1"
+    versions = hosts.run(HOST, show).stdout.replace("nginx version: ", "").splitlines()
+    by = f"{datetime.now(timezone.utc):%Y-%m-%d}, meshfab {meshfab.__version__}, {', '.join(versions)}"
+    rows = {
+        command: f"| `{command}` | {' | '.join(str(total[column]) for column in COLUMNS)} | {by} |"
+        for command, total in totals.items()
+    }
+    print("", *rows.values(), sep="\n")
+    with PAGE.open("r+", encoding="utf-8") as page:
+        # Another lab may try another command at the same time.
+        fcntl.flock(page, fcntl.LOCK_EX)
+        text = recorded(page.read(), rows)
+        page.seek(0)
+        page.truncate()
+        page.write(text)
     return int(any(total[kind] for total in totals.values() for kind in KINDS))
 
 
-def record(lines: list[str]) -> None:
-    """Write the result between the markers of the page, with its date and versions."""
-    show = "nginx -v 2>&1; systemctl --version | head -n 1; step version | head -n 1"
-    versions = hosts.run(HOST, show).stdout.replace("nginx version: ", "").splitlines()
-    when = (
-        f"Measured on {datetime.now(timezone.utc):%Y-%m-%d} with meshfab {meshfab.__version__}, {', '.join(versions)}."
-    )
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    counts = "\n".join(f"    {line}" for line in lines)
-    PAGE.write_text(f"{before}{BEGIN}\n{when}\n\n{counts}\n\n{END}{after}")
+def recorded(page: str, rows: Mapping[str, str]) -> str:
+    """The page with the rows of these commands between its markers; those of other commands stay as they are."""
+    before, _, rest = page.partition(BEGIN)
+    table, _, after = rest.partition(END)
+    known = {line.split("`")[1]: line for line in table.splitlines() if line.startswith("| `")}
+    known.update(rows)
+    head = [f"| Command | {' | '.join(COLUMNS)} | measured |", "|---" * (len(COLUMNS) + 2) + "|"]
+    return "\n".join([f"{before}{BEGIN}", *head, *(known[command] for command in sorted(known)), f"{END}{after}"])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ it goes on at once.
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from meshfab.ssh.script import Answer, Request
 
-HOST = "h2"
 # What takes minutes in the field takes seconds here; the order of things stays the same.
 password_transfer.REAPER_SECONDS = 6
 connection.CONNECT_SECONDS = 3
@@ -58,8 +58,10 @@ class Struck(RootShell):
         return answers
 
     def stop_at(self, moment: str) -> None:
-        is_there = Struck.boundary == str(self.trips) or Struck.boundary in self.names.split("+")
-        if self is Struck.first and is_there and moment == Struck.moment:
+        is_counted = self is Struck.first and Struck.boundary == str(self.trips)
+        # A script's name is enough: a move has a shell on each host, and both lock, so no cell is named after that.
+        is_named = Struck.boundary in self.names.split("+") and (self is Struck.first or Struck.boundary != "lock")
+        if (is_counted or is_named) and moment == Struck.moment:
             Struck.boundary = ""
             if moment == "amid":
                 self._wait_until_amid()
@@ -75,7 +77,8 @@ class Struck(RootShell):
         def is_stepping() -> bool:
             # An answer: `step` was done before anybody looked.
             return (
-                bool(hosts.run(HOST, "pgrep -x step", check=False).stdout) or self._open_channel._channel.recv_ready()
+                bool(hosts.run(self.host, "pgrep -x step", check=False).stdout)
+                or self._open_channel._channel.recv_ready()
             )
 
         wait_until(is_stepping, "step to be at work", 60)
@@ -84,15 +87,19 @@ class Struck(RootShell):
 class StoppingChannel(ShellChannel):
     """The channel of the shell that runs a batch."""
 
-    shell: Struck
+    shell: Struck | None = None
 
     def receive_out(self, deadline: float) -> tuple[bytes, str]:
-        self.shell.stop_at("during")
-        self.shell.stop_at("amid")
+        # A look that only reads has a shell of another kind.
+        if self.shell and self.shell._channel is self:
+            self.shell.stop_at("during")
+            self.shell.stop_at("amid")
         return super().receive_out(deadline)
 
 
 if __name__ == "__main__":
+    # Where a run that does not end is stuck.
+    faulthandler.dump_traceback_later(80)
     for module in (host_run, password_transfer, forced_renewal, retirement):
         vars(module)["RootShell"] = Struck
     vars(root_shell)["ShellChannel"] = StoppingChannel

@@ -66,8 +66,13 @@ def test_a_scenario_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> Non
     runner.run(schedule.Scenario("lan", 1, 1), tmp_path, ["meshfab", "operator", "script"], {}, rounds.append)
     assert rounds[-1].failures == {}
     jobs = {key: sorted(samples) for key, samples in rounds[-1].samples.items()}
-    all_jobs = ["check", "first", "second"]
-    assert jobs == {"ssh": ["true"], "meshfab": all_jobs, "operator": ["first", "second"], "script": all_jobs}
+    script_jobs = ["check", "first", "second"]
+    assert jobs == {
+        "ssh": ["true"],
+        "meshfab": sorted([*script_jobs, "outside", "quick", "reissue"]),
+        "operator": ["first", "second"],
+        "script": script_jobs,
+    }
 
 
 @pytest.mark.usefixtures("site")

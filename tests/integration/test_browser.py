@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.browser import dump_page
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,20 +23,8 @@ pytestmark = pytest.mark.skipif(
 
 
 def opened(home: Path) -> str:
-    """The page that Chromium has at the end, for a user with this home."""
-    # A sandbox needs name spaces that root in a container may not have; nothing but our own page is opened.
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    quiet = ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={home}/profile"]
-    done = subprocess.run(
-        ["chromium", *flags, *quiet, "--dump-dom", "https://gongfoo.internal/"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        env={**os.environ, "HOME": str(home)},
-        check=False,
-    )
-    return done.stdout
+    """The page of the service, for a user with this home."""
+    return dump_page("https://gongfoo.internal/", home)
 
 
 def test_chromium_opens_the_name_without_a_warning(clean_host: str, mesh: Mesh, inv: Inv, tmp_path: Path) -> None:

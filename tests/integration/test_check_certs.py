@@ -228,6 +228,16 @@ def test_the_hosts_own_pair_is_checked_too() -> None:
     assert (codes(found), found.timer) == (["cert-missing"], None)
     assert "step.service" in found.findings[0].remedy
     assert of(look(), "h2", "host").findings == ()
+    # Other meshes keep it elsewhere, or have none.
+    elsewhere = {"cert": "/etc/ssl/{hostname}.crt", "key": "/etc/ssl/private/{hostname}.key"}
+    TEA.sh(f"cp {cert} /etc/ssl/h2.internal.crt; cp {key} /etc/ssl/private/h2.internal.key; mv {cert} {cert}.away")
+    found = of(look(host_certificate=elsewhere), "h2", "host")
+    assert (found.findings, found.sans) == ((), ("h2.internal",))
+    TEA.sh("rm /etc/ssl/h2.internal.crt")
+    assert codes(of(look(host_certificate=elsewhere), "h2", "host")) == ["cert-missing"]
+    without = look(host_certificate="off")
+    TEA.sh(f"mv {cert}.away {cert}; rm /etc/ssl/private/h2.internal.key")
+    assert [(one.kind, one.findings) for one in without.certificates] == [("service", ())]
 
 
 def test_a_leaf_that_cannot_be_asked_for_from_here_is_asked_for_on_the_host(mesh: Mesh) -> None:

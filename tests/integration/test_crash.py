@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration import crash, crash_retirement
+from tests.integration import crash, crash_move, crash_retirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +33,12 @@ SAMPLE = [
     crash.Cell("CA slow", 3, "before"),
     crash.Cell("kill -9", 3, "after", "provision --signing operator"),
     crash.Cell("Ctrl-C", 3, "during", "provision --signing operator"),
-    crash.Cell("SIGTERM", 4, "during", "provision --signing operator"),
+    crash.Cell("SIGTERM", 3, "during", "provision --signing operator"),
     crash.Cell("sshd killed", 3, "after", "provision --signing operator"),
-    crash.Cell("host rebooted", 4, "amid", "provision --signing operator"),
-    crash.Cell("CA stopped", 3, "after", "provision --signing operator"),
+    crash.Cell("host rebooted", 3, "amid", "provision --signing operator"),
+    crash.Cell("CA stopped", 2, "after", "provision --signing operator"),
     crash.Cell("kill -9", 3, "after", "provision --signing agent"),
-    crash.Cell("Ctrl-C", 4, "during", "provision --signing agent"),
+    crash.Cell("Ctrl-C", 3, "during", "provision --signing agent"),
     crash.Cell("kill -9", 2, "amid", "rekey"),
     crash.Cell("SIGTERM", 2, "amid", "rekey"),
     crash.Cell("link cut", 2, "amid", "rekey"),
@@ -59,6 +59,13 @@ ENDINGS = [
     crash_retirement.Cell("host rebooted", "remove_service", "amid"),
     crash_retirement.Cell("link cut", "remove_service", "before"),
     crash_retirement.Cell("CA stopped", "revoke_pair", "before"),
+]
+
+MOVES = [
+    crash_move.Cell("kill -9", "mint", "amid"),
+    crash_move.Cell("host rebooted", "remove_vhost", "during"),
+    crash_move.Cell("SIGTERM", "revoke_pair", "before"),
+    crash_move.Cell("link cut", "remove_service", "before"),
 ]
 
 
@@ -84,6 +91,14 @@ def test_a_fault_costs_no_password_no_pair_and_no_service(
 @pytest.mark.parametrize("cell", ENDINGS, ids=str)
 def test_a_fault_amid_a_retirement_costs_nothing_and_one_more_run_completes_it(cell: crash_retirement.Cell) -> None:
     assert crash_retirement.run_cell(cell).costs == []
+
+
+@pytest.mark.parametrize("cell", MOVES, ids=str)
+def test_a_fault_amid_a_move_costs_nothing_and_one_more_run_completes_it(cell: crash_move.Cell, mesh: Mesh) -> None:
+    try:
+        assert crash_move.run_cell(cell).costs == []
+    finally:
+        mesh.reset(crash_move.TARGET)
 
 
 def test_the_matrix_sees_a_password_that_was_left(mesh: Mesh) -> None:

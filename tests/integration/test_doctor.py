@@ -9,7 +9,8 @@ import pytest
 
 from lab import layout
 from meshfab import Settings
-from meshfab.fleet.doctor import examine, of_operator
+from meshfab.fleet import operator_check
+from meshfab.fleet.doctor import examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -228,11 +229,14 @@ def test_the_way_in_is_told_as_far_as_it_leads(mesh: Mesh, inv: Inv, tmp_path: P
 def test_the_operators_own_password_file(tmp_path: Path, inv: Inv) -> None:
     file = tmp_path / "password"
     settings = Settings(provisioner_password=str(file))
-    assert (of_operator(settings)[0].status, of_operator(settings)[0].code) == ("critical", "password")
+    assert (operator_check.examine(settings)[0].status, operator_check.examine(settings)[0].code) == (
+        "critical",
+        "password",
+    )
     file.write_text("secret\n")
     file.chmod(0o644)
-    assert of_operator(settings)[0].remedy == f"chmod 600 {file}"
+    assert operator_check.examine(settings)[0].remedy == f"chmod 600 {file}"
     file.chmod(0o600)
-    assert of_operator(settings)[0].status == "ok"
+    assert operator_check.examine(settings)[0].status == "ok"
     no_host = inv("doctor")
     assert (no_host.returncode, no_host.stderr) == (3, "there is no host to ask -> give --host, or set meshfab.hosts\n")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.machine.process import wait_until
+from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import LockedError
-from meshfab.provisioning import api, service_lock
+from meshfab.provisioning import api, password_transfer, service_lock
 from meshfab.ssh.connection import connect
+from meshfab.ssh.root_shell import RootShell
 from tests.integration.on_host import Site
 
 if TYPE_CHECKING:
@@ -67,6 +69,29 @@ def test_two_operators_at_once_end_with_one_valid_pair(mesh: Mesh, inv: Inv, sig
     assert site.served() == site.serial() != ""
     assert site.leftovers() == ""
     assert mesh.hosts.run(HOST, "nginx -t", check=False).returncode == 0
+
+
+def test_a_shell_that_ends_late_takes_nothing_from_the_run_after_it(mesh: Mesh) -> None:
+    """A retirement whose operator was lost removes its lock with the service; its shell may end much later."""
+    service = Service.of(NAME, Settings())
+    stage = service_lock.staging(service)
+
+    def locked(shell: RootShell) -> None:
+        service_lock.take(shell, [service], password_transfer.check())
+
+    with connect(HOST) as first, connect(HOST) as second:
+        with RootShell(second) as later:
+            with RootShell(first) as earlier:
+                locked(earlier)
+                mesh.hosts.run(HOST, f"rm {LOCK}")
+                locked(later)
+                mesh.hosts.run(HOST, f"mkdir {stage}; touch {service.secret}")
+                pid = earlier.pid
+            wait_until(lambda: mesh.hosts.run(HOST, f"test -e /proc/{pid}", check=False).returncode == 1, "its end", 60)
+            assert mesh.hosts.run(HOST, f"ls -d {stage} {service.secret}").stdout.count("\n") == 2
+            pid = later.pid
+        wait_until(lambda: mesh.hosts.run(HOST, f"test -e /proc/{pid}", check=False).returncode == 1, "its end", 60)
+        assert mesh.hosts.run(HOST, f"ls -d {stage} {service.secret}", check=False).stdout == ""
 
 
 def test_a_lock_that_is_let_go_of_in_time_is_waited_for(mesh: Mesh, inv: Inv, held: subprocess.Popen[str]) -> None:

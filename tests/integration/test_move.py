@@ -112,6 +112,37 @@ def test_a_move_whose_operator_dies_is_completed_by_the_next(mesh: Mesh, inv: In
     assert is_served("h3", site.fqdn)
 
 
+def test_two_operators_who_move_it_at_once_move_it_once(mesh: Mesh, inv: Inv, tmp_path: Path) -> None:
+    site = Site("h2")
+    assert_done(inv("provision", *site.words))
+    client = Client(site.fqdn, mesh.root)
+    client.start()
+    words = [INV, "move", "--name", site.name, "--from", "h2", "--to", "h3"]
+    outputs = [tmp_path / "first", tmp_path / "second"]
+    operators = []
+    for each in outputs:
+        with each.open("w") as file:
+            operators.append(subprocess.Popen(words, cwd=CHECKOUT, stdout=file, stderr=subprocess.STDOUT))
+    try:
+        wait_until(lambda: all("here gets" in each.read_text() for each in outputs), "both to wait for the name", 120)
+        dns.point(site.name, "h3")
+        ends = [operator.wait(240) for operator in operators]
+    finally:
+        for operator in operators:
+            operator.kill()
+            operator.wait()
+    said = [each.read_text() for each in outputs]
+    assert ends == [0, 0], said
+    # One certificate was minted: the second found it, and found nothing left to retire.
+    assert sum("mint" in each for each in said) == 1, said
+    wait_until(lambda: client.addresses[-5:] == [hosts.address("h3")] * 5, "the client to reach the new host", 60)
+    client.is_over.set()
+    client.join(60)
+    assert client.failures == []
+    assert left("h2", site.name) == ""
+    assert is_served("h3", site.fqdn)
+
+
 def test_it_waits_for_nothing_if_told_so_and_the_next_call_completes_it(inv: Inv) -> None:
     site = Site("h2")
     assert_done(inv("provision", *site.words))

@@ -34,12 +34,16 @@ def clean(mesh: Mesh) -> Iterator[None]:
 
 
 @pytest.fixture
-def apply(tmp_path: Path, inv: Inv) -> Callable[..., subprocess.CompletedProcess[str]]:
+def mesh_file(tmp_path: Path) -> Path:
+    return tmp_path / "mesh.json"
+
+
+@pytest.fixture
+def apply(mesh_file: Path, inv: Inv) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*names: str, more: tuple[str, ...] = (), **settings: Any) -> subprocess.CompletedProcess[str]:
-        file = tmp_path / "mesh.json"
         services = {name: {"host": HOST} for name in names}
-        file.write_text(json.dumps({"meshfab": {"services": services, "hosts": [HOST], **settings}}))
-        return inv("-f", str(file), "apply", *more)
+        mesh_file.write_text(json.dumps({"meshfab": {"services": services, "hosts": [HOST], **settings}}))
+        return inv("-f", str(mesh_file), "apply", *more)
 
     return run
 
@@ -48,7 +52,7 @@ def left(site: Site) -> str:
     return site.sh(f"find /etc /var/lib /run/meshfab /usr/local -name '*{site.name}*'", check=False)
 
 
-def test_what_is_declared_no_more_is_retired_when_that_is_confirmed(apply: Any) -> None:
+def test_what_is_declared_no_more_is_retired_when_that_is_confirmed(apply: Any, inv: Inv, mesh_file: Path) -> None:
     assert_done(apply("tea", "milk"))
     # Set up by hand: not ours, whatever its name.
     hand = Site(HOST, "byhand")
@@ -59,6 +63,14 @@ def test_what_is_declared_no_more_is_retired_when_that_is_confirmed(apply: Any) 
     assert planned.returncode == 2, planned.stdout + planned.stderr
     assert MILK.key in planned.stdout
     assert "h2 milk.internal: 4 steps to do; nothing was written" in planned.stdout
+    report = json.loads(inv("-f", str(mesh_file), "check-certs", "--host", HOST, "--format", "json").stdout)
+    named = [
+        (row["name"], finding["remedy"].endswith(f"inv apply --host {HOST} --prune"))
+        for row in report["hosts"][0]["certificates"]
+        for finding in row["findings"]
+        if finding["code"] == "undeclared"
+    ]
+    assert named == [("milk", True)]
     refused = apply("tea", more=("--prune",))
     assert_refused(refused, "no terminal", "milk.internal on h2", "--yes")
     assert MILK.key in refused.stdout

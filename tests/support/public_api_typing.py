@@ -9,6 +9,7 @@ from meshfab import (
     MeshfabError,
     Move,
     Outcome,
+    Publication,
     Readiness,
     Report,
     Retirement,
@@ -24,6 +25,7 @@ from meshfab import (
     ns,
     provision,
     provisioner_password,
+    publish_dns,
     reissue,
     rekey,
     renew,
@@ -34,6 +36,7 @@ from meshfab import (
 )
 from meshfab.errors import (
     ConnectError,
+    DnsError,
     EditedError,
     HostKeyError,
     InputError,
@@ -57,6 +60,7 @@ NOT_SENT: tuple[type[MeshfabError], ...] = (InputError, HostKeyError)
 AGAIN: tuple[type[MeshfabError], ...] = (LostError, ConnectError, StoppedError)
 HOST: tuple[type[MeshfabError], ...] = (NotReadyError, SudoAsksError, LockedError, NginxError, EditedError)
 PAIR: tuple[type[MeshfabError], ...] = (MintError, RenewError, RevokeError, ServedError, SecretLeftError)
+NAME: type[MeshfabError] = DnsError
 
 
 def steps(host: str) -> datetime | None:
@@ -98,6 +102,11 @@ def away(old: str, new: str) -> list[str]:
     moved: Move = move("wiki", old, new, settings=Settings(), sans=["docs.internal"], wait=False)
     print(moved.provisioned.served, moved.retired and moved.retired.files, moved.addresses)
     return [*moved.remaining]
+
+
+def named(host: str) -> list[str]:
+    published: tuple[Publication, ...] = publish_dns([host], names=["wiki"], settings=Settings(), dry_run=True)
+    return [f"{one.fqdn} {one.addresses} {one.before} {one.reason} {one.error}" for one in published]
 
 
 def end(host: str) -> tuple[int, bool, str]:

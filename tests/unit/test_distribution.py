@@ -33,7 +33,8 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, log = folder / "meshfab" / "version.py", folder / "CHANGELOG.md"
     version = next(row for row in source.read_text().splitlines() if row.startswith("__version__"))
     source.write_text(source.read_text().replace(version, f'__version__ = "{VERSION}"'))
-    log.write_text(log.read_text().replace("## [Unreleased]\n", f"## [Unreleased]\n\n## [{VERSION}] - 2026-12-01\n", 1))
+    notes = f"## [{VERSION}] - 2026-12-01\n\n### Added\n\n- It.\n"
+    log.write_text(log.read_text().replace("## [Unreleased]\n", f"## [Unreleased]\n\n{notes}", 1))
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "--all")
     git(folder, "commit", "-q", "-m", "A version")

@@ -46,6 +46,11 @@ put users "$(for one in ${user:-nginx www-data}; do getent passwd "$one" | cut -
 health
 roots
 [ -z "$output" ] || put ca.provisioners "$(fetch '/provisioners?limit=100')"
+put resolver "$(head -c 4096 /etc/resolv.conf 2>/dev/null)"
+# dnssec-trust-anchors.d(5); the built-in anchors count only where there is no such file.
+! systemctl is-active --quiet systemd-resolved.service || put resolver.negative "$(cat \
+	/etc/dnssec-trust-anchors.d/*.negative /run/dnssec-trust-anchors.d/*.negative \
+	/usr/lib/dnssec-trust-anchors.d/*.negative 2>/dev/null | sed 's/[;#].*//' | head -c 4096)"
 put resolved "$(for name in $names; do
 	timeout 5 getent ahosts "$name" | awk -v name="$name" '{ print name, $1 }' | sort -u &
 done

@@ -1,13 +1,14 @@
 # Find every service of this host, declared or not, and read the host's facts with the functions of facts.sh. Changes
 # nothing.
 # $1 root certificate, $2 vhost folder or '', $3 domain, $4 folder of certificates, $5 folder of keys, $6 'judge' to get
-# what only an evaluation needs (the host's own pair, forgotten passwords, what names resolve to), then six words for each
-# declared service, as for put_services
+# what only an evaluation needs (the host's own pair, forgotten passwords, what names resolve to), $7 and $8 certificate
+# and key of the host's own pair with {hostname} for its name, or '' if it has none; then six words for each declared
+# service, as for put_services
 # check-certs runs this on every host: a process takes a millisecond or two, so the shell does what it can itself.
 # shellcheck shell=sh
 set -u
-root=$1 conf_dir=$2 domain=$3 cert_dir=$4 key_dir=$5 purpose=$6
-shift 6
+root=$1 conf_dir=$2 domain=$3 cert_dir=$4 key_dir=$5 purpose=$6 own_cert=$7 own_key=$8
+shift 8
 
 nginx_conf=$(read_nginx)
 
@@ -127,6 +128,7 @@ for_judgement() {
 	done
 }
 
+of_host() { printf '%s\n' "${1%%"{hostname}"*}$own${1#*"{hostname}"}"; } # PATTERN
 more_units=''
 if [ "$purpose" = judge ]; then
 	for_judgement
@@ -135,7 +137,7 @@ if [ "$purpose" = judge ]; then
 	case $own in *[!A-Za-z0-9.-]* | -* | .* | '') own=unknown ;; esac
 	put own "$own"
 	# The host's own pair is read like a service's; no service has a dot in its name.
-	set -- "$@" own.pair "$own" "/etc/pki/tls/misc/$own.pem" "/etc/pki/tls/private/$own.pem" '' ''
+	[ -z "$own_cert" ] || set -- "$@" own.pair "$own" "$(of_host "$own_cert")" "$(of_host "$own_key")" '' ''
 fi
 [ $is_complete = yes ] || units_shown=$(read_systemd "$more_units" "$@")
 put_host "$root"

@@ -39,7 +39,7 @@ put_host() {
 	put addresses "$(hostname -I 2>/dev/null)"
 	# step is called step-cli where another program has that name (Fedora, Arch).
 	# The others are what our scripts and the tick run, and what a minimal system may lack: no process is started for them.
-	put tools "$(for tool in step step-cli nginx openssl setfacl getfacl flock systemd-run \
+	put tools "$(for tool in step step-cli nginx curl openssl setfacl getfacl flock systemd-run \
 		awk cmp find getent grep hostname ip pgrep pkill ps sed sha256sum ss timeout; do
 		command -v "$tool"
 	done)"
@@ -81,6 +81,8 @@ put_services() {
 	conf_dir=${1:-/etc/nginx/conf.d}
 	files='/etc/systemd/system/step@.service /etc/systemd/system/step@.timer'
 	files="$files /usr/local/libexec/meshfab-tick /usr/local/libexec/meshfab-history"
+	files="$files /usr/local/libexec/meshfab-notify /etc/systemd/system/meshfab-notify@.service"
+	files="$files /etc/systemd/system/meshfab-ping@.service"
 	stats='' histories=''
 	shift
 	while [ $# -ge 6 ]; do

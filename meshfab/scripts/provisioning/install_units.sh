@@ -34,8 +34,12 @@ install_files() {
 				esac
 				[ -d "${1%/*}" ] || install -d -m 0755 -- "${1%/*}"
 				made="$made $new"
-				printf %s "$3" >"$new"
-				[ "$2" = 0644 ] || chmod "$2" "$new" # the umask already gives 0644
+				if [ "$2" = 0644 ]; then
+					printf %s "$3" >"$new" # the umask gives 0644
+				else
+					(umask 077 && printf %s "$3" >"$new") # it may have a secret
+					chmod "$2" "$new"
+				fi
 				set -- "$@" "$1" "$2" "$3"
 			fi
 			shift 3

@@ -34,6 +34,10 @@ watch_the_clock() {
 	watch=$!
 }
 
+# are_ours: whether the files that must not outlast the lock are still this run's. A run that lost its connection after
+# it retired the service has removed its own lock, and ends late: then they may be those of the run that came after it.
+are_ours() { [ ! -e "$own_lock" ] || [ "$own_lock" -ef "/proc/$$/fd/9" ]; }
+
 take_locks() {
 	# A run that continues with one service removes its files of the others while it still has their locks. After that
 	# their files belong to other runs; so do those of a service that is not locked yet.
@@ -56,6 +60,7 @@ take_locks() {
 		wait "$holder"
 	}
 	set -- $locks
+	own_lock=$1
 	# Who retires a service removes its lock in the end: who has waited for that one takes the next.
 	until [ "$1" -ef "/proc/$$/fd/9" ]; do
 		exec 9>>"$1" || return 1
@@ -82,7 +87,7 @@ take_locks() {
 	for file in $locks; do printf '%s\n' "$who" >"$file"; done
 	secrets=$files stages=$folders
 	# A second signal must not interrupt the clean-up of the first.
-	trap 'trap "" HUP INT TERM PIPE; rm -f -- $secrets /run/meshfab/.background.$$; rm -rf -- $stages' EXIT
+	trap 'trap "" HUP INT TERM PIPE; rm -f -- /run/meshfab/.background.$$; ! are_ours || { rm -f -- $secrets; rm -rf -- $stages; }' EXIT
 	trap 'exit 1' HUP INT TERM PIPE
 	watch_the_clock
 }

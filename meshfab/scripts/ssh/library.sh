@@ -15,7 +15,8 @@ umask 077
 data='' failed=0
 # Exit statuses that Python reads too: ExitStatus in meshfab/ssh/script.py. A test compares both sides.
 status_config_refused=3 status_server_ignored=4 status_not_included=5 status_load_failed=6 status_not_taken_up=7
-status_no_reaper=8 status_is_folder=9 status_partly_moved=10 status_input_recorded=20 status_other_tmp=21 status_busy=75 status_timed_out=124
+status_no_reaper=8 status_is_folder=9 status_partly_moved=10 status_file_changed=11 status_too_long=12
+status_input_recorded=20 status_other_tmp=21 status_busy=75 status_timed_out=124
 
 # answer STATUS: print the mark and the status that end a script's answer, on stdout and on stderr.
 answer() {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import contenders, plot, profile, report, results, schedule
+from bench import contenders, looks_table, plot, profile, report, results, schedule
 from bench.command import PAGE, _parse_list
 from bench.inventory import Inventory, inventory_of, sites
 from bench.stopwatch import BETWEEN_CALLS, CpuTimes, Timeline
@@ -180,6 +180,19 @@ def test_the_growth_has_a_column_for_each_number_of_services() -> None:
     assert report.growth([]) == ""
 
 
+def test_the_other_looks_have_a_column_for_each_scenario() -> None:
+    cells = results_of(
+        scenario_of(ssh={"true": [0.5]}, meshfab={"quick": [0.5], "outside": [0.2], "reissue": [1.0]}),
+        scenario_of(hosts=40, ssh={"true": [4.0]}, meshfab={"quick": [2.0]}),
+    ).cells()
+    text = looks_table.looks(cells, report.heading)
+    assert "| meshfab | One host | 40 hosts |" in text
+    assert "| `check-certs --quick` | 1.00 (0.50 s) | 0.50 (2.00 s) |" in text
+    assert "| `reissue --all` | 2.00 (1.00 s) |  |" in text
+    assert "| 40 hosts, `check-certs --quick`: meshfab / `ssh HOST true` | 0.6 | 0.50 | met |" in report.targets(cells)
+    assert looks_table.looks([], report.heading) == ""
+
+
 def test_a_partial_benchmark_replaces_only_what_it_measured() -> None:
     old = results_of(
         scenario_of(ssh={"true": [1.0]}, meshfab={"first": [3.0]}, ansible={"first": [20.0]}),
@@ -319,7 +332,7 @@ def test_every_contender_runs_in_parallel_on_all_hosts(tmp_path: Path, count: in
     commands = {
         contender.key: contender.commands(inventory, tools) for contender in (contenders.SSH, *contenders.CONTENDERS)
     }
-    assert Counter(len(jobs) for jobs in commands.values()) == {3: 4, 2: 3, 1: 1}
+    assert Counter(len(jobs) for jobs in commands.values()) == {6: 1, 3: 3, 2: 3, 1: 1}
     assert commands["ansible"]["first"].argv[3:5] == ["--forks", str(count)]
     assert commands["ssh"]["true"].argv[:2] == (["ssh", "h2"] if count == 1 else ["xargs", "-P16"])
     assert commands["meshfab"]["first"].argv[3] == ("provision" if count == 1 else "apply")

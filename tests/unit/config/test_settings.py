@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from invoke.config import Config
 
+from meshfab.config import service_options
 from meshfab.config.service import Service
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError
@@ -301,4 +302,4 @@ def test_an_age_that_cannot_be_used_is_refused(value: Any) -> None:
 def test_a_key_cannot_be_replaced_without_mtls() -> None:
     with pytest.raises(InputError, match="needs mTLS"):
         Settings(rekey_after="30d", ca_mtls=False)
-    assert Settings(rekey_after="never", ca_mtls=False).rekey_seconds("web") is None
+    assert service_options.rekey_seconds(Settings(rekey_after="never", ca_mtls=False), "web") is None

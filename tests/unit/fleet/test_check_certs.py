@@ -16,7 +16,7 @@ from meshfab.checks.report import HostReport, Report
 from meshfab.cli import check_certs as command
 from meshfab.errors import InputError
 from meshfab.fleet import check_certs as sweep
-from meshfab.fleet import host_check
+from meshfab.fleet import host_check, public_names
 from tests.support.certificates import NOW
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_a_host_that_is_no_host_is_one_report(monkeypatch: pytest.MonkeyPatch) -
     def confused(*_args: object) -> None:
         raise RecursionError("deep\nin an answer")
 
-    monkeypatch.setattr(host_check, "_observe", confused)
+    monkeypatch.setattr(host_check, "_certificates", confused)
     report = host_check.check_host("h1", Settings())
     assert report.error == "its answer cannot be judged: RecursionError: deep in an answer"
 
@@ -153,10 +153,10 @@ def test_public_resolvers_share_the_deadline_of_the_host(monkeypatch: pytest.Mon
             time.sleep(0.2)
         return (f"{fqdn} is public",)
 
-    monkeypatch.setattr(host_check, "ask_public", silent)
+    monkeypatch.setattr(public_names, "ask_public", silent)
     names = [f"s{number}.internal" for number in range(500)]
     began = time.monotonic()
-    found = host_check._public(names, Settings(public_resolvers=("192.0.2.53",)), began + 0.3)
+    found = public_names.ask_public_names(names, Settings(public_resolvers=("192.0.2.53",)), began + 0.3)
     assert time.monotonic() - began < 3
     assert list(found) == names
     assert found["s0.internal"] == ("s0.internal is public",)
@@ -181,9 +181,9 @@ def test_a_file_is_replaced_at_once_or_stays_as_it_was(tmp_path: Path, monkeypat
 
 def test_words_of_the_command_line_are_checked_first(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--format 'xml' is unknown -> use one of table, json, prometheus, html"):
-        command.run({}, ["h1"], "xml", "")
+        command.run({}, ["h1"], command.Options("xml"))
     with pytest.raises(InputError, match="does not exist"):
-        command.run({}, ["h1"], "json", str(tmp_path / "none" / "file"))
+        command.run({}, ["h1"], command.Options("json", str(tmp_path / "none" / "file")))
 
 
 @pytest.mark.parametrize("form", command.FORMATS)
@@ -192,8 +192,20 @@ def test_every_form_goes_to_stdout_or_to_a_file(
 ) -> None:
     done = Report(NOW, (HostReport("h1"),), 0.5)
     monkeypatch.setattr(sweep, "check_certs", lambda *_args, **_options: done)
-    assert command.run({}, ["h1"], form, "") == 0
+    assert command.run({}, ["h1"], command.Options(form)) == 0
     shown = capsys.readouterr().out
-    assert command.run({}, ["h1"], form, str(tmp_path / "file")) == 0
+    assert command.run({}, ["h1"], command.Options(form, str(tmp_path / "file"))) == 0
     assert capsys.readouterr().out == ""
     assert (tmp_path / "file").read_text() == shown != ""
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_look_from_outside_without_a_root_is_refused_before_anything_is_asked(
+    tmp_path: Path, content: str | None
+) -> None:
+    root = tmp_path / "root.pem"
+    if content is not None:
+        root.write_text(content)
+    settings = Settings(services={"tea": {"host": "h2"}}, operator_root=str(root))
+    with pytest.raises(InputError, match=r"root\.pem cannot be used .* set meshfab\.operator_root"):
+        check_certs(settings=settings, look="outside")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshfab.config.settings import Settings
-from meshfab.fleet import doctor
+from meshfab.fleet import doctor, operator_check
 from meshfab.host import facts
 from meshfab.ssh import session
 from meshfab.ssh.script import Answer
@@ -121,5 +121,5 @@ def test_provisioners_are_called_unused_only_by_who_has_seen_every_host(
 def test_without_a_password_or_an_agent_the_operators_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     settings = Settings(signing="agent", provisioner_password="/nonexistent", operator_root="/nonexistent")
-    found = {check.code: check.status for check in doctor.of_operator(settings)}
+    found = {check.code: check.status for check in operator_check.examine(settings)}
     assert found == {"agent": "critical", "signing": "ok", "operator-root": "critical"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from meshfab.fleet import move, name_wait
 from meshfab.fleet.name_wait import Resolvers
 from meshfab.host.facts import ServiceState
 from meshfab.provisioning.outcome import Outcome, Retirement
+from meshfab.provisioning.plan import Step
 from tests.support.certificates import authority
 from tests.support.fake_host import Host
 
@@ -33,7 +35,8 @@ class World:
         self.error: NginxError | None = None
         self.pair = authority().pair("gongfoo.internal")
         self.answers = [{"here": [OLD], "h1": [OLD], "h2": [NEW]}, {"here": [NEW], "h1": [NEW], "h2": [NEW]}]
-        mocker.patch("meshfab.ssh.session.shell_within", lambda *_: nullcontext(None))
+        mocker.patch("meshfab.ssh.session.shell_within", lambda *_: nullcontext(SimpleNamespace(c=None)))
+        mocker.patch("meshfab.checks.client_addresses.peer", lambda _c: NEW)
         mocker.patch("meshfab.host.facts.read_host", self.read_host)
         mocker.patch.object(move, "connect_by_settings", lambda host, *_args, **_more: nullcontext(host))
         mocker.patch.object(move, "HostRun", self.host_run)
@@ -85,6 +88,27 @@ def test_without_a_wait_it_ends_before_the_name(world: World) -> None:
     # Once the name has moved, the same call completes it.
     assert world.move(wait=False).retired
     assert world.log[1:] == ["provision h2", "retire h1"]
+
+
+def test_with_a_dns_of_ours_the_name_is_led_to_the_new_host_before_the_wait(
+    world: World, mocker: MockerFixture
+) -> None:
+    world.settings = dataclasses.replace(
+        world.settings, mesh_network=("10.87.0.0/16",), dns={"kind": "command", "command": ["own-dns"]}
+    )
+
+    def carry_out(_options: Any, wishes: Any, *_more: Any, dry_run: bool, on_step: Any) -> list[Step]:
+        world.log += [f"publish {fqdn} {wish}{' (dry run)' * dry_run}" for fqdn, wish in wishes.items()]
+        on_step("publish-dns", "said")
+        return [Step("publish-dns", "said")]
+
+    mocker.patch("meshfab.provisioning.naming.carry_out", carry_out)
+    moved = world.move()
+    assert world.log == ["provision h2", f"publish gongfoo.internal to {NEW}", "sleep 2", "sleep 30", "retire h1"]
+    assert [step.verb for step in moved.provisioned.changed] == ["publish-dns"]
+    world.log.clear()
+    assert world.move(dry_run=True).retired is None
+    assert world.log == ["provision h2 (dry run)", f"publish gongfoo.internal to {NEW} (dry run)"]
 
 
 def test_a_dry_run_retires_and_waits_for_nothing(world: World) -> None:

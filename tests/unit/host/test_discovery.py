@@ -195,7 +195,8 @@ def test_the_request_is_one_script_with_the_functions_of_the_probe() -> None:
     request = discovery.request(SETTINGS, [TEA, Service.of("web-1", SETTINGS)])
     assert request.script == "facts+discover"
     assert request.args[:6] == (SETTINGS.root, "", "internal", SETTINGS.cert_dir, SETTINGS.key_dir, "judge")
-    assert (len(request.args) - 6) % 6 == 0
+    assert (len(request.args) - 8) % 6 == 0
+    assert request.args[6:8] == ("/etc/pki/tls/misc/{hostname}.pem", "/etc/pki/tls/private/{hostname}.pem")
     body = Request("facts+discover", request.args).body()
     assert body.index("put found") < body.rindex("put_nginx_and_units")
 

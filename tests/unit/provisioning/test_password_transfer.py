@@ -16,7 +16,7 @@ import pytest
 
 from meshfab.config.password import Password, exposure, read_password
 from meshfab.errors import InputError, LockedError, LostError, MeshfabError, MintError, NotReadyError, SecretLeftError
-from meshfab.provisioning import interruptions, password_transfer
+from meshfab.provisioning import password_transfer
 from meshfab.provisioning.password_transfer import password_on_host
 from meshfab.ssh.script import Answer, ExitStatus, Request
 from tests.support.certificates import SERVICE, SETTINGS
@@ -375,21 +375,3 @@ def test_a_second_signal_does_not_abort_the_clean_up(number: signal.Signals) -> 
     assert shell.scripts == ["put_password", "remove_password"]
     assert signal.getsignal(number) is signal.default_int_handler
     signal.signal(number, before)
-
-
-def test_a_second_signal_does_not_interrupt_what_the_first_one_began() -> None:
-    # A shell starts what runs in its background with the signal ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    cleaned = False
-    try:
-        with interruptions.one_interruption():
-            try:
-                signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                for _ in range(3):
-                    signal.raise_signal(signal.SIGINT)
-                cleaned = True
-        assert cleaned
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -134,15 +134,25 @@ def _checker(stack: ExitStack, config: Any, settings: Settings, names: Sequence[
 
     def checked(*, with_progress: bool) -> Report:
         if not with_progress or not sys.stderr.isatty():
-            return check()
+            return check(on_asked=partial(_import_form, options))
         from meshfab.cli.progress import Progress
 
         with_table = options.form == "table" and not options.output and sys.stdout.isatty()
         now = datetime.now(timezone.utc)
         with Progress(now, len(names), with_table=with_table, look=options.look) as progress:
-            return check(on_result=progress.on_result)
+            return check(on_result=progress.on_result, on_asked=partial(_import_form, options))
 
     return checked
+
+
+def _import_form(options: Options) -> None:
+    """Import what shows the report, while the hosts have not answered yet."""
+    if options.form in _RENDERERS:
+        import_module(_RENDERERS[options.form])
+    else:
+        from meshfab.cli import table
+
+        table.import_rich()
 
 
 def _watch(config: Any, settings: Settings, names: Sequence[str], options: Options) -> Report:

@@ -37,6 +37,13 @@ def console(out: TextIO | None = None) -> Console:
     return made
 
 
+def import_rich() -> None:
+    """Import what `show` imports."""
+    import rich.console
+    import rich.table
+    import rich.text  # noqa: F401
+
+
 def show(report: Report, to: Console) -> None:
     """Print the table, the findings, what was not checked, and the sum."""
     from rich.text import Text

@@ -17,6 +17,7 @@ from meshfab.config import inventory, validation
 from meshfab.config.settings import Settings
 from meshfab.errors import InputError, MeshfabError, fault_line
 from meshfab.fleet import remote_calls
+from meshfab.fleet.host_check import import_clients, import_look
 from meshfab.host import tls_client
 from meshfab.ssh.jump_hosts import JumpHostPool
 
@@ -37,6 +38,7 @@ def check_certs(
     on_result: OnResult | None = None,
     look: Look = "full",
     shells: KeptShells | None = None,
+    on_asked: Callable[[], None] | None = None,
 ) -> Report:
     """Check every certificate on many hosts. A host's fault is not raised: it is in the report.
 
@@ -52,6 +54,7 @@ def check_certs(
             rights may do, and asks TLS clients and DNS from here. "outside" asks only those, without SSH, for the
             declared services.
         shells: connections that stay open for the next call (`meshfab.ssh.session.KeptShells`); for threads only.
+        on_asked: called once, when the hosts are being asked and before the first answer is waited for.
 
     Raises:
         InputError: a host or a setting is not usable, or there is no host to check. Nothing was connected yet.
@@ -66,10 +69,17 @@ def check_certs(
     # A look from outside has no SSH handshake, and mostly waits.
     at_once = settings.parallel if look != "outside" else max(settings.parallel, _OUTSIDE_AT_ONCE)
     pool = executor or ThreadPoolExecutor(min(at_once, len(names)), thread_name_prefix="host")
+    is_here = isinstance(pool, ThreadPoolExecutor)
     with JumpHostPool() as jumps:
         try:
+            if is_here:
+                import_clients(look)
             for part, call in remote_calls.split(names, settings, config, pool, jumps, look, shells):
                 futures[pool.submit(call)] = part
+            if is_here:
+                import_look(look)
+            if on_asked:
+                on_asked()
             _collect(futures, reports, on_result, getattr(pool, "result_timeout", None))
         except KeyboardInterrupt:
             was_interrupted = True

@@ -224,7 +224,9 @@ def _start_worker(threads: int) -> None:
     os.dup2(2, 1)
     Thread(target=_exit_with, args=(parent_process(),), daemon=True).start()
     _pool = ThreadPoolExecutor(threads, thread_name_prefix="host")
-    from meshfab.fleet import full_look, host_check  # noqa: F401  # imported before the first call needs them
+    from meshfab.fleet import host_check
+
+    host_check.import_look("full")
 
 
 def _exit_with(parent: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshfab.checks.report import HostReport
 from meshfab.errors import MeshfabError, fault_line
+from meshfab.ssh import connection
 from meshfab.ssh.session import HOST_SECONDS, KeptShells, shell_within
 
 if TYPE_CHECKING:
@@ -17,6 +18,30 @@ if TYPE_CHECKING:
     from meshfab.config.settings import Settings
     from meshfab.ssh.jump_hosts import JumpHostPool
     from meshfab.ssh.root_shell import RootShell
+
+
+def import_clients(look: Look) -> None:
+    """Import what the threads of the hosts import before a host has answered; call it before they start.
+
+    Two threads that import parts of one package at once can get half of a module: CPython resolves a deadlock of its
+    import locks that way. So these threads import nothing while `import_look` does.
+    """
+    if look == "outside":
+        import_look(look)
+    else:
+        connection.import_clients()
+
+
+def import_look(look: Look) -> None:
+    """Import what a look needs of a host's answer; call it while the hosts have not answered yet."""
+    import cryptography.x509  # noqa: F401
+
+    if look == "outside":
+        from meshfab.fleet import outside_look  # noqa: F401
+    elif look == "quick":
+        from meshfab.fleet import quick_look  # noqa: F401
+    else:
+        from meshfab.fleet import full_look  # noqa: F401
 
 
 def check_host(

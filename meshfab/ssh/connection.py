@@ -75,6 +75,11 @@ def connect(
     return make(SharedConfigConnection, host, None)
 
 
+def import_clients() -> None:
+    """Import what the first connection would import."""
+    from meshfab.ssh import fabric_connection, negotiation  # noqa: F401
+
+
 def connect_by_settings(host: str, settings: Settings, config: Any, jumps: JumpHostPool | None = None) -> Connection:
     """The same, with the SSH configuration and the handling of unknown keys that the settings name."""
     accept_new = settings.host_keys == "accept-new"

@@ -154,3 +154,33 @@ def next_change(lines: Iterator[str]) -> dict[str, Any]:
             assert len(changes) == 1, changes
             return changes[0]
     raise AssertionError("the watch has ended")
+
+
+# What each thread imports (PEP 578); a module that is there already is none.
+IMPORTS = """
+import sys, threading
+loaded = []
+sys.addaudithook(lambda event, args: event == "import" and loaded.append((threading.current_thread().name, args[0])))
+from invoke.main import program
+try:
+    program.run(["inv", *sys.argv[1:]])
+finally:
+    print(*(f"{thread} {module}" for thread, module in loaded), sep="\\n", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("look", [[], ["--quick"]], ids=["full", "quick"])
+def test_the_threads_of_hosts_import_nothing_that_the_main_thread_imports_meanwhile(look: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, "check-certs", "--host", "h1", "--host", "h2", *look],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    loaded = [line.split() for line in done.stderr.splitlines() if line.count(" ") == 1]
+    packages = {"fabric", "paramiko", "cryptography", "rich"}
+    assert packages <= {module.partition(".")[0] for thread, module in loaded if thread == "MainThread"}
+    beside = {module for thread, module in loaded if thread.startswith("host")}
+    assert {module for module in beside if module.partition(".")[0] in packages} == set()

@@ -174,6 +174,7 @@ def test_what_is_no_longer_declared_is_named_and_left(declare: Declare, inv: Inv
     assert picture("h2") == was
 
 
+@pytest.mark.slow
 def test_ten_hosts_of_which_one_hangs_one_refuses_and_one_is_full(declare: Declare, inv: Inv, mesh: Mesh) -> None:
     mesh.reset(*TEN)
     words = declare({"tea": {"hosts": TEN}})
@@ -230,7 +231,14 @@ def test_one_bad_service_keeps_no_other_of_its_host_back(declare: Declare, inv: 
     assert secrets("h2") == ""
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.parametrize(
+    "signals",
+    [
+        pytest.param((signal.SIGINT,), marks=pytest.mark.slow),
+        pytest.param((signal.SIGTERM,), marks=pytest.mark.slow),
+        (signal.SIGINT, signal.SIGINT),
+    ],
+)
 def test_an_interruption_leaves_no_password_on_any_host(
     declare: Declare, inv: Inv, mesh: Mesh, signals: tuple[signal.Signals, ...]
 ) -> None:
@@ -294,6 +302,7 @@ def test_pairs_that_are_all_lost_are_healed_in_one_run(declare: Declare, inv: In
     assert free("h2") == ""
 
 
+@pytest.mark.slow
 def test_a_vhost_of_ours_that_was_switched_off_outlives_a_run_that_fails(
     declare: Declare, inv: Inv, mesh: Mesh
 ) -> None:

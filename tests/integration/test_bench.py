@@ -60,6 +60,7 @@ def test_the_verifier_reports_every_problem(site: Site, tmp_path: Path) -> None:
     assert verifier.verify_all([site]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_a_scenario_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> None:
     rounds: list[ScenarioResult] = []
@@ -75,6 +76,7 @@ def test_a_scenario_of_one_round_has_a_time_for_every_job(tmp_path: Path) -> Non
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("site")
 def test_a_scenario_with_more_services_on_a_host_provisions_one_more(tmp_path: Path) -> None:
     rounds: list[ScenarioResult] = []

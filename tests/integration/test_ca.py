@@ -73,6 +73,7 @@ def test_a_request_that_was_changed_on_the_way_is_refused(signer: RequestSigner)
     assert sent(signer, csr(*NAMES), token) == 403
 
 
+@pytest.mark.slow
 def test_a_token_works_once(signer: RequestSigner) -> None:
     pem = csr(*NAMES)
     tokens = [token_of(signer, pem) for _ in range(200)]

@@ -63,7 +63,7 @@ def modes(mesh: Mesh, inv: Inv, tmp_path_factory: pytest.TempPathFactory) -> Ite
     mesh.reset("h2")
 
 
-@pytest.mark.parametrize("mode", ["host", "operator", "agent"])
+@pytest.mark.parametrize("mode", ["host", "operator", pytest.param("agent", marks=pytest.mark.slow)])
 def test_a_declared_name_is_minted_and_renewed_and_another_is_refused(
     clean_host: str, inv: Inv, modes: dict[str, dict[str, str]], mode: str
 ) -> None:

@@ -240,6 +240,7 @@ def test_the_hosts_own_pair_is_checked_too() -> None:
     assert [(one.kind, one.findings) for one in without.certificates] == [("service", ())]
 
 
+@pytest.mark.slow
 def test_a_leaf_that_cannot_be_asked_for_from_here_is_asked_for_on_the_host(mesh: Mesh) -> None:
     TEA.sh(f"sed -i 's/listen 443/listen 127.0.0.1:443/; /listen .*::/d' /etc/nginx/conf.d/{TEA.fqdn}.conf")
     TEA.sh("systemctl restart nginx")
@@ -287,6 +288,7 @@ def test_metrics_replace_their_file_at_once_and_a_pipe_gets_plain_text(inv: Inv,
     assert "\x1b" not in plain and max(map(len, plain.splitlines())) <= 80
 
 
+@pytest.mark.slow
 def test_hosts_that_hang_are_waited_for_together_and_hide_nothing(mesh: Mesh, inv: Inv) -> None:
     mesh.faults.cut("h3")
     mesh.hosts.run("h1", "pkill -STOP -o sshd")

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.lab
 # The host that has the name server, and the one that has the service.
 DNS_HOST, HOST, OTHER = "h1", "h2", "h3"
-KINDS = ("bind", "knot", "dnsmasq", "coredns", "unbound")
+KINDS = (
+    "bind",
+    "dnsmasq",
+    "unbound",
+    # The same ways to write as those of bind and dnsmasq.
+    pytest.param("knot", marks=pytest.mark.slow),
+    pytest.param("coredns", marks=pytest.mark.slow),
+)
 TEA = Site(HOST, "tea")
 # The example of docs/how-to/dns.md, with a file for a DNS.
 OWN_DNS = """

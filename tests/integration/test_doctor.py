@@ -148,6 +148,7 @@ def test_a_server_of_the_mesh_with_another_name_is_not_the_ca(mesh: Mesh, has_st
     assert faults(ca_url=f"https://{layout.CA_ADDRESS}") == {}
 
 
+@pytest.mark.slow
 def test_a_ca_that_is_down_or_does_not_answer(mesh: Mesh) -> None:
     mesh.ca.stop()
     try:

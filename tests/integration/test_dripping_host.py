@@ -47,6 +47,7 @@ def replace_login_shell(host: str, text: str) -> None:
     sh(host, "usermod -s /usr/local/bin/hostile ops")
 
 
+@pytest.mark.slow
 def test_a_check_of_the_fleet_ends_in_time_whatever_some_hosts_send(inv: Inv) -> None:
     healthy, slow_tls = Site("h1"), Site("h6")
     for site in (healthy, slow_tls):
@@ -74,6 +75,7 @@ def test_a_check_of_the_fleet_ends_in_time_whatever_some_hosts_send(inv: Inv) ->
     assert report["h6"]["error"] is None
 
 
+@pytest.mark.slow
 def test_an_interrupted_apply_ends_while_a_host_drips_and_says_that_the_password_may_be_there(
     inv: Inv, tmp_path: Path
 ) -> None:

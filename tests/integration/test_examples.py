@@ -205,6 +205,7 @@ def test_a_job_in_a_forges_runner(runner: Runner, wiki: Site) -> None:
     assert runner.left() == []
 
 
+@pytest.mark.slow
 def test_a_critical_finding_fails_the_job(runner: Runner, wiki: Site) -> None:
     # Somebody else's forgotten password file: apply does not touch it, because nobody declared that service.
     wiki.sh("umask 077; echo secret >/tmp/other-provisioner")
@@ -218,6 +219,7 @@ def test_a_critical_finding_fails_the_job(runner: Runner, wiki: Site) -> None:
     assert runner.left() == []
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_says_why_in_a_line_and_leaves_no_secret(runner: Runner, clean_host: str) -> None:
     runner.secrets["MESH_KNOWN_HOSTS"] = "nobody ssh-ed25519 AAAA"
     status, log = runner.run()
@@ -237,6 +239,7 @@ def test_the_job_pins_what_we_test_with() -> None:
     assert pins - {f"meshfab=={__version__}"} <= set((EXAMPLES.parent / "constraints.txt").read_text().split("\n"))
 
 
+@pytest.mark.slow
 def test_a_setup_script(installed: Installed, wiki: Site, mesh: Mesh) -> None:
     mesh.reset("h1")  # the name `git` leads to another host from here on
     others = [Site(wiki.host, name) for name in ("git", "tea")]

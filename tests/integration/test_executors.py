@@ -113,6 +113,7 @@ def test_the_workers_of_dask_did_the_work_and_mint_nothing(dask: Dask, mesh: Mes
         pool.shutdown()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_loses_its_workers_says_so_in_every_row(dask: Dask, mesh: Mesh, inv: Inv) -> None:
     mesh.faults.cut("h3")
     pool = DaskExecutor(ADDRESS)

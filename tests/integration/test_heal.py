@@ -134,12 +134,15 @@ ON_DEBIAN = (
     "ACL missing",
     "reload lost",
 )
-ON_HOSTS = [("h2", name) for name in CASES] + [("h1", name) for name in ON_DEBIAN]
+ON_HOSTS = [("h2", name, ()) for name in CASES] + [("h1", name, pytest.mark.slow) for name in ON_DEBIAN]
 
 
 @pytest.mark.parametrize(
     ("site", "case"),
-    [pytest.param(host, CASES[name], id=f"{name}-{layout.flavour(host)}") for host, name in ON_HOSTS],
+    [
+        pytest.param(host, CASES[name], id=f"{name}-{layout.flavour(host)}", marks=marks)
+        for host, name, marks in ON_HOSTS
+    ],
     indirect=["site"],
 )
 def test_what_is_half_done_is_completed_with_its_reason_and_nothing_else(site: Site, inv: Inv, case: Case) -> None:

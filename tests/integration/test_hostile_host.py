@@ -175,6 +175,7 @@ def peak(*hosts: str) -> int:
     return int(subprocess.run(argv, capture_output=True, text=True, timeout=100, check=True).stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", [RUBBISH, CLAIMS], ids=["an nginx that prints rubbish", "services without end"])
 def test_a_host_that_lies_does_not_double_the_memory_of_a_sweep(sites: tuple[Site, Site], lie: str) -> None:
     honest, other = sites

@@ -112,6 +112,7 @@ def test_a_move_whose_operator_dies_is_completed_by_the_next(mesh: Mesh, inv: In
     assert is_served("h3", site.fqdn)
 
 
+@pytest.mark.slow
 def test_two_operators_who_move_it_at_once_move_it_once(mesh: Mesh, inv: Inv, tmp_path: Path) -> None:
     site = Site("h2")
     assert_done(inv("provision", *site.words))
@@ -143,6 +144,7 @@ def test_two_operators_who_move_it_at_once_move_it_once(mesh: Mesh, inv: Inv, tm
     assert is_served("h3", site.fqdn)
 
 
+@pytest.mark.slow
 def test_it_waits_for_nothing_if_told_so_and_the_next_call_completes_it(inv: Inv) -> None:
     site = Site("h2")
     assert_done(inv("provision", *site.words))
@@ -155,6 +157,7 @@ def test_it_waits_for_nothing_if_told_so_and_the_next_call_completes_it(inv: Inv
     assert left("h2", site.name) == ""
 
 
+@pytest.mark.slow
 def test_a_new_host_that_is_not_ready_leaves_the_old_one_as_it_was(inv: Inv) -> None:
     site = Site("h2")
     assert_done(inv("provision", *site.words))

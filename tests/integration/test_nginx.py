@@ -162,6 +162,7 @@ def test_what_clients_verify_they_get(minted: Host, mesh: Mesh) -> None:
         assert tls.version() == "TLSv1.3"
 
 
+@pytest.mark.slow
 def test_nginx_orgs_reload_that_is_green_whatever_happens_is_not_believed(minted: Host) -> None:
     minted.write(
         "/etc/systemd/system/nginx.service.d/org.conf",
@@ -277,6 +278,7 @@ def test_a_template_of_ones_own_is_used_and_taken_back_when_nginx_refuses_it(min
     assert "duplicate default server" in minted.refused("wire-nginx", **env)
 
 
+@pytest.mark.slow
 def test_a_stopped_nginx_is_started_only_when_asked_and_runs_with_the_old_files_if_it_fails(minted: Host) -> None:
     minted.sh("systemctl stop nginx")
     assert "nginx is not running -> give --start" in minted.refused("wire-nginx")
@@ -299,6 +301,7 @@ def test_a_stopped_nginx_is_started_only_when_asked_and_runs_with_the_old_files_
     assert "systemctl unmask nginx" in error
 
 
+@pytest.mark.slow
 def test_it_listens_on_the_address_that_is_asked_for_and_on_no_other(minted: Host) -> None:
     address = minted.mesh.hosts.address(minted.name)
     assert "no address of the host is in 192.0.2.0/24" in minted.refused("wire-nginx", "--listen", "192.0.2.0/24")
@@ -326,6 +329,7 @@ def test_it_listens_on_the_address_that_is_asked_for_and_on_no_other(minted: Hos
     assert "would take the connections there from /etc/nginx/conf.d/shop.conf:2" in error
 
 
+@pytest.mark.slow
 def test_a_start_that_clients_do_not_see_is_undone_and_nginx_runs_as_before(minted: Host) -> None:
     address = minted.mesh.hosts.address(minted.name)
     shop = THEIRS.replace(FQDN, "shop.internal").replace("listen 443", f"listen {address}:443")
@@ -347,6 +351,7 @@ def test_a_start_that_clients_do_not_see_is_undone_and_nginx_runs_as_before(mint
     assert minted.leaf("shop.internal") == neighbour
 
 
+@pytest.mark.slow
 def test_a_port_of_another_program_in_a_vhost_of_theirs_is_named(minted: Host) -> None:
     # Nobody has reloaded nginx since it was written; `nginx -t` accepts it.
     minted.write("/etc/nginx/conf.d/a.conf", "server {\n    listen 22;\n    server_name a;\n}\n")
@@ -467,6 +472,7 @@ def test_an_operator_who_is_not_on_the_mesh_has_the_host_ask_and_is_told_so(
     assert attempts() == 2
 
 
+@pytest.mark.slow
 def test_the_hundredth_service_takes_no_more_work_than_the_first_and_reloads_once(host: Host) -> None:
     def provision(*options: str) -> tuple[str, int, float]:
         """What it says, how many processes the host starts for it, and the operator's CPU time."""

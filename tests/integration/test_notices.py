@@ -146,6 +146,7 @@ def test_one_notice_for_each_change_of_state_and_a_ping_for_each_tick(
     assert site.sh("find / -xdev -name 'meshfab-*' -not -path '/proc/*' -not -path '/run/log/*' 2>/dev/null || :") == ""
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_broken_changes_no_renewal_and_gets_its_notices_later(
     mesh: Mesh, inv: Inv, site: Site, receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -339,6 +339,7 @@ def reapers(mesh: Mesh) -> str:
     return str(mesh.hosts.run(HOST, "systemctl list-units --all --plain --no-legend 'meshfab-reap-*'").stdout)
 
 
+@pytest.mark.slow
 def test_the_reaper_of_a_run_that_broke_off_leaves_the_password_of_the_next_one_alone(
     mesh: Mesh, password: str
 ) -> None:

@@ -85,6 +85,7 @@ def findings(inv: Inv, *words: str) -> set[str]:
     }
 
 
+@pytest.mark.slow
 def test_every_key_is_replaced_once(fleet: Fleet, inv: Inv) -> None:
     first, last = fleet.sites[0], fleet.sites[-1]
     fleet.age()

@@ -77,7 +77,9 @@ def site(clean_host: str, inv: Inv) -> Retired:
     return site
 
 
-BOTH = pytest.mark.parametrize("clean_host", ["h1", "h2"], indirect=True, ids=["debian", "fedora"])
+BOTH = pytest.mark.parametrize(
+    "clean_host", ["h1", pytest.param("h2", marks=pytest.mark.slow)], indirect=True, ids=["debian", "fedora"]
+)
 
 
 def grown(site: Retired, inv: Inv) -> None:
@@ -125,6 +127,7 @@ def test_no_token_revokes_a_serial_that_the_host_only_names(site: Retired, inv: 
     assert other.renews() == other.copies
 
 
+@pytest.mark.slow
 def test_where_hosts_mint_what_cannot_be_revoked_is_listed_with_its_end(site: Retired, inv: Inv) -> None:
     grown(site, inv)
     said = assert_done(inv("retire", *site.words))
@@ -218,6 +221,7 @@ def test_a_service_that_has_lost_its_pair_can_be_retired(site: Retired, inv: Inv
     site.sh("nginx -t 2>&1")
 
 
+@pytest.mark.slow
 def test_shared_units_stay_while_a_service_uses_them(site: Retired, inv: Inv) -> None:
     other = Site(site.host)
     assert_done(inv("provision", *other.words))

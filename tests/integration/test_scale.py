@@ -34,6 +34,7 @@ def test_each_address_is_checked_as_a_host(names: list[str], inv: Inv) -> None:
     assert shown == ["h1", "h2", "h1", "h2"]
 
 
+@pytest.mark.slow
 def test_neither_memory_nor_threads_grow_with_the_hosts(names: list[str]) -> None:
     few, many = (measure(check_certs(names[:count], "--executor", "threads")) for count in (FEW, MANY))
     assert (few.status, many.status) == (0, 0)

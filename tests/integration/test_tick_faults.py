@@ -88,6 +88,7 @@ def test_a_wrong_root_is_named(make: MakeService) -> None:
     assert service.pair_state() == before
 
 
+@pytest.mark.slow
 def test_an_expired_certificate_needs_an_operator(make: MakeService) -> None:
     # The CA verifies an expired certificate as of a minute before its end, when its own intermediate must be valid.
     while age_of_the_ca() < datetime.timedelta(seconds=57):

@@ -33,6 +33,7 @@ KILLED = [
 ]
 
 
+@pytest.mark.slow
 def test_a_tick_that_is_killed_at_any_step_leaves_a_valid_pair_and_the_next_one_repairs_the_rest(
     service: Service,
 ) -> None:

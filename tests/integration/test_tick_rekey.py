@@ -237,6 +237,7 @@ KILLED = [
 ]
 
 
+@pytest.mark.slow
 def test_a_rekey_that_is_killed_at_any_step_leaves_a_valid_pair_and_the_next_tick_ends_it(service: Service) -> None:
     for command, condition, action in KILLED:
         step = f"{command} {condition}: {action}"

@@ -123,7 +123,16 @@ def test_a_listener_that_expects_a_proxy_header_is_not_an_error(make: MakeServic
 
 
 # comm, the name of a process, has at most 15 bytes. NUMBER is the PID of nginx's main process.
-@pytest.mark.parametrize("comm", ["nginx", '"nginx",pid=NUMBER', 'x",pid=NUMBER', '\n:8443 "nginx"'], ids=repr)
+@pytest.mark.parametrize(
+    "comm",
+    [
+        "nginx",
+        '\n:8443 "nginx"',
+        pytest.param('"nginx",pid=NUMBER', marks=pytest.mark.slow),
+        pytest.param('x",pid=NUMBER', marks=pytest.mark.slow),
+    ],
+    ids=repr,
+)
 def test_a_process_of_a_user_is_not_taken_for_nginx_whatever_its_name(service: Service, comm: str) -> None:
     main = service.sh("systemctl show --value -p MainPID nginx").strip()
     program = shlex.quote("/home/ops/" + comm.replace("NUMBER", main)[:15])
@@ -150,6 +159,7 @@ def test_a_process_of_a_user_is_not_taken_for_nginx_whatever_its_name(service: S
         service.sh(f"systemctl stop impostor; rm {program} /home/ops/own.*")
 
 
+@pytest.mark.slow
 def test_too_many_addresses_are_not_all_probed_and_the_tick_says_so(make: MakeService) -> None:
     many = [f"127.0.0.1:{port} ssl" for port in range(9001, 9081)]
     service, last = make().serve(FRESH, "443 ssl", *many), make().serve(FRESH, "127.0.0.1:9999 ssl")
@@ -194,6 +204,7 @@ def test_what_a_tick_needs_to_find_nginx_and_lacks_is_named(make: MakeService, s
     assert service.served_serial() == service.serial_on_disk()
 
 
+@pytest.mark.slow
 def test_a_tick_ends_when_only_the_new_workers_accept_connections(make: MakeService) -> None:
     service = make().serve(DUE)
     # Of several workers that wait for a connection, the kernel may wake a stopped one only (EPOLLEXCLUSIVE).
@@ -284,6 +295,7 @@ def test_a_renewal_that_nginx_rejects_is_rolled_back(make: MakeService) -> None:
     assert service.served_serial() == service.serial_on_disk()
 
 
+@pytest.mark.slow
 def test_a_reload_that_succeeds_without_effect_is_a_failure(make: MakeService) -> None:
     # Another process has the port: `nginx -t` succeeds, and `nginx -s reload` returns 0.
     service = make().serve(DUE)

@@ -90,6 +90,7 @@ def test_a_renewal_can_be_forced_once(service: Service) -> None:
     assert service.serial_on_disk() == forced == service.served_serial()
 
 
+@pytest.mark.slow
 def test_ten_renewals_under_load_keep_every_attribute_and_fail_no_client(service: Service) -> None:
     before = service.attributes()
     serials = {service.serial_on_disk()}
@@ -119,6 +120,7 @@ def test_the_settings_of_a_service_are_used(make: MakeService) -> None:
     assert service.served_serial() == service.serial_on_disk() != old
 
 
+@pytest.mark.slow
 def test_a_hundred_services_that_renew_at_once_share_a_few_reloads(make: MakeService) -> None:
     services = [make(name=f"many-{number}") for number in range(100)]
     first = services[0]

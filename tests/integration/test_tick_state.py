@@ -102,6 +102,7 @@ def metrics_of(service: Service) -> dict[str, float]:
     return {name.removeprefix("meshfab_"): float(rest.split()[-1]) for name, _, rest in samples}
 
 
+@pytest.mark.slow
 def test_node_exporter_and_prometheus_raise_the_alert_when_a_tick_fails_and_end_it(
     make: MakeService, tmp_path: Path
 ) -> None:

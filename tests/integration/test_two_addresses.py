@@ -46,6 +46,7 @@ def test_the_address_in_dns_is_the_one_that_is_asked(site: Site, inv: Inv) -> No
     assert codes(certificate(inv, site)) == []
 
 
+@pytest.mark.slow
 def test_a_vhost_on_the_address_that_clients_do_not_reach_is_not_served(site: Site, inv: Inv) -> None:
     dns.point_at(site.name, SECOND)
     first = layout.address(HOST)
@@ -75,6 +76,7 @@ def test_where_clients_stop_being_served_both_commands_say_so(site: Site, inv: I
     assert "nothing to do" not in done.stdout
 
 
+@pytest.mark.slow
 def test_every_address_that_the_name_has_is_asked(site: Site, inv: Inv) -> None:
     first = layout.address(HOST)
     dns.point_at(site.name, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from meshfab.config.settings import Settings
 from meshfab.errors import MeshfabError, one_line
 from meshfab.fleet import check_certs, operator_check, resolver_look
 from meshfab.host import answer_fields, facts, host_addresses, tls_client
+from meshfab.host.call_threads import call_all
 from meshfab.ssh import session
 from meshfab.ssh.script import Request
 
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
     from meshfab.checks.finding import Status
     from meshfab.config.service import Service
+
+# How long the operator's resolver may take for all names of a host: one that is dead takes ten seconds for each.
+_RESOLVE_SECONDS = 30.0
+_RESOLVED_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -195,9 +201,11 @@ def _of_host(
     yield from preconditions.check_nginx(state, answers.get("users", "").split())
     yield from preconditions.check_root(state.root, settings)
     addresses_there = host_addresses.resolved(answers.get("resolved", ""))
-    addresses_here = {service.fqdn: tls_client.resolve(service.fqdn) for service in declared}
-    yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0], reached)
     fqdns = [service.fqdn for service in declared]
+    until = time.monotonic() + _RESOLVE_SECONDS
+    found = call_all(tls_client.resolve, fqdns, deadline=until, at_once=_RESOLVED_AT_ONCE)
+    addresses_here = {fqdn: found.get(fqdn, ()) for fqdn in fqdns}
+    yield from preconditions.check_names(addresses_there, addresses_here, state.addresses, _ca(settings)[0], reached)
     yield from resolver_look.look(answers.get("resolver", ""), answers.get("resolver.negative", ""), fqdns, settings)
     yield from ca_checks.check_ca(answers, state.root, settings)
     yield from preconditions.check_folders(answers.get("folders", ""))

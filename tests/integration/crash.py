@@ -345,6 +345,12 @@ def main() -> int:
             )
             verdict = "; ".join(result.costs) or "ok"
             print(f"{number:3}/{len(tried)} {cell}: {verdict} ({time.monotonic() - began:.1f} s)", flush=True)
+    record(totals)
+    return int(any(total[kind] for total in totals.values() for kind in KINDS))
+
+
+def record(totals: Mapping[str, Counter[str]]) -> None:
+    """Print a row for each command, and write it into the page with the date and the versions."""
     show = "nginx -v 2>&1; systemctl --version | head -n 1; step version | head -n 1"
     versions = hosts.run(HOST, show).stdout.replace("nginx version: ", "").splitlines()
     by = f"{datetime.now(timezone.utc):%Y-%m-%d}, meshfab {meshfab.__version__}, {', '.join(versions)}"
@@ -360,7 +366,6 @@ def main() -> int:
         page.seek(0)
         page.truncate()
         page.write(text)
-    return int(any(total[kind] for total in totals.values() for kind in KINDS))
 
 
 def recorded(page: str, rows: Mapping[str, str]) -> str:

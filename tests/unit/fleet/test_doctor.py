@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from threading import Event
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -123,3 +124,18 @@ def test_without_a_password_or_an_agent_the_operators_machine_is_told(monkeypatc
     settings = Settings(signing="agent", provisioner_password="/nonexistent", operator_root="/nonexistent")
     found = {check.code: check.status for check in operator_check.examine(settings)}
     assert found == {"agent": "critical", "signing": "ok", "operator-root": "critical"}
+
+
+def test_a_resolver_that_does_not_answer_takes_one_time_limit_for_all_names(
+    answers: dict[str, tuple[bytes, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Event()
+    monkeypatch.setattr("meshfab.host.tls_client.resolve", lambda _fqdn: ended.wait() and ())
+    monkeypatch.setattr(doctor, "_RESOLVE_SECONDS", 0.1)
+    declared = {f"s{number}": {"hosts": ["good"]} for number in range(20)}
+    answers.update(good=(Host().answer().out, b""))
+    try:
+        _, good = doctor.doctor(["good"], settings=Settings(services=declared))
+    finally:
+        ended.set()
+    assert len([check for check in good.checks if check.remedy.startswith("point s")]) == len(declared)

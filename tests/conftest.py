@@ -1,7 +1,7 @@
 """What holds for every test: no connection leaves the lab, and no test reads its user's own files.
 
 Everything below `tests/integration` is marked `lab`: it runs inside the lab and is left out
-elsewhere. `./dev test` brings a lab up and runs everything in it.
+elsewhere. `./dev test` brings labs up and runs it in them, but for the tests that are marked `slow`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     count = config.stash.get(_LEFT_OUT, 0)
     if count:
         terminalreporter.write_line(
-            f"{count} lab tests left out: this is not the lab. ./dev test runs everything in one",
+            f"{count} lab tests left out: this is not the lab. ./dev test runs them in one",
             yellow=True,
         )
 

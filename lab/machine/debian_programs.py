@@ -15,8 +15,10 @@ from lab.machine import cache
 from lab.machine.process import run
 
 # What a name server of the lab is started from.
-NAME_SERVERS = ("bind9", "knot", "unbound", "dnsmasq-base")
-_PROGRAMS = ("named", "knotd", "unbound", "unbound-checkconf", "unbound-control", "dnsmasq")
+NAME_SERVERS = ("bind9", "knot", "unbound", "dnsmasq-base", "pdns-server", "pdns-backend-sqlite3")
+_PROGRAMS = ("named", "knotd", "unbound", "unbound-checkconf", "unbound-control", "dnsmasq", "pdns_server")
+# The tables of PowerDNS's database.
+POWERDNS_SCHEMA = "schema.sqlite3.sql"
 # The C library is the host's own; elogind's library has the files of systemd's.
 _LIBRARY = re.compile(r"lib(?!c6$|elogind|perl|.*-stdlib$|.*-minimal$|.*-perl$)[a-z0-9.+-]+|bind9-libs")
 
@@ -44,5 +46,6 @@ def _build(folder: Path) -> None:
         (folder / "sbin").mkdir()
         for name in _PROGRAMS:
             shutil.copy2(root / "usr" / "sbin" / name, folder / "sbin" / name)
+        shutil.copy2(root / "usr/share/pdns-backend-sqlite3/schema" / POWERDNS_SCHEMA, folder)
         for libraries_of in (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu")):
             run(["cp", "-a", "-T", str(libraries_of), str(folder / "lib")])

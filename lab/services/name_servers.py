@@ -1,4 +1,4 @@
-"""Name servers on a host of the lab: BIND, Knot, unbound, dnsmasq, CoreDNS. A reset of the host ends them.
+"""Name servers on a host of the lab: BIND, Knot, PowerDNS, unbound, dnsmasq, CoreDNS. A reset of the host ends them.
 
 The lab's own resolver asks them for every name of the domain that it does not know itself (`dns.forward`).
 """
@@ -6,6 +6,8 @@ The lab's own resolver asks them for every name of the domain that it does not k
 from __future__ import annotations
 
 import functools
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +63,17 @@ zone:
     storage: {_FOLDER}/state
     acl: update
 """
+_POWERDNS = f"""
+launch=gsqlite3
+gsqlite3-database={_FOLDER}/state/pdns.db
+module-dir={_FOLDER}/lib/pdns
+socket-dir={_FOLDER}/state
+local-address=0.0.0.0
+dnsupdate=yes
+cache-ttl=0
+query-cache-ttl=0
+negquery-cache-ttl=0
+"""
 UNBOUND_INCLUDE = "/etc/meshfab-names.conf"
 _UNBOUND = f"""
 server:
@@ -96,7 +109,7 @@ class NameServer:
     """A name server that runs on a host.
 
     Attributes:
-        kind: bind, knot, unbound, dnsmasq or coredns.
+        kind: bind, knot, powerdns, unbound, dnsmasq or coredns.
         host: the host.
     """
 
@@ -143,6 +156,7 @@ def _argv(kind: str) -> list[str]:
     programs = {
         "bind": ["named", "-f", "-c", f"{_FOLDER}/state/named.conf"],
         "knot": ["knotd", "-c", f"{_FOLDER}/state/knot.conf"],
+        "powerdns": ["pdns_server", f"--config-dir={_FOLDER}/state"],
         "unbound": ["unbound", "-d", "-c", f"{_FOLDER}/state/unbound.conf"],
         "coredns": ["coredns", "-conf", f"{_FOLDER}/state/Corefile"],
         "dnsmasq": [
@@ -163,6 +177,35 @@ def _bind(folder: Path) -> None:
 def _knot(folder: Path) -> None:
     (folder / "state" / "zone").write_text(_ZONE)
     (folder / "state" / "knot.conf").write_text(_KNOT)
+
+
+def _powerdns(folder: Path) -> None:
+    (folder / "state" / "pdns.conf").write_text(_POWERDNS)
+    zone = layout.DOMAIN
+    records = (
+        (zone, "SOA", f"ns.{zone} root.{zone} 1 3600 600 86400 {TTL}"),
+        (zone, "NS", f"ns.{zone}"),
+        (f"ns.{zone}", "A", "127.0.0.1"),
+        (f"foreign.{zone}", "A", "10.87.9.9"),
+    )
+    # SQLite opens no file by a path that leads through /proc/PID/root.
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.executescript((folder / debian_programs.POWERDNS_SCHEMA).read_text())
+        database.execute("INSERT INTO domains (id, name, type) VALUES (1, ?, 'NATIVE')", (zone,))
+        database.executemany(
+            "INSERT INTO records (domain_id, name, type, content, ttl, auth) VALUES (1, ?, ?, ?, ?, 1)",
+            [(*record, TTL) for record in records],
+        )
+        database.executemany(
+            "INSERT INTO tsigkeys (name, algorithm, secret) VALUES (?, ?, ?)",
+            (("writer", _ALGORITHM, WRITER), ("reader", _ALGORITHM, READER)),
+        )
+        database.executemany(
+            "INSERT INTO domainmetadata (domain_id, kind, content) VALUES (1, ?, ?)",
+            (("TSIG-ALLOW-DNSUPDATE", "writer"), ("ALLOW-DNSUPDATE-FROM", "0.0.0.0/0")),
+        )
+        database.commit()
+        (folder / "state" / "pdns.db").write_bytes(database.serialize())
 
 
 def _unbound(folder: Path) -> None:
@@ -191,6 +234,7 @@ def _coredns(folder: Path) -> None:
 _SETUP: dict[str, Callable[[Path], None]] = {
     "bind": _bind,
     "knot": _knot,
+    "powerdns": _powerdns,
     "unbound": _unbound,
     "dnsmasq": _dnsmasq,
     "coredns": _coredns,

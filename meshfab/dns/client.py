@@ -92,9 +92,11 @@ def no_answer(server: tuple[str, int], error: Exception) -> DnsError:
     import dns.tsig
 
     remedy = "is it up?"
+    # PowerDNS answers unsigned, for which dnspython has no class of its own: a FormError with "requires a TSIG".
+    bad_key = (dns.tsig.PeerBadKey, dns.tsig.PeerBadSignature, dns.tsig.BadSignature, dns.tsig.BadKey)
     if isinstance(error, dns.exception.Timeout):
         why = f"no answer within {_SECONDS:.0f} s"
-    elif isinstance(error, (dns.tsig.PeerBadKey, dns.tsig.PeerBadSignature, dns.tsig.BadSignature, dns.tsig.BadKey)):
+    elif isinstance(error, bad_key) or "requires a TSIG" in str(error):
         why = "it does not accept the TSIG key"
         remedy = "compare the key of meshfab.dns.key_file with the server's, and what it may do there"
     elif isinstance(error, (dns.tsig.PeerBadTime, dns.tsig.BadTime)):

@@ -29,6 +29,7 @@ KINDS = (
     "unbound",
     # The same ways to write as those of bind and dnsmasq.
     pytest.param("knot", marks=pytest.mark.slow),
+    pytest.param("powerdns", marks=pytest.mark.slow),
     pytest.param("coredns", marks=pytest.mark.slow),
 )
 TEA = Site(HOST, "tea")
@@ -54,7 +55,7 @@ class Names:
     def __init__(self, kind: str, folder: Path, inv: Inv) -> None:
         self.server, self.folder, self._inv = name_servers.start(kind, DNS_HOST), folder, inv
         self.options: dict[str, Any] = {"server": self.server.address, "wait": 10}
-        if kind in ("bind", "knot"):
+        if kind in ("bind", "knot", "powerdns"):
             self.options |= {"kind": "rfc2136", "key_file": self.key("writer", name_servers.WRITER)}
             self.options |= {"ttl": name_servers.TTL}
         elif kind in ("dnsmasq", "coredns"):
@@ -158,13 +159,13 @@ def test_a_server_that_is_down_loses_nothing(names: Names) -> None:
     assert asked("milk.internal") == {hosts.address(HOST)}
 
 
-@pytest.mark.parametrize("kind", ["bind", "knot"])
+@pytest.mark.parametrize("kind", ["bind", "knot", pytest.param("powerdns", marks=pytest.mark.slow)])
 def test_a_wrong_key_and_one_without_rights_write_nothing(kind: str, tmp_path: Path, mesh: Mesh, inv: Inv) -> None:
     for names in _names(kind, tmp_path, mesh, inv):
         for name, secret, word in (
             ("writer", "d3Jvbmc=", "does not accept the TSIG key"),
             ("stranger", name_servers.WRITER, "does not accept the TSIG key"),
-            ("reader", name_servers.READER, "may the key reader write" if kind == "bind" else "what it may do there"),
+            ("reader", name_servers.READER, "what it may do there" if kind == "knot" else "may the key reader write"),
         ):
             names.options["key_file"] = names.key(name, secret)
             done = publish(names, "tea", HOST)

@@ -83,6 +83,7 @@ def test_a_refusal_names_the_key_and_what_it_needs(mocker: MockerFixture, server
         (ConnectionRefusedError(111, "refused"), "refused"),
         (EOFError(), "EOFError"),
         (dns.tsig.PeerBadKey, "does not accept the TSIG key"),
+        (dns.exception.FormError("response requires a TSIG but does not have one"), "does not accept the TSIG key"),
         (dns.tsig.PeerBadTime, "clocks differ"),
     ],
 )

@@ -11,6 +11,15 @@ from lab.services import hosts
 CERT_DIR, KEY_DIR = "/etc/nginx/tls/cert", "/etc/nginx/tls/key"
 
 
+def another_second_than(file: str) -> str:
+    """A shell command that waits until a file that is written in place gets another time than it has.
+
+    nginx 1.27.4 and newer keep over a reload what they loaded from a file with the same inode and time, in seconds
+    (https://nginx.org/en/docs/ngx_core_module.html#ssl_object_cache_inheritable).
+    """
+    return f'while [ "$(stat -c %Y {file} 2>/dev/null)" = "$(date +%s)" ]; do sleep 0.05; done'
+
+
 class ServiceOnHost:
     """Methods for a class that has the service's name and its host."""
 
@@ -54,7 +63,8 @@ class ServiceOnHost:
         """A pair of the CA's with the owner, modes and ACL of the runbook, as a person would make it by hand."""
         san, cert, key = san or self.fqdn, cert or self.cert, key or self.key
         self.sh(
-            f"mkdir -p {Path(cert).parent} {Path(key).parent}; umask 077;"
+            f"{another_second_than(cert)};"
+            f" mkdir -p {Path(cert).parent} {Path(key).parent}; umask 077;"
             " step ca certificate --force --provisioner lair --provisioner-password-file /dev/stdin"
             f" --ca-url {layout.CA_URL} --root {layout.ROOT_ON_HOST} --not-after {lifetime} {shlex.join(options)}"
             f" --san {san} {san} {cert} {key} 2>&1"

@@ -20,7 +20,7 @@ import pytest
 
 from lab import layout
 from lab.services import hosts
-from tests.integration.service_on_host import CERT_DIR, KEY_DIR, ServiceOnHost
+from tests.integration.service_on_host import CERT_DIR, KEY_DIR, ServiceOnHost, another_second_than
 
 UNIT_FILES = Path(__file__).parents[2] / "unit-files"
 HELPER = "/usr/local/libexec/meshfab-tick"
@@ -74,7 +74,8 @@ class Service(ServiceOnHost):
 
     def renew_in_place(self) -> None:
         """Renew as the runbook's unit does, without staging, and lose the reload."""
-        self.sh(f"step ca renew --force --ca-url {layout.CA_URL} --root {ROOT} {self.cert} {self.key}")
+        renew = f"step ca renew --force --ca-url {layout.CA_URL} --root {ROOT} {self.cert} {self.key}"
+        self.sh(f"{another_second_than(self.cert)}; {renew}")
 
     def serve(self, lifetime: str = FRESH, *listens: str) -> Service:
         """Issue a pair and let nginx serve it."""

@@ -116,8 +116,11 @@ put_services() {
 	# shellcheck disable=SC2086
 	put unwritable "$(list_unwritable "$conf_dir/any" /etc/nginx/sites-available/any \
 		/etc/nginx/snippets/any /run/meshfab/any /tmp/any $stats $files)"
+	present=''
+	# uutils 0.0.30 ends at the first file that is not there.
+	for file in $files; do [ ! -f "$file" ] || present="$present $file"; done
 	# shellcheck disable=SC2086
-	put digests "$(sha256sum -- $files 2>/dev/null)"
+	[ -z "$present" ] || put digests "$(sha256sum -- $present 2>/dev/null)"
 	# shellcheck disable=SC2086
 	[ -z "$stats" ] || put stats "$(stat -c '%n|%F|%U:%G|%a' -- $stats $files 2>/dev/null)"
 }

@@ -130,17 +130,18 @@ def _checker(stack: ExitStack, config: Any, settings: Settings, names: Sequence[
         executor=pool,
         look=options.look,
         shells=shells,
+        on_asked=partial(_import_form, options),
     )
 
     def checked(*, with_progress: bool) -> Report:
         if not with_progress or not sys.stderr.isatty():
-            return check(on_asked=partial(_import_form, options))
+            return check()
         from meshfab.cli.progress import Progress
 
         with_table = options.form == "table" and not options.output and sys.stdout.isatty()
         now = datetime.now(timezone.utc)
         with Progress(now, len(names), with_table=with_table, look=options.look) as progress:
-            return check(on_result=progress.on_result, on_asked=partial(_import_form, options))
+            return check(on_result=progress.on_result)
 
     return checked
 

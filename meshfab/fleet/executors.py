@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from meshfab.config import password
 from meshfab.errors import InputError
+from meshfab.fleet.host_check import import_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -224,9 +225,7 @@ def _start_worker(threads: int) -> None:
     os.dup2(2, 1)
     Thread(target=_exit_with, args=(parent_process(),), daemon=True).start()
     _pool = ThreadPoolExecutor(threads, thread_name_prefix="host")
-    from meshfab.fleet import host_check
-
-    host_check.import_look("full")
+    import_look("full")
 
 
 def _exit_with(parent: Any) -> None:

@@ -14,6 +14,8 @@ from meshfab.ssh import connection
 from meshfab.ssh.session import HOST_SECONDS, KeptShells, shell_within
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meshfab.checks.report import CertificateReport, Look
     from meshfab.config.settings import Settings
     from meshfab.ssh.jump_hosts import JumpHostPool
@@ -38,10 +40,8 @@ def import_look(look: Look) -> None:
 
     if look == "outside":
         from meshfab.fleet import outside_look  # noqa: F401
-    elif look == "quick":
-        from meshfab.fleet import quick_look  # noqa: F401
     else:
-        from meshfab.fleet import full_look  # noqa: F401
+        _look_with_shell(look)
 
 
 def check_host(
@@ -91,16 +91,20 @@ def _certificates(
         return outside_look.look(host, settings, seconds)
 
     def use(shell: RootShell) -> tuple[CertificateReport, ...]:
-        if look == "quick":
-            from meshfab.fleet import quick_look
-
-            return quick_look.look(host, settings, shell, seconds)
-        from meshfab.fleet import full_look
-
-        return full_look.look(host, settings, shell, seconds)
+        return _look_with_shell(look)(host, settings, shell, seconds)
 
     as_root = look == "full"
     if shells:
         return shells.call(host, settings, config, seconds, jumps, use, as_root=as_root)
     with shell_within(host, settings, config, seconds, jumps, as_root=as_root) as shell:
         return use(shell)
+
+
+def _look_with_shell(look: Look) -> Callable[[str, Settings, RootShell, float], tuple[CertificateReport, ...]]:
+    if look == "quick":
+        from meshfab.fleet import quick_look
+
+        return quick_look.look
+    from meshfab.fleet import full_look
+
+    return full_look.look

@@ -90,13 +90,13 @@ def test_a_login_without_any_rights_makes_the_quick_look(mesh: Mesh, inv: Inv, w
 
     # A timer that has stopped: nothing writes a newer state.
     age = "sed -i -E 's/\"time\": [0-9]+/\"time\": '$(($(date +%s) - 2500))'/' " + STATE
-    TEA.sh(f"systemctl start step@tea; {age}")
+    TEA.sh(f"systemctl stop step@tea.timer; systemctl start step@tea; {age}")
     assert quick()[1].keys() == {"tick-silent"}
     assert inv(*watcher, "doctor", "--quick").returncode == 1
     # What root on a hostile host may put there.
     for trap in (f"mkfifo {STATE}", f"head -c 9000 /dev/zero >{STATE}", f"ln -s /etc/shadow {STATE}"):
         TEA.sh(f"rm -f {STATE}; {trap}")
-        assert quick()[1].keys() == {"tick-silent"}, trap
+        assert quick()[1] == {"tick-silent": "the state of its ticks cannot be read"}, trap
     TEA.sh(f"rm -r {tick_state.FOLDER}")
     assert inv(*watcher, "doctor", "--quick").returncode == 2
 

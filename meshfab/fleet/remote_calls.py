@@ -6,8 +6,8 @@ Only plain values leave the process: names, settings, reports. No connection, no
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
-import uuid
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -76,7 +76,7 @@ def split(
         for host in hosts:
             yield (host,), partial(check_here, host, settings_of((host,)), config, jumps, look, shells)
         return
-    context = CheckContext(__version__, uuid.uuid4().hex, pickle.dumps(portable_config.packed(config)[0]), look)
+    context = CheckContext(__version__, os.urandom(16).hex(), pickle.dumps(portable_config.packed(config)[0]), look)
     size = getattr(executor, "hosts_per_call", 1)
     for start in range(0, len(hosts), size):
         part = tuple(hosts[start : start + size])

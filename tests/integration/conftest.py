@@ -14,9 +14,10 @@ from lab import layout
 from lab.faults import faults, host_reset
 from lab.services import ca, dns, hosts
 from tests.integration.installed import Installed, install
+from tests.integration.warm_inv import WarmInv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -64,9 +65,11 @@ def mesh() -> Mesh:
 
 
 @pytest.fixture(scope="session")
-def inv(mesh: Mesh) -> Inv:  # noqa: ARG001
+def inv(mesh: Mesh, request: pytest.FixtureRequest) -> Iterator[Inv]:  # noqa: ARG001
     """Run an operator's command: `inv("provision", "--name", "tea", "--host", "h2").stdout`."""
     command = str(Path(sys.executable).with_name("inv"))
+    # The quick run of `./dev test`.
+    warm = WarmInv(command, CHECKOUT) if request.config.option.markexpr == "not slow" else None
 
     def call(
         *args: str,
@@ -74,18 +77,24 @@ def inv(mesh: Mesh) -> Inv:  # noqa: ARG001
         cwd: Path = CHECKOUT,
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
+        whole = {**os.environ, **(env or {})}
+        # A variable of Python's own is for its start.
+        if warm and not any(name.startswith("PYTHON") for name in env or {}):
+            return warm.run(args, env=whole, cwd=cwd, timeout=timeout)
         return subprocess.run(
             [command, *args],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            env={**os.environ, **(env or {})},
+            env=whole,
             cwd=cwd,
             timeout=timeout,
             check=False,
         )
 
-    return call
+    yield call
+    if warm:
+        warm.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.machine.process import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# What ./dev has fetched; the lab has no way out.
+# What ./dev fetches beside the first tests; the lab has no way out.
 WHEELS = CHECKOUT / ".venv" / "wheels"
 
 
@@ -52,7 +54,7 @@ class Installed:
 
 def install(folder: Path) -> Installed:
     """Build the wheel, and make an environment with it. Some seconds, of which pip takes most."""
-    assert any(WHEELS.glob("fabric-*.whl")), f"{WHEELS} is empty: ./dev test fills it"
+    wait_until((WHEELS / "stamp").exists, f"./dev test to fill {WHEELS}", 120)
     made = Installed(folder / "venv", folder / "dist", _environment(folder / "venv"))
     python = [sys.executable, "-m"]
     _do(*python, "build", "--quiet", "--wheel", "--no-isolation", "--outdir", str(made.wheels), str(CHECKOUT))

@@ -26,8 +26,8 @@ DNS_HOST, HOST, OTHER = "h1", "h2", "h3"
 KINDS = (
     "bind",
     "dnsmasq",
-    "unbound",
     # The same ways to write as those of bind and dnsmasq.
+    pytest.param("unbound", marks=pytest.mark.slow),
     pytest.param("knot", marks=pytest.mark.slow),
     pytest.param("powerdns", marks=pytest.mark.slow),
     pytest.param("coredns", marks=pytest.mark.slow),

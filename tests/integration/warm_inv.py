@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,7 @@ class WarmInv:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             argv = [sys.executable, __file__, str(theirs.fileno())]
-            self._process = subprocess.Popen(
-                argv, cwd=folder, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
-            )
+            self._process = subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
     def close(self) -> None:
         """Let it end."""
@@ -80,6 +79,8 @@ class WarmInv:
 def _serve(requests: socket.socket) -> dict[str, object]:
     """Fork for each request, and return it in the process that is to become the command."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # Ctrl-C at the terminal is for the commands.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         message, fds, _flags, _address = socket.recv_fds(requests, _MAX_REQUEST, 3)
         if not message:
@@ -94,6 +95,7 @@ def _serve(requests: socket.socket) -> dict[str, object]:
         out, err, reply = fds
         pid = os.fork()
         if not pid:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             os.dup2(out, 1)
             os.dup2(err, 2)
             for fd in fds:
@@ -104,7 +106,8 @@ def _serve(requests: socket.socket) -> dict[str, object]:
         os.close(err)
         os.write(reply, f"{pid}\n".encode())
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        os.write(reply, f"{status}\n".encode())
+        with suppress(BrokenPipeError):  # nobody waits for it any more
+            os.write(reply, f"{status}\n".encode())
         os._exit(0)
 
 

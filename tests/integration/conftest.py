@@ -69,7 +69,7 @@ def inv(mesh: Mesh, request: pytest.FixtureRequest) -> Iterator[Inv]:  # noqa: A
     """Run an operator's command: `inv("provision", "--name", "tea", "--host", "h2").stdout`."""
     command = str(Path(sys.executable).with_name("inv"))
     # The quick run of `./dev test`.
-    warm = WarmInv(command, CHECKOUT) if request.config.option.markexpr == "not slow" else None
+    warm = WarmInv(command) if request.config.option.markexpr == "not slow" else None
 
     def call(
         *args: str,

@@ -22,7 +22,7 @@ INV = str(Path(sys.executable).with_name("inv"))
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[WarmInv]:
-    made = WarmInv(INV, CHECKOUT)
+    made = WarmInv(INV)
     yield made
     made.close()
 

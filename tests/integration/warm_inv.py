@@ -19,7 +19,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,15 +32,14 @@ class WarmInv:
 
     Args:
         command: the path of `inv`.
-        folder: where it starts.
     """
 
-    def __init__(self, command: str, folder: Path) -> None:
+    def __init__(self, command: str) -> None:
         self._command = command
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             argv = [sys.executable, __file__, str(theirs.fileno())]
-            self._process = subprocess.Popen(argv, cwd=folder, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+            self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
 
     def close(self) -> None:
         """Let it end."""
@@ -76,7 +75,7 @@ class WarmInv:
             return subprocess.CompletedProcess(argv, status, texts[0].result(), texts[1].result())
 
 
-def _serve(requests: socket.socket) -> dict[str, object]:
+def _serve(requests: socket.socket) -> dict[str, Any]:
     """Fork for each request, and return it in the process that is to become the command."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Ctrl-C at the terminal is for the commands.
@@ -100,7 +99,7 @@ def _serve(requests: socket.socket) -> dict[str, object]:
             os.dup2(err, 2)
             for fd in fds:
                 os.close(fd)
-            request: dict[str, object] = json.loads(message)
+            request: dict[str, Any] = json.loads(message)
             return request
         os.close(out)
         os.close(err)
@@ -129,13 +128,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     request = _serve(requests)
-    argv, env, cwd = request["argv"], request["env"], request["cwd"]
-    assert isinstance(argv, list) and isinstance(env, dict) and isinstance(cwd, str)
     os.environ.clear()
-    os.environ.update(env)
-    os.chdir(cwd)
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
     # As it is for the script `inv`.
-    sys.argv, sys.path[0] = argv, str(Path(argv[0]).parent)
+    sys.argv = request["argv"]
+    sys.path[0] = str(Path(sys.argv[0]).parent)
     from invoke.main import program
 
     program.run()
